@@ -1,0 +1,8 @@
+//! Changes the world, checks what it changed, records it. Every file here owns one thing that it may touch.
+
+pub mod lock;
+pub mod packages;
+pub mod record;
+pub mod service;
+pub mod signals;
+pub mod upgrade;

@@ -1,0 +1,160 @@
+//! Package managers: one trait, one file for each.
+
+mod apt;
+mod nop;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::command::Command;
+use crate::observe::agent::{BINARY, Installed};
+use crate::observe::config::{Config, Installer};
+use crate::text::printable;
+use crate::version::Version;
+
+/// A program that only says its version takes some tens of milliseconds.
+const VERSION_LIMIT: Duration = Duration::from_secs(30);
+
+/// What this program needs of a package manager. All of them check signatures by themselves; nothing here may weaken that.
+pub trait PackageManager {
+    /// Refreshes the index of Teleport's repository, and finds `target` in it as the repository spells it.
+    ///
+    /// Changes no package. Fails if installing the target would change any other package too.
+    fn prepare(&self, installed: &Installed, target: &Version) -> Result<String, PackageError>;
+
+    /// Installs exactly this version of the package, up or down, or again, and touches no other package.
+    ///
+    /// What it returns is what the package manager said. Only `prove` knows what it did.
+    fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError>;
+
+    /// Ends what an interrupted run of the package manager left half done.
+    fn mend(&self) -> Result<(), PackageError>;
+
+    /// Reads the package back from the database.
+    fn installed(&self, name: &str) -> anyhow::Result<Option<Installed>>;
+
+    /// Whether `version` is really there: whole in the database, and its program runs. If not, why.
+    fn prove(&self, name: &str, version: &Version) -> Result<(), String> {
+        match self.installed(name) {
+            Err(error) => return Err(format!("{error:#}")),
+            Ok(None) => return Err(format!("{name} is not installed")),
+            Ok(Some(Installed { damage: Some(damage), .. })) => return Err(format!("{name} is damaged: {damage}")),
+            Ok(Some(installed)) if installed.version != *version => {
+                return Err(format!("{name} is still {}", installed.package_version));
+            }
+            Ok(Some(_)) => {}
+        }
+        let runs = binary_version()?;
+        if runs == *version { Ok(()) } else { Err(format!("{BINARY} says that it is {runs}, not {version}")) }
+    }
+}
+
+/// The package manager that the configuration names, else the one of this host.
+pub fn manager(config: &Config) -> Box<dyn PackageManager> {
+    match config.installer {
+        Some(Installer::Nop) => Box::new(nop::Nop),
+        Some(Installer::Apt) | None => Box::new(apt::Apt::new(config.lock_wait)),
+    }
+}
+
+/// Asks the agent's program for its version: `Teleport v14.3.33 git:... go...`.
+fn binary_version() -> Result<Version, String> {
+    let output = Command::new(BINARY, ["version"]).limit(VERSION_LIMIT).run().map_err(|error| format!("{error:#}"))?;
+    if !output.success() {
+        return Err(format!("{BINARY} does not run: {}", output.summary()));
+    }
+    let said = output.lines().find(|line| line.starts_with("Teleport ")).unwrap_or_default();
+    let word = said.split_whitespace().nth(1).unwrap_or_default();
+    word.parse().map_err(|error| format!("{BINARY} does not say its version: {error}"))
+}
+
+/// Why a package manager did not do what it was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PackageError {
+    /// Somebody else is using it, and has been for longer than we wait.
+    Busy {
+        /// Who.
+        holder: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// A repository's server does not answer, or not as it should.
+    Unreachable {
+        /// Where the repository is configured.
+        source: String,
+        /// What the package manager said.
+        said: String,
+    },
+    /// A repository is not signed by a key that this host trusts.
+    Untrusted {
+        /// Where the repository is configured.
+        source: String,
+        /// What the package manager said.
+        said: String,
+    },
+    /// The repository does not have the target.
+    NotOffered {
+        /// The package.
+        name: String,
+        /// The version.
+        target: Version,
+        /// Where the repository is configured.
+        source: String,
+        /// The newest version that it has, if any.
+        newest: Option<Version>,
+    },
+    /// Installing it would change these packages too.
+    TouchesOthers(Vec<String>),
+    /// Anything else; what the package manager said.
+    Failed(String),
+}
+
+impl PackageError {
+    /// Whether the same thing may work later by itself.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, PackageError::Busy { .. } | PackageError::Unreachable { .. })
+    }
+}
+
+impl From<anyhow::Error> for PackageError {
+    fn from(error: anyhow::Error) -> Self {
+        PackageError::Failed(format!("{error:#}"))
+    }
+}
+
+impl fmt::Display for PackageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PackageError::Busy { holder, waited } => write!(
+                f,
+                "the package manager is in use by {holder}, for longer than {} s; the next pass tries again",
+                waited.as_secs()
+            ),
+            PackageError::Unreachable { source, said } => {
+                write!(f, "the repository of {source} cannot be reached: {}; the next pass tries again", printable(said, 400))
+            }
+            PackageError::Untrusted { source, said } => write!(
+                f,
+                "the repository of {source} is not signed by a key that this host trusts: {}; \
+                 install Teleport's present signing key, or correct that file",
+                printable(said, 400)
+            ),
+            PackageError::NotOffered { name, target, source, newest } => {
+                let newest = newest.as_ref().map_or("it has none".to_string(), |newest| format!("the newest there is {newest}"));
+                write!(
+                    f,
+                    "the repository of {source} has no {name} {target} ({newest}); have the channel name a version that it has, \
+                     or point that file at stable/rolling (a stable/vN holds only major version N)"
+                )
+            }
+            PackageError::TouchesOthers(others) => write!(
+                f,
+                "it would change other packages too ({}); install it by hand if that is wanted",
+                printable(&others.join(", "), 200)
+            ),
+            PackageError::Failed(said) => f.write_str(said),
+        }
+    }
+}
+
+impl std::error::Error for PackageError {}

@@ -1,0 +1,282 @@
+//! Child processes: fixed programs, a clean environment, time limits, captured output.
+
+use std::collections::VecDeque;
+use std::env;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use log::{debug, warn};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::text::printable;
+
+/// Where programs are found; what the caller's environment says about it is not asked.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The only variables that pass from our environment to a child: how to reach and trust servers.
+const PASSED: [&str; 10] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+];
+/// How long a program that was told to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long to read on after the program ended: a daemon that it started may hold its output open for ever.
+const DRAIN: Duration = Duration::from_millis(500);
+/// A line longer than this is cut in pieces, so that no program makes us hold all it says.
+const MAX_LINE: u64 = 64 * 1024;
+/// How many lines are kept, the last ones.
+const MAX_LINES: usize = 2000;
+
+/// A program to run.
+#[derive(Debug)]
+pub struct Command {
+    inner: std::process::Command,
+    name: &'static str,
+    limit: Option<Duration>,
+}
+
+/// What a program said, both streams in order, and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    name: &'static str,
+    status: ExitStatus,
+    lines: VecDeque<String>,
+    timed_out: Option<Duration>,
+}
+
+enum Event {
+    Line(String),
+    Exited(std::io::Result<ExitStatus>),
+}
+
+impl Command {
+    /// A program found in the fixed path, with its arguments, a clean environment and no standard input.
+    pub fn new<I, S>(name: &'static str, arguments: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<std::ffi::OsStr>,
+    {
+        let mut inner = std::process::Command::new(name);
+        inner.args(arguments).current_dir("/").env_clear();
+        inner.env("PATH", PATH).env("LC_ALL", "C.UTF-8").env("HOME", "/root").env("TERM", "dumb");
+        inner.envs(env::vars_os().filter(|(key, _)| PASSED.iter().any(|passed| key == passed)));
+        // A group of its own: Ctrl-C at our terminal must not reach a package manager at work.
+        inner.stdin(Stdio::null()).process_group(0);
+        Command { inner, name, limit: None }
+    }
+
+    /// Sets one more variable of the child's environment.
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.inner.env(key, value);
+        self
+    }
+
+    /// Ends the program after `limit`: SIGTERM, then SIGKILL. Without a limit it is never ended by us.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Runs the program to its end. An exit status other than 0 is not an error here.
+    pub fn run(mut self) -> Result<Output> {
+        debug!("running {}", self);
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+        self.inner.stdout(writer.try_clone().context("cannot make a pipe")?).stderr(writer);
+        let started = Instant::now();
+        let child = self.inner.spawn().with_context(|| format!("cannot run {}", self.name))?;
+        let group = Pid::from_raw(i32::try_from(child.id()).context("process id out of range")?);
+        // Our copies of the pipe's writing end go with the command; else the end of the output would never be seen.
+        self.inner.stdout(Stdio::null()).stderr(Stdio::null());
+
+        let (sender, events) = mpsc::channel();
+        let exits = sender.clone();
+        thread::spawn(move || send_lines(BufReader::new(reader), &sender));
+        thread::spawn(move || wait(child, &exits));
+
+        let mut output = Output { name: self.name, status: ExitStatus::from_raw(0), lines: VecDeque::new(), timed_out: None };
+        output.status = self.follow(&events, group, started, &mut output)?;
+        output.drain(&events);
+        debug!("{} ended with {} after {:.1} s", self.name, output.status, started.elapsed().as_secs_f32());
+        Ok(output)
+    }
+
+    /// Collects lines until the program has ended, and ends it when its time is over.
+    fn follow(&self, events: &Receiver<Event>, group: Pid, started: Instant, output: &mut Output) -> Result<ExitStatus> {
+        let mut signals = [Signal::SIGTERM, Signal::SIGKILL].into_iter();
+        let mut deadline = self.limit.map(|limit| started + limit);
+        loop {
+            let event = match deadline {
+                Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
+                None => events.recv().map_err(RecvTimeoutError::from),
+            };
+            match event {
+                Ok(Event::Line(line)) => output.push(line),
+                Ok(Event::Exited(status)) => return status.with_context(|| format!("cannot wait for {}", self.name)),
+                Err(RecvTimeoutError::Disconnected) => bail!("lost sight of {}", self.name),
+                Err(RecvTimeoutError::Timeout) => {
+                    output.timed_out = self.limit;
+                    deadline = signals.next().map(|signal| {
+                        warn!("{} has not ended after {} s: sending it {signal}", self.name, started.elapsed().as_secs());
+                        // It may have ended this very moment; then there is nobody to tell.
+                        let _ = killpg(group, signal);
+                        Instant::now() + GRACE
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        self.inner.get_args().try_for_each(|argument| write!(f, " {}", printable(&argument.to_string_lossy(), 200)))
+    }
+}
+
+impl Output {
+    /// Whether the program said that it succeeded. Package managers say so when they did not: look at what they changed.
+    pub fn success(&self) -> bool {
+        self.status.success() && self.timed_out.is_none()
+    }
+
+    /// The exit status, if the program ended by itself.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// Everything it said, a line each.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(String::as_str)
+    }
+
+    /// Whether any line contains `part`.
+    pub fn says(&self, part: &str) -> bool {
+        self.lines().any(|line| line.contains(part))
+    }
+
+    /// How it ended and the last things it said, on one line.
+    pub fn summary(&self) -> String {
+        let end = match (self.timed_out, self.status.code(), self.status.signal()) {
+            (Some(limit), _, _) => format!("{} did not end within {} s", self.name, limit.as_secs()),
+            (_, Some(code), _) => format!("{} ended with status {code}", self.name),
+            (_, _, signal) => format!("{} was killed by signal {}", self.name, signal.unwrap_or_default()),
+        };
+        let errors: Vec<&str> = self.lines().filter(|line| line.starts_with("E: ") || line.starts_with("dpkg: ")).collect();
+        let told: Vec<&str> =
+            if errors.is_empty() { self.lines().filter(|line| !line.trim().is_empty()).collect() } else { errors };
+        match &told[told.len().saturating_sub(3)..] {
+            [] => end,
+            last => format!("{end}: {}", printable(&last.join(" / "), 400)),
+        }
+    }
+
+    fn push(&mut self, line: String) {
+        debug!("{}: {}", self.name, printable(&line, 500));
+        if self.lines.len() == MAX_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    fn drain(&mut self, events: &Receiver<Event>) {
+        let deadline = Instant::now() + DRAIN;
+        while let Ok(Event::Line(line)) = events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.push(line);
+        }
+    }
+}
+
+fn send_lines(mut reader: impl BufRead, lines: &Sender<Event>) {
+    loop {
+        let mut line = Vec::new();
+        match reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line).trim_end().to_string();
+                if lines.send(Event::Line(text)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn wait(mut child: std::process::Child, exits: &Sender<Event>) {
+    // Nobody listens any more only when the program itself is ending.
+    let _ = exits.send(Event::Exited(child.wait()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        Command::new("sh", ["-c", script])
+    }
+
+    #[test]
+    fn captures_both_streams_and_the_status() {
+        let output = sh("echo one; echo two >&2; exit 3").run().unwrap();
+        assert_eq!(output.lines().collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(output.code(), Some(3));
+        assert!(!output.success());
+        assert_eq!(output.summary(), "sh ended with status 3: one / two");
+    }
+
+    #[test]
+    fn the_environment_is_clean() {
+        let output = Command::new("env", [""; 0]).env("EXTRA", "yes").run().unwrap();
+        let allowed = |line: &str| {
+            ["PATH=/usr/local/sbin:", "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb", "EXTRA=yes"].iter().any(|a| line.starts_with(a))
+                || PASSED.iter().any(|passed| line.starts_with(&format!("{passed}=")))
+        };
+        assert!(output.lines().all(allowed), "{:?}", output.lines);
+        assert!(output.says("EXTRA=yes"));
+    }
+
+    #[test]
+    fn a_program_that_overruns_is_ended_with_its_children() {
+        let started = Instant::now();
+        let output = sh("sleep 600 & sleep 600").limit(Duration::from_millis(200)).run().unwrap();
+        assert!(started.elapsed() < Duration::from_secs(60));
+        assert!(!output.success());
+        assert!(output.summary().contains("did not end within"), "{}", output.summary());
+    }
+
+    #[test]
+    fn a_daemon_that_keeps_the_output_open_does_not_hold_us() {
+        let started = Instant::now();
+        let output = sh("echo before; sleep 120 & echo $!; exit 0").run().unwrap();
+        assert!(output.success() && started.elapsed() < Duration::from_secs(60));
+        let daemon = output.lines().nth(1).unwrap().parse().unwrap();
+        nix::sys::signal::kill(Pid::from_raw(daemon), Signal::SIGKILL).unwrap();
+    }
+
+    #[test]
+    fn a_flood_of_output_is_bounded() {
+        let output = sh("yes | head -c 1000000; echo; echo last").run().unwrap();
+        assert_eq!(output.lines.len(), MAX_LINES);
+        assert_eq!(output.lines().last(), Some("last"));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error = Command::new("no-such-program", [""; 0]).run().unwrap_err();
+        assert_eq!(error.to_string(), "cannot run no-such-program");
+    }
+}

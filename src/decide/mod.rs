@@ -1,0 +1,4 @@
+//! Decides from one observation. Pure: no clock, no file, no process; same observation, same decision.
+
+pub mod compatibility;
+pub mod policy;

@@ -1,0 +1,473 @@
+//! The table: what to do, now, on this host, and why.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::compatibility::{self, Refusal};
+use crate::observe::agent::Agent;
+use crate::observe::channel::Target;
+use crate::observe::history::{Change, FailedTarget, History};
+use crate::observe::schedule::{Absence, Window, WindowStatus};
+use crate::version::Version;
+
+/// Everything that a decision rests on.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// The time.
+    pub now: DateTime<Utc>,
+    /// Whether a person wants it now.
+    pub forced: bool,
+    /// What runs on this host.
+    pub agent: Agent,
+    /// How the time lies to the maintenance windows.
+    pub windows: WindowStatus,
+    /// What earlier passes recorded.
+    pub history: History,
+    /// What the release channel wants; nothing before it was asked.
+    pub target: Option<Target>,
+    /// Whether it is critical; nothing before that was asked.
+    pub critical: Option<bool>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Something must be known first.
+    Ask(Question),
+    /// End what an earlier pass began, then decide anew.
+    Finish(Change),
+    /// There is nothing to do.
+    Nothing(Idle),
+    /// The target must not be installed here.
+    Refuse(Refusal),
+    /// The target was found unfit for this host and is not tried again.
+    Hold(FailedTarget),
+    /// Not now.
+    Wait(Action, Wait),
+    /// Now.
+    Go(Action, Cause),
+}
+
+/// What must be asked of the version server. It is asked only when the answer changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Which version is wanted?
+    Target,
+    /// Is it critical?
+    Critical,
+}
+
+/// Why there is nothing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Idle {
+    /// The channel names no version.
+    NoTarget,
+    /// The agent runs the wanted version, and runs it well.
+    UpToDate(Version),
+}
+
+/// A change to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Install another version, newer or older.
+    Upgrade {
+        /// What is installed.
+        from: Version,
+        /// What is wanted.
+        to: Version,
+    },
+    /// Install the same version again, because the package is damaged, and how.
+    Reinstall(Version, String),
+    /// Restart this service, because it still runs an older binary than the one installed.
+    Restart(Version, String),
+}
+
+/// Why a change waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// For this window, which opens after so long.
+    Window(Window, TimeDelta),
+    /// For a second look: there are no windows to go by, and this is the first pass to see it.
+    SecondLook(Absence),
+}
+
+/// Why a change is made now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// A person wants it.
+    Forced,
+    /// The operator calls it critical.
+    Critical,
+    /// The agent is down, and can only get better: which service, and how it is.
+    Down(String, String),
+    /// There are still no windows to go by.
+    ScheduleAbsent(Absence),
+    /// The window is open.
+    Window {
+        /// When it closes.
+        until: DateTime<Utc>,
+    },
+}
+
+/// The table of the design, row by row: the first that applies.
+pub fn decide(seen: &Observation) -> Decision {
+    if let Some(change) = &seen.history.unfinished {
+        return Decision::Finish(change.clone());
+    }
+    let target = match &seen.target {
+        None => return Decision::Ask(Question::Target),
+        Some(Target::None) => return Decision::Nothing(Idle::NoTarget),
+        Some(Target::Version(version)) => version,
+    };
+    if let Err(refusal) = compatibility::check(&seen.agent.package.version, target) {
+        return Decision::Refuse(refusal);
+    }
+    let Some(action) = needed(&seen.agent, target) else {
+        return Decision::Nothing(Idle::UpToDate(target.clone()));
+    };
+    if seen.forced {
+        return Decision::Go(action, Cause::Forced);
+    }
+    match &seen.history.failed {
+        Some(failed) if failed.target == *target && is_held(failed, &action) => Decision::Hold(failed.clone()),
+        _ => timed(seen, action),
+    }
+}
+
+/// When the schedule was first seen to be of no use: what the history must say after this pass.
+pub fn schedule_absent_since(seen: &Observation) -> Option<DateTime<Utc>> {
+    match seen.windows {
+        WindowStatus::Absent(_) => seen.history.schedule_absent_since.or(Some(seen.now)),
+        _ => None,
+    }
+}
+
+/// Whether an earlier failure speaks against `action`. It does not when the agent was left in pieces: it can only get better.
+fn is_held(failed: &FailedTarget, action: &Action) -> bool {
+    !failed.way_back_failed && matches!(action, Action::Upgrade { .. })
+}
+
+/// What has to change for the agent to run `target`, if anything.
+fn needed(agent: &Agent, target: &Version) -> Option<Action> {
+    let installed = &agent.package;
+    if installed.version != *target {
+        return Some(Action::Upgrade { from: installed.version.clone(), to: target.clone() });
+    }
+    if let Some(damage) = &installed.damage {
+        return Some(Action::Reinstall(target.clone(), damage.clone()));
+    }
+    agent.outdated().map(|service| Action::Restart(target.clone(), service.unit.clone()))
+}
+
+/// Whether `action` is for now or for later.
+fn timed(seen: &Observation, action: Action) -> Decision {
+    if let Some(service) = seen.agent.down() {
+        return Decision::Go(action, Cause::Down(service.unit.clone(), service.health.to_string()));
+    }
+    let wait = match &seen.windows {
+        WindowStatus::Inside { until } => return Decision::Go(action, Cause::Window { until: *until }),
+        WindowStatus::Absent(absence) if seen.history.schedule_absent_since.is_some() => {
+            return Decision::Go(action, Cause::ScheduleAbsent(absence.clone()));
+        }
+        WindowStatus::Absent(absence) => Wait::SecondLook(absence.clone()),
+        WindowStatus::Before(window) => Wait::Window(*window, window.start - seen.now),
+    };
+    // Asked only here: everywhere else the answer would change nothing.
+    match seen.critical {
+        None => Decision::Ask(Question::Critical),
+        Some(true) => Decision::Go(action, Cause::Critical),
+        Some(false) => Decision::Wait(action, wait),
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wait::Window(window, pause) => write!(
+                f,
+                "outside the maintenance window; the next one opens {} (in {})",
+                window.start.format("%Y-%m-%d %H:%M UTC"),
+                span(*pause)
+            ),
+            Wait::SecondLook(absence) => {
+                write!(f, "{absence}; if the next pass still finds it so, it upgrades without a window")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Forced => write!(f, "it was asked for with \"force\""),
+            Cause::Critical => write!(f, "the release channel calls it critical"),
+            Cause::Down(unit, health) => write!(f, "{unit} {health}, and can only get better"),
+            Cause::ScheduleAbsent(absence) => write!(f, "{absence}, as an earlier pass already saw"),
+            Cause::Window { until } => write!(f, "the maintenance window is open until {}", until.format("%Y-%m-%d %H:%M UTC")),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Upgrade { from, to } if to < from => write!(f, "go back from {from} to {to}"),
+            Action::Upgrade { from, to } => write!(f, "upgrade from {from} to {to}"),
+            Action::Reinstall(version, damage) => write!(f, "install {version} again ({damage})"),
+            Action::Restart(version, unit) => write!(f, "restart {unit}, which runs an older binary than the installed {version}"),
+        }
+    }
+}
+
+/// A length of time for people: the two largest units, rounded up to whole minutes.
+fn span(length: TimeDelta) -> String {
+    let minutes = (length.num_seconds().max(0) + 59) / 60;
+    let (days, hours, rest) = (minutes / (24 * 60), minutes / 60 % 24, minutes % 60);
+    match (days, hours) {
+        (0, 0) => format!("{rest} min"),
+        (0, _) => format!("{hours} h {rest} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::agent::Installed;
+    use crate::observe::schedule::Schedule;
+    use crate::observe::service::{Binary, Health, Service};
+
+    /// 2026-11-20 02:00 UTC, in the middle of nowhere.
+    const NOW: i64 = 1_795_140_000;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    fn next_window() -> Window {
+        Window { start: at(NOW + 3600), stop: at(NOW + 7200) }
+    }
+
+    /// A sound agent of 14.3.33, outside the window; the channel wants 14.3.34 and does not call it critical.
+    fn seen() -> Observation {
+        Observation {
+            now: at(NOW),
+            forced: false,
+            agent: Agent {
+                package: Installed {
+                    name: "teleport-ent".into(),
+                    version: version("14.3.33"),
+                    package_version: "14.3.33".into(),
+                    damage: None,
+                },
+                services: vec![Service {
+                    unit: "teleport.service".into(),
+                    health: Health::Running,
+                    pid: Some(1),
+                    restarts: 0,
+                    can_reload: true,
+                    binary: Binary::OnDisk,
+                }],
+            },
+            windows: WindowStatus::Before(next_window()),
+            history: History::default(),
+            target: Some(Target::Version(version("14.3.34"))),
+            critical: Some(false),
+        }
+    }
+
+    fn up() -> Action {
+        Action::Upgrade { from: version("14.3.33"), to: version("14.3.34") }
+    }
+
+    fn failed(target: &str) -> Option<FailedTarget> {
+        Some(FailedTarget { target: version(target), reason: "it crashed".into(), at: at(NOW - 86_400), way_back_failed: false })
+    }
+
+    fn change() -> Change {
+        Change {
+            package: "teleport-ent".into(),
+            from: version("14.3.33"),
+            from_package_version: "14.3.33".into(),
+            to: version("14.3.34"),
+            services: vec!["teleport.service".into()],
+            since: at(NOW - 60),
+        }
+    }
+
+    #[test]
+    fn a_pass_that_was_cut_off_is_finished_first() {
+        let mut seen = seen();
+        seen.history.unfinished = Some(change());
+        seen.forced = true;
+        assert_eq!(decide(&seen), Decision::Finish(change()));
+        seen.target = None;
+        assert_eq!(decide(&seen), Decision::Finish(change()), "without asking any server");
+    }
+
+    #[test]
+    fn the_target_is_asked_for() {
+        assert_eq!(decide(&Observation { target: None, ..seen() }), Decision::Ask(Question::Target));
+    }
+
+    #[test]
+    fn no_target_nothing() {
+        let none = Observation { target: Some(Target::None), forced: true, ..seen() };
+        assert_eq!(decide(&none), Decision::Nothing(Idle::NoTarget));
+    }
+
+    #[test]
+    fn what_breaks_the_compatibility_rule_is_refused() {
+        for target in ["16.0.0", "12.0.0", "14.3.34-rc.1"] {
+            let mut seen = Observation { target: Some(Target::Version(version(target))), ..seen() };
+            (seen.forced, seen.critical) = (true, Some(true));
+            assert!(matches!(decide(&seen), Decision::Refuse(_)), "{target}, forced and critical");
+        }
+    }
+
+    #[test]
+    fn versions_match_nothing() {
+        let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), critical: None, ..seen() };
+        let nothing = Decision::Nothing(Idle::UpToDate(version("14.3.33")));
+        assert_eq!(decide(&seen), nothing);
+        seen.forced = true;
+        assert_eq!(decide(&seen), nothing, "not even by force");
+    }
+
+    #[test]
+    fn a_damaged_package_is_installed_again_in_its_time() {
+        let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), ..seen() };
+        seen.agent.package.damage = Some("broken".into());
+        let again = Action::Reinstall(version("14.3.33"), "broken".into());
+        assert!(matches!(decide(&seen), Decision::Wait(action, _) if action == again));
+        seen.agent.services[0].health = Health::Failed("exit-code".into());
+        assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again));
+    }
+
+    #[test]
+    fn a_service_with_an_older_binary_is_restarted_in_its_time() {
+        let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), ..seen() };
+        seen.agent.services[0].binary = Binary::Replaced;
+        let restart = Action::Restart(version("14.3.33"), "teleport.service".into());
+        assert!(matches!(decide(&seen), Decision::Wait(action, _) if action == restart));
+        seen.windows = WindowStatus::Inside { until: at(NOW + 60) };
+        assert!(matches!(decide(&seen), Decision::Go(action, Cause::Window { .. }) if action == restart));
+        seen.agent.services[0].health = Health::Stopped;
+        assert!(matches!(decide(&seen), Decision::Nothing(_)), "a stopped service is left stopped");
+    }
+
+    #[test]
+    fn force_goes_whatever_the_window_and_an_earlier_failure() {
+        let mut seen = Observation { forced: true, ..seen() };
+        seen.history.failed = failed("14.3.34");
+        assert_eq!(decide(&seen), Decision::Go(up(), Cause::Forced));
+    }
+
+    #[test]
+    fn a_target_that_failed_here_is_held_until_it_changes() {
+        let mut seen = Observation { critical: Some(true), ..seen() };
+        seen.windows = WindowStatus::Inside { until: at(NOW + 60) };
+        seen.history.failed = failed("14.3.34");
+        assert_eq!(decide(&seen), Decision::Hold(failed("14.3.34").unwrap()));
+        seen.history.failed = failed("14.3.35");
+        assert!(matches!(decide(&seen), Decision::Go(..)), "another target did");
+        seen.history.failed = failed("14.3.34").map(|failed| FailedTarget { way_back_failed: true, ..failed });
+        assert!(matches!(decide(&seen), Decision::Go(..)), "nothing to lose");
+    }
+
+    #[test]
+    fn critical_goes() {
+        assert_eq!(decide(&Observation { critical: Some(true), ..seen() }), Decision::Go(up(), Cause::Critical));
+        let mut absent = Observation { critical: Some(true), ..seen() };
+        absent.windows = WindowStatus::Absent(Absence::Missing);
+        assert_eq!(decide(&absent), Decision::Go(up(), Cause::Critical));
+    }
+
+    #[test]
+    fn critical_is_asked_only_when_it_changes_something() {
+        assert_eq!(decide(&Observation { critical: None, ..seen() }), Decision::Ask(Question::Critical));
+        let mut inside = Observation { critical: None, ..seen() };
+        inside.windows = WindowStatus::Inside { until: at(NOW + 60) };
+        assert!(matches!(decide(&inside), Decision::Go(..)));
+    }
+
+    #[test]
+    fn a_service_that_is_down_goes() {
+        for health in [Health::Failed("exit-code".into()), Health::CrashLooping] {
+            let mut seen = Observation { critical: None, ..seen() };
+            seen.agent.services[0].health = health.clone();
+            assert_eq!(decide(&seen), Decision::Go(up(), Cause::Down("teleport.service".into(), health.to_string())));
+        }
+    }
+
+    #[test]
+    fn without_windows_the_first_pass_waits_and_the_second_goes() {
+        for absence in [Absence::Missing, Absence::Empty, Absence::Past(at(NOW - 1)), Absence::Unreadable("x".into())] {
+            let mut seen = seen();
+            seen.windows = WindowStatus::Absent(absence.clone());
+            assert_eq!(decide(&seen), Decision::Wait(up(), Wait::SecondLook(absence.clone())));
+            seen.history.schedule_absent_since = schedule_absent_since(&seen);
+            seen.now += TimeDelta::minutes(30);
+            assert_eq!(decide(&seen), Decision::Go(up(), Cause::ScheduleAbsent(absence)));
+            assert_eq!(schedule_absent_since(&seen), Some(at(NOW)), "the mark keeps its time");
+        }
+    }
+
+    #[test]
+    fn a_good_schedule_in_between_clears_the_mark() {
+        let mut seen = seen();
+        seen.history.schedule_absent_since = Some(at(NOW - 1800));
+        for windows in [WindowStatus::Before(next_window()), WindowStatus::Inside { until: at(NOW + 1) }] {
+            seen.windows = windows;
+            assert_eq!(schedule_absent_since(&seen), None);
+        }
+    }
+
+    #[test]
+    fn inside_goes_and_outside_waits_at_the_corner_seconds() {
+        let schedule = Schedule::parse(&format!("{} {}\n", NOW, NOW + 3600));
+        for (now, inside) in [(NOW - 1, false), (NOW, true), (NOW + 3599, true)] {
+            let seen = Observation { now: at(now), windows: schedule.status(at(now)), ..seen() };
+            assert_eq!(matches!(decide(&seen), Decision::Go(_, Cause::Window { .. })), inside, "{now}");
+            assert_eq!(matches!(decide(&seen), Decision::Wait(_, Wait::Window(..))), !inside, "{now}");
+        }
+        let after = Observation { now: at(NOW + 3600), windows: schedule.status(at(NOW + 3600)), ..seen() };
+        assert!(matches!(decide(&after), Decision::Wait(_, Wait::SecondLook(Absence::Past(_)))));
+    }
+
+    #[test]
+    fn a_lower_target_is_a_rollback_and_timed_like_an_upgrade() {
+        let mut seen = Observation { target: Some(Target::Version(version("14.3.32"))), ..seen() };
+        assert!(matches!(decide(&seen), Decision::Wait(..)));
+        seen.windows = WindowStatus::Inside { until: at(NOW + 60) };
+        let down = Action::Upgrade { from: version("14.3.33"), to: version("14.3.32") };
+        assert_eq!(decide(&seen), Decision::Go(down, Cause::Window { until: at(NOW + 60) }));
+    }
+
+    #[test]
+    fn sentences_name_the_reason_and_the_next_step() {
+        let wait = Wait::Window(next_window(), TimeDelta::seconds(3600));
+        assert_eq!(wait.to_string(), "outside the maintenance window; the next one opens 2026-11-20 03:00 UTC (in 1 h 0 min)");
+        let look = Wait::SecondLook(Absence::Missing).to_string();
+        assert_eq!(
+            look,
+            "the agent has exported no maintenance schedule; if the next pass still finds it so, it upgrades without a window"
+        );
+        let open = Cause::Window { until: at(NOW) }.to_string();
+        assert_eq!(open, "the maintenance window is open until 2026-11-20 02:00 UTC");
+    }
+
+    #[test]
+    fn spans_are_rounded_up() {
+        for (seconds, expected) in
+            [(-5, "0 min"), (1, "1 min"), (60, "1 min"), (61, "2 min"), (3600, "1 h 0 min"), (90_000, "1 d 1 h")]
+        {
+            assert_eq!(span(TimeDelta::seconds(seconds)), expected);
+        }
+    }
+}

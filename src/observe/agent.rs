@@ -1,0 +1,154 @@
+//! The agent on this host: its package, its version, the state of its services.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::{Context, Result};
+use log::warn;
+
+use super::config::{Config, PACKAGES};
+use super::dpkg;
+use super::service::{self, Binary, Health, Service};
+use crate::version::Version;
+
+/// Where every edition's package puts the agent.
+pub const BINARY: &str = "/usr/local/bin/teleport";
+
+/// A package on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// The package's name, which is also the edition.
+    pub name: String,
+    /// The version of the agent in it.
+    pub version: Version,
+    /// The version as the package database spells it, revision and all.
+    pub package_version: String,
+    /// What is wrong with the package, if anything is.
+    pub damage: Option<String>,
+}
+
+/// The agent, as it is at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// The package that holds it.
+    pub package: Installed,
+    /// The services that run it.
+    pub services: Vec<Service>,
+}
+
+/// A host on which there is no saying what to upgrade.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoAgent {
+    /// None of the packages is installed.
+    Absent,
+    /// The package that the configuration names is not installed; these are.
+    Other(String, Vec<String>),
+    /// Several editions are installed.
+    Several(Vec<String>),
+}
+
+impl fmt::Display for NoAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoAgent::Absent => write!(
+                f,
+                "no Teleport agent is installed on this host (none of the packages {}); install one of them first",
+                PACKAGES.join(", ")
+            ),
+            NoAgent::Other(wanted, found) => {
+                let found = if found.is_empty() { "no other is".to_string() } else { format!("{} is", found.join(", ")) };
+                write!(
+                    f,
+                    "the file \"package\" names {wanted}, which is not installed ({found}); correct that file or install {wanted}"
+                )
+            }
+            NoAgent::Several(found) => write!(
+                f,
+                "several editions of the agent are installed ({}); remove all but one, or name the one to upgrade in the file \"package\"",
+                found.join(", ")
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NoAgent {}
+
+impl Agent {
+    /// Looks at the host.
+    pub fn look(config: &Config) -> Result<Agent> {
+        let found = dpkg::installed(&PACKAGES).context("cannot find out which Teleport agent is installed")?;
+        let mut package = select(found, config.package.as_deref())?;
+        package.damage = package.damage.or_else(binary_damage);
+        // On a host without systemd (a container being built, say) there is no service to care for.
+        let services = service::services(&config.services).unwrap_or_else(|error| {
+            warn!("{error:#}; going on as if the agent's service were stopped");
+            Vec::new()
+        });
+        Ok(Agent { package, services })
+    }
+
+    /// The first service that is down although it should be up.
+    pub fn down(&self) -> Option<&Service> {
+        self.services.iter().find(|service| service.health.is_down())
+    }
+
+    /// The first service that runs another binary than the one on the disk.
+    pub fn outdated(&self) -> Option<&Service> {
+        let outdated = |service: &&Service| service.health == Health::Running && service.binary == Binary::Replaced;
+        self.services.iter().find(outdated)
+    }
+}
+
+/// Picks the package to upgrade: the one that the configuration names, else the only one there is.
+fn select(mut found: Vec<Installed>, wanted: Option<&str>) -> Result<Installed, NoAgent> {
+    let names = |found: &[Installed]| found.iter().map(|package| package.name.clone()).collect();
+    match wanted {
+        Some(wanted) => match found.iter().position(|package| package.name == wanted) {
+            Some(index) => Ok(found.swap_remove(index)),
+            None => Err(NoAgent::Other(wanted.to_string(), names(&found))),
+        },
+        None if found.len() > 1 => Err(NoAgent::Several(names(&found))),
+        None => found.pop().ok_or(NoAgent::Absent),
+    }
+}
+
+/// What is wrong with the agent's program file, as far as one sees without running it.
+fn binary_damage() -> Option<String> {
+    let damage = match fs::metadata(BINARY) {
+        Err(error) => format!("cannot be used ({error})"),
+        Ok(metadata) if !metadata.is_file() => "is not a file".to_string(),
+        Ok(metadata) if metadata.len() == 0 => "is empty".to_string(),
+        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => "cannot be executed".to_string(),
+        Ok(_) => return None,
+    };
+    Some(format!("{BINARY} {damage}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str) -> Installed {
+        Installed { name: name.into(), version: "14.3.33".parse().unwrap(), package_version: "14.3.33".into(), damage: None }
+    }
+
+    fn selected(found: &[&str], wanted: Option<&str>) -> Result<String, String> {
+        let found = found.iter().map(|name| package(name)).collect();
+        select(found, wanted).map(|package| package.name).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn selects_the_only_package_or_the_named_one() {
+        assert_eq!(selected(&["teleport"], None).unwrap(), "teleport");
+        assert_eq!(selected(&["teleport", "teleport-ent"], Some("teleport-ent")).unwrap(), "teleport-ent");
+    }
+
+    #[test]
+    fn refuses_to_guess() {
+        assert!(selected(&[], None).unwrap_err().contains("no Teleport agent is installed"));
+        assert!(selected(&["teleport", "teleport-ent"], None).unwrap_err().contains("(teleport, teleport-ent)"));
+        let error = selected(&["teleport"], Some("teleport-ent")).unwrap_err();
+        assert!(error.contains("names teleport-ent, which is not installed (teleport is)"), "{error}");
+    }
+}

@@ -1,0 +1,434 @@
+//! The configuration: the files of `/etc/teleport-upgrade.d`, one value a file.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::warn;
+use nix::unistd::geteuid;
+use ureq::http::Uri;
+
+use crate::text::printable;
+
+/// More than any value takes.
+const MAX_BYTES: u64 = 16 * 1024;
+
+/// The agent packages that Teleport publishes, and this program upgrades.
+pub const PACKAGES: [&str; 3] = ["teleport-ent", "teleport-ent-fips", "teleport"];
+
+/// Everything that an operator can set, with the defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The release channel to follow.
+    pub endpoint: Endpoint,
+    /// The package to upgrade; found out when not set.
+    pub package: Option<String>,
+    /// How to install; found out when not set.
+    pub installer: Option<Installer>,
+    /// The systemd units that run the agent.
+    pub services: Vec<String>,
+    /// How long to wait for another run of the package manager to end.
+    pub lock_wait: Duration,
+    /// How long the agent must run well after its restart before the upgrade counts as done.
+    pub observe: Duration,
+    /// The schedule file; read by itself, because it is not the operator's but the agent's.
+    pub schedule: PathBuf,
+}
+
+/// Which package manager installs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installer {
+    /// apt, on Debian, Ubuntu and their kin.
+    Apt,
+    /// None: does everything but install, for tests.
+    Nop,
+}
+
+/// The address of a release channel: `https://HOST[:PORT]/PATH`, or plain http to this very host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    scheme: &'static str,
+    rest: String,
+}
+
+/// A configuration that cannot be used: which file, what is wrong with it, what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    file: PathBuf,
+    problem: String,
+    remedy: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.file.display(), self.problem, self.remedy)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Endpoint {
+    /// The address of a file of the channel, such as `version`.
+    pub fn file(&self, name: &str) -> String {
+        format!("{}://{}/{name}", self.scheme, self.rest)
+    }
+
+    /// Whether the channel is asked over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.scheme == "https"
+    }
+
+    /// Reads `host[:port]/path`; a second value says what should be written instead, when a spelling is only tolerated.
+    fn parse(text: &str, insecure: bool) -> Result<(Endpoint, Option<String>), String> {
+        let (plain, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => (false, text),
+        };
+        let trimmed = rest.trim_end_matches('/');
+        let rest = trimmed.strip_suffix("/version").unwrap_or(trimmed).trim_end_matches('/');
+        let host = valid_address(rest)?;
+        if plain && !insecure {
+            return Err("it starts with http://, and versions are only asked for over TLS".into());
+        }
+        if insecure && !is_loopback(&host) {
+            return Err(format!("the file \"insecure\" says yes, and {host} is not this host"));
+        }
+        let scheme = if insecure { "http" } else { "https" };
+        let tolerated = (rest != text).then(|| rest.to_string());
+        Ok((Endpoint { scheme, rest: rest.to_string() }, tolerated))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rest)
+    }
+}
+
+/// Checks `host[:port][/path]` and returns the host.
+fn valid_address(text: &str) -> Result<String, String> {
+    let bad = |what: &str| Err(format!("\"{}\" {what}", printable(text, 80)));
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~/:[]%+=,".contains(c);
+    if text.contains("://") {
+        return bad("has an unknown scheme");
+    }
+    if !text.chars().all(allowed) {
+        return bad("has characters that do not belong there");
+    }
+    let Ok(uri) = format!("https://{text}").parse::<Uri>() else {
+        return bad("is not an address");
+    };
+    let host = uri.host().unwrap_or_default();
+    let port = text.split('/').next().unwrap_or_default().strip_prefix(host).unwrap_or_default();
+    if host.is_empty() || host.starts_with('.') || host.starts_with('-') || (!port.is_empty() && uri.port_u16().is_none()) {
+        return bad("is not an address");
+    }
+    Ok(host.to_string())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl Config {
+    /// Reads the configuration directory.
+    pub fn read(directory: &Path) -> Result<Config, ConfigError> {
+        let files = Files::open(directory)?;
+        let insecure = files.yes_or_no("insecure")?.unwrap_or(false);
+        Ok(Config {
+            endpoint: files.endpoint(insecure)?,
+            package: files.one_of("package", &PACKAGES)?,
+            installer: files.installer()?,
+            services: files.services()?,
+            lock_wait: files.seconds("lock-wait-seconds", 600)?,
+            observe: files.seconds("observe-seconds", 20)?,
+            schedule: directory.join("schedule"),
+        })
+    }
+}
+
+/// The configuration directory, whose owner and mode are as they must be.
+struct Files<'a> {
+    directory: &'a Path,
+}
+
+impl<'a> Files<'a> {
+    fn open(directory: &'a Path) -> Result<Self, ConfigError> {
+        let files = Files { directory };
+        match fs::metadata(directory) {
+            Ok(metadata) if !metadata.is_dir() => {
+                Err(files.error("", "it is not a directory", "make it one, and write the file \"endpoint\" in it"))
+            }
+            Ok(metadata) => files.check_owner(directory, &metadata).map(|()| files),
+            Err(error) => Err(files.error("", &error.to_string(), "make this directory, and write the file \"endpoint\" in it")),
+        }
+    }
+
+    /// What decides which package root installs must be in root's hands alone.
+    fn check_owner(&self, path: &Path, metadata: &fs::Metadata) -> Result<(), ConfigError> {
+        let (owner, mode) = (metadata.uid(), metadata.mode());
+        // An ordinary user may try out a directory of their own.
+        let problem = if owner != 0 && owner != geteuid().as_raw() {
+            format!("it belongs to user {owner}, not to root")
+        } else if mode & 0o022 != 0 {
+            format!("others than root can write it (mode {:04o})", mode & 0o7777)
+        } else {
+            return Ok(());
+        };
+        let shown = path.display();
+        let remedy = format!("run `chown root {shown}` and `chmod go-w {shown}`");
+        Err(ConfigError { file: path.to_path_buf(), problem, remedy })
+    }
+
+    fn error(&self, name: &str, problem: &str, remedy: &str) -> ConfigError {
+        let file = if name.is_empty() { self.directory.to_path_buf() } else { self.directory.join(name) };
+        ConfigError { file, problem: problem.to_string(), remedy: remedy.to_string() }
+    }
+
+    /// The lines of a file that carry a value; none if there is no such file, or nothing but comments in it.
+    fn lines(&self, name: &str) -> Result<Vec<String>, ConfigError> {
+        let path = self.directory.join(name);
+        let unreadable = |error: io::Error| self.error(name, &error.to_string(), "make it a readable text file, or remove it");
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        self.check_owner(&path, &metadata)?;
+        if !metadata.is_file() {
+            return Err(unreadable(io::Error::other("it is not a file")));
+        }
+        if metadata.len() > MAX_BYTES {
+            return Err(unreadable(io::Error::other("it is larger than 16 KiB")));
+        }
+        let bytes = fs::read(&path).map_err(unreadable)?;
+        let text = String::from_utf8(bytes).map_err(|_| unreadable(io::Error::other("it is not text")))?;
+        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_string).collect())
+    }
+
+    /// The one value of a file.
+    fn value(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        let mut lines = self.lines(name)?;
+        if lines.len() > 1 {
+            let problem = format!("it has {} values", lines.len());
+            return Err(self.error(name, &problem, "leave one line, and put # before what is a comment"));
+        }
+        Ok(lines.pop())
+    }
+
+    fn endpoint(&self, insecure: bool) -> Result<Endpoint, ConfigError> {
+        const EXAMPLE: &str = "write the address of your release channel, like: releases.example.com/current";
+        let Some(text) = self.value("endpoint")? else {
+            return Err(self.error("endpoint", "there is no release channel", EXAMPLE));
+        };
+        let (endpoint, tolerated) =
+            Endpoint::parse(&text, insecure).map_err(|problem| self.error("endpoint", &problem, EXAMPLE))?;
+        if let Some(better) = tolerated {
+            warn!("{}: write it as {better}", self.directory.join("endpoint").display());
+        }
+        Ok(endpoint)
+    }
+
+    fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<String>, ConfigError> {
+        let Some(value) = self.value(name)? else { return Ok(None) };
+        if allowed.contains(&value.as_str()) {
+            return Ok(Some(value));
+        }
+        let problem = format!("\"{}\" is not known", printable(&value, 40));
+        Err(self.error(name, &problem, &format!("write one of: {}", allowed.join(", "))))
+    }
+
+    fn yes_or_no(&self, name: &str) -> Result<Option<bool>, ConfigError> {
+        Ok(self.one_of(name, &["yes", "no"])?.map(|value| value == "yes"))
+    }
+
+    fn installer(&self) -> Result<Option<Installer>, ConfigError> {
+        let value = self.one_of("installer", &["apt", "nop"])?;
+        Ok(value.map(|value| if value == "nop" { Installer::Nop } else { Installer::Apt }))
+    }
+
+    fn seconds(&self, name: &str, default: u64) -> Result<Duration, ConfigError> {
+        const MOST: u64 = 24 * 60 * 60;
+        let Some(value) = self.value(name)? else { return Ok(Duration::from_secs(default)) };
+        match value.parse::<u64>() {
+            Ok(seconds) if seconds <= MOST => Ok(Duration::from_secs(seconds)),
+            _ => {
+                let problem = format!("\"{}\" is not a number of seconds", printable(&value, 40));
+                Err(self.error(name, &problem, &format!("write a whole number from 0 to {MOST}")))
+            }
+        }
+    }
+
+    fn services(&self) -> Result<Vec<String>, ConfigError> {
+        let units = self.lines("service")?;
+        if units.is_empty() {
+            return Ok(vec!["teleport.service".to_string()]);
+        }
+        let mut full = Vec::new();
+        for unit in units {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+            if !unit.chars().all(allowed) || unit.starts_with('-') || unit.contains('.') && !unit.ends_with(".service") {
+                let problem = format!("\"{}\" is not the name of a service", printable(&unit, 40));
+                return Err(self.error("service", &problem, "write one name a line, like: teleport.service"));
+            }
+            full.push(if unit.ends_with(".service") { unit } else { format!("{unit}.service") });
+        }
+        Ok(full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
+
+    fn directory(files: &[(&str, &str)]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        dir
+    }
+
+    fn read(files: &[(&str, &str)]) -> Result<Config, String> {
+        Config::read(directory(files).path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_the_endpoint_is_required() {
+        let config = read(&[("endpoint", "releases.example.com/current\n")]).unwrap();
+        assert_eq!(config.endpoint.file("version"), "https://releases.example.com/current/version");
+        assert_eq!(config.package, None);
+        assert_eq!(config.installer, None);
+        assert_eq!(config.services, ["teleport.service"]);
+        assert_eq!(config.observe, Duration::from_secs(20));
+        assert_eq!(config.lock_wait, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn values_are_trimmed_and_comments_skipped() {
+        let config = read(&[
+            ("endpoint", "\u{feff}# our channel\r\n\n  example.com:8443/a/b \r\n"),
+            ("package", " teleport \n"),
+            ("installer", "nop"),
+            ("service", "teleport\n# second\nteleport@other.service\n"),
+            ("observe-seconds", "3"),
+        ])
+        .unwrap();
+        assert_eq!(config.endpoint.to_string(), "example.com:8443/a/b");
+        assert_eq!(config.package.as_deref(), Some("teleport"));
+        assert_eq!(config.installer, Some(Installer::Nop));
+        assert_eq!(config.services, ["teleport.service", "teleport@other.service"]);
+        assert_eq!(config.observe, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn endpoint_spellings() {
+        for (text, insecure, expected) in [
+            ("example.com/current", false, Ok("https://example.com/current/version")),
+            ("example.com", false, Ok("https://example.com/version")),
+            ("https://example.com/current/", false, Ok("https://example.com/current/version")),
+            ("https://example.com/current/version", false, Ok("https://example.com/current/version")),
+            (
+                "example.com:3080/v1/webapi/automaticupgrades/channel/default",
+                false,
+                Ok("https://example.com:3080/v1/webapi/automaticupgrades/channel/default/version"),
+            ),
+            ("[2001:db8::1]:8443/x", false, Ok("https://[2001:db8::1]:8443/x/version")),
+            ("localhost:8080/x", true, Ok("http://localhost:8080/x/version")),
+            ("http://127.0.0.1/x", true, Ok("http://127.0.0.1/x/version")),
+            ("[::1]:80/x", true, Ok("http://[::1]:80/x/version")),
+            ("http://example.com/x", false, Err("starts with http://")),
+            ("http://localhost/x", false, Err("starts with http://")),
+            ("example.com/x", true, Err("is not this host")),
+            ("localhost.example.com/x", true, Err("is not this host")),
+            ("ftp://example.com/x", false, Err("unknown scheme")),
+            ("user@example.com/x", false, Err("characters that do not belong")),
+            ("example.com/x?y", false, Err("characters that do not belong")),
+            ("example.com/x y", false, Err("characters that do not belong")),
+            ("example.com:port/x", false, Err("is not an address")),
+            ("example.com:99999/x", false, Err("is not an address")),
+            ("/current", false, Err("is not an address")),
+            (":443/x", false, Err("is not an address")),
+            ("https://", false, Err("is not an address")),
+        ] {
+            match (Endpoint::parse(text, insecure), expected) {
+                (Ok((endpoint, _)), Ok(address)) => assert_eq!(endpoint.file("version"), address, "{text}"),
+                (Err(problem), Err(part)) => assert!(problem.contains(part), "{text}: {problem}"),
+                (got, _) => panic!("{text}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn tolerated_spellings_name_the_right_one() {
+        let tolerated = |text| Endpoint::parse(text, false).unwrap().1;
+        assert_eq!(tolerated("example.com/current"), None);
+        for text in ["https://example.com/current", "example.com/current/", "example.com/current/version"] {
+            assert_eq!(tolerated(text).as_deref(), Some("example.com/current"), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_file_the_value_and_what_is_allowed() {
+        let endpoint = ("endpoint", "example.com/x");
+        for (files, parts) in [
+            (vec![], vec!["/endpoint: there is no release channel; write the address"]),
+            (vec![("endpoint", "# none\n\n")], vec!["/endpoint: there is no release channel"]),
+            (vec![("endpoint", "a.com/x\nb.com/x\n")], vec!["/endpoint: it has 2 values; leave one line"]),
+            (
+                vec![endpoint, ("package", "teleprot")],
+                vec!["/package: \"teleprot\" is not known", "teleport-ent, teleport-ent-fips, teleport"],
+            ),
+            (vec![endpoint, ("installer", "pacman")], vec!["/installer: \"pacman\" is not known; write one of: apt,"]),
+            (vec![endpoint, ("insecure", "true")], vec!["/insecure: \"true\" is not known; write one of: yes, no"]),
+            (vec![endpoint, ("service", "a b")], vec!["/service: \"a b\" is not the name of a service"]),
+            (vec![endpoint, ("service", "--now")], vec!["/service: \"--now\" is not the name of a service"]),
+            (vec![endpoint, ("service", "teleport.timer")], vec!["is not the name of a service"]),
+            (vec![endpoint, ("observe-seconds", "-1")], vec!["/observe-seconds: \"-1\" is not a number of seconds"]),
+            (vec![endpoint, ("package", "\u{1b}[2J")], vec!["/package: \"\\u{1b}[2J\" is not known"]),
+        ] {
+            let error = read(&files).unwrap_err();
+            for part in parts {
+                assert!(error.contains(part), "{error} lacks {part}");
+            }
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_that_others_can_write_are_refused() {
+        let dir = directory(&[("endpoint", "example.com/x")]);
+        let endpoint = dir.path().join("endpoint");
+        fs::set_permissions(&endpoint, fs::Permissions::from_mode(0o664)).unwrap();
+        let error = Config::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("endpoint: others than root can write it (mode 0664)"), "{error}");
+        fs::set_permissions(&endpoint, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = Config::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("others than root can write it (mode 0777)"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_text_file_is_refused() {
+        let dir = directory(&[]);
+        fs::write(dir.path().join("endpoint"), [0xff, 0xfe]).unwrap();
+        assert!(Config::read(dir.path()).unwrap_err().to_string().contains("it is not text"));
+        fs::write(dir.path().join("endpoint"), "x".repeat(20_000)).unwrap();
+        assert!(Config::read(dir.path()).unwrap_err().to_string().contains("larger than 16 KiB"));
+        fs::remove_file(dir.path().join("endpoint")).unwrap();
+        fs::create_dir(dir.path().join("endpoint")).unwrap();
+        assert!(Config::read(dir.path()).unwrap_err().to_string().contains("it is not a file"));
+        let error = Config::read(&dir.path().join("absent")).unwrap_err().to_string();
+        assert!(error.contains("make this directory"), "{error}");
+    }
+}

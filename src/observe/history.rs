@@ -1,0 +1,125 @@
+//! What earlier passes recorded: `history.json` in the state directory.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use log::warn;
+use serde::{Deserialize, Serialize};
+
+use crate::version::Version;
+
+/// The name of the history file in the state directory.
+pub const FILE: &str = "history.json";
+
+/// What one pass leaves for the next.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// When a pass first saw that there are no usable windows; nothing if the last one saw some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule_absent_since: Option<DateTime<Utc>>,
+    /// A change that was begun and not ended: the pass that made it was cut off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<Change>,
+    /// The target that was found unfit for this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedTarget>,
+    /// The last change of the agent's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_change: Option<Done>,
+}
+
+/// A change of the agent from one version to another, or to the same again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The package.
+    pub package: String,
+    /// The version before, which is the way back.
+    pub from: Version,
+    /// That version as the package database spells it.
+    pub from_package_version: String,
+    /// The version to install.
+    pub to: Version,
+    /// The services that were up, or should have been, and must be up again afterwards.
+    pub services: Vec<String>,
+    /// When it began.
+    pub since: DateTime<Utc>,
+}
+
+/// A target that was installed here, found unfit and taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTarget {
+    /// The version.
+    pub target: Version,
+    /// What was wrong with it.
+    pub reason: String,
+    /// When that was found.
+    pub at: DateTime<Utc>,
+    /// Whether the version before did not run either; then there is nothing to lose by trying again.
+    #[serde(default)]
+    pub way_back_failed: bool,
+}
+
+/// A change that was carried out and checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The version before.
+    pub from: Version,
+    /// The version since.
+    pub to: Version,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl History {
+    /// Reads the history. A host without one is new; a damaged one is no reason to leave a host without an updater.
+    pub fn read(state: &Path) -> History {
+        let path = state.join(FILE);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                let aside = set_aside(&path);
+                warn!("{}: damaged ({error}); starting a new one, and keeping this one as {}", path.display(), aside.display());
+                History::default()
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => History::default(),
+            Err(error) => {
+                warn!("{}: {error}; going on as if there were no history", path.display());
+                History::default()
+            }
+        }
+    }
+}
+
+/// The name under which a damaged history is kept by the next pass that writes.
+pub fn set_aside(path: &Path) -> PathBuf {
+    path.with_extension("json.damaged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_history_is_new() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(History::read(dir.path()), History::default());
+    }
+
+    #[test]
+    fn a_damaged_history_is_not_fatal() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["", "{", "[]", "\0\0\0", "{\"failed\": 3}", "{\"unfinished\":{\"to\":\"x\"}}"] {
+            fs::write(dir.path().join(FILE), text).unwrap();
+            assert_eq!(History::read(dir.path()), History::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), r#"{"schedule_absent_since":"2026-11-20T00:00:00Z","new":1}"#).unwrap();
+        assert!(History::read(dir.path()).schedule_absent_since.is_some());
+    }
+}

@@ -1,0 +1,9 @@
+//! Reads the world once. Every file here yields one plain value and changes nothing.
+
+pub mod agent;
+pub mod channel;
+pub mod config;
+pub mod dpkg;
+pub mod history;
+pub mod schedule;
+pub mod service;

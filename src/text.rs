@@ -1,0 +1,41 @@
+//! Text from outside (servers, files, package managers) made fit for a terminal and the journal.
+
+/// `text` on one line of at most `most` characters, with control characters and the like escaped.
+///
+/// A server or a file must not move the cursor, colour the screen or fake a line of the journal.
+pub fn printable(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == most {
+            shown.push('…');
+            break;
+        }
+        if c == ' ' || (!c.is_control() && !c.is_whitespace() && !is_invisible(c)) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
+    shown
+}
+
+/// Characters that print nothing but change how their neighbours look: direction marks, joiners, byte order marks.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_a_terminal_would_obey() {
+        assert_eq!(printable("a\nb\tc\u{1b}[31m\u{202e}", 80), "a\\nb\\tc\\u{1b}[31m\\u{202e}");
+    }
+
+    #[test]
+    fn leaves_ordinary_text_alone_and_cuts_long_text() {
+        assert_eq!(printable("Größe 14.3.33", 80), "Größe 14.3.33");
+        assert_eq!(printable("abcdef", 3), "abc…");
+    }
+}

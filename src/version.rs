@@ -1,0 +1,141 @@
+//! A Teleport version: what a release channel, a package database and the compatibility rule all speak of.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::printable;
+
+/// A semantic version, written without the leading `v` that Teleport's own tools sometimes put before it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(semver::Version);
+
+/// A text that is not a version. Shows the text, made safe for a terminal and cut short.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotAVersion(String);
+
+impl Version {
+    /// The first of the three numbers, on which compatibility between an agent and its cluster rests.
+    pub fn major(&self) -> u64 {
+        self.0.major
+    }
+
+    /// Whether this is a release candidate or any other version before a release.
+    pub fn is_pre_release(&self) -> bool {
+        !self.0.pre.is_empty()
+    }
+
+    /// Reads a version as a Debian package database spells it: the upstream version, perhaps a revision after it.
+    pub fn from_debian(text: &str) -> Result<Self, NotAVersion> {
+        // `~` sorts before everything in Debian, which is what `-` does in a semantic version.
+        let upstream = match text.rsplit_once('-') {
+            Some((upstream, revision)) if is_revision(revision) => upstream,
+            _ => text,
+        };
+        upstream.replacen('~', "-", 1).parse()
+    }
+}
+
+fn is_revision(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+impl FromStr for Version {
+    type Err = NotAVersion;
+
+    /// Reads `14.3.33` or `v14.3.33`, white space around it allowed, and nothing else.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let trimmed = text.trim();
+        let bare = trimmed.strip_prefix('v').unwrap_or(trimmed);
+        match semver::Version::parse(bare) {
+            // Build metadata has no place in a package's version, and no order.
+            Ok(version) if version.build.is_empty() => Ok(Version(version)),
+            _ => Err(NotAVersion(printable(trimmed, 40))),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for NotAVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" is not a version like 14.3.33", self.0)
+    }
+}
+
+impl std::error::Error for NotAVersion {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn reads_versions_with_and_without_v() {
+        for text in ["14.3.33", "v14.3.33", " 14.3.33\n", "v14.3.33\r\n"] {
+            assert_eq!(version(text).to_string(), "14.3.33", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_version() {
+        for text in [
+            "",
+            "v",
+            "14",
+            "14.3",
+            "14.3.33.1",
+            "14.3.x",
+            "vv14.3.33",
+            "014.3.33",
+            "14.3.33; reboot",
+            "14.3.33 14.3.34",
+            "--allow-unauthenticated",
+            "14.3.33+build",
+            "99999999999999999999.0.0",
+            "<html>",
+            "１４.3.33",
+            "none",
+        ] {
+            assert!(text.parse::<Version>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn error_is_safe_to_print() {
+        let error = "\u{1b}[31m14\u{7}".parse::<Version>().unwrap_err().to_string();
+        assert!(!error.contains('\u{1b}') && !error.contains('\u{7}'), "{error:?}");
+        assert!("x".repeat(10_000).parse::<Version>().unwrap_err().to_string().len() < 100);
+    }
+
+    #[test]
+    fn orders_numerically_and_release_candidates_first() {
+        assert!(version("14.3.9") < version("14.3.33"));
+        assert!(version("9.9.9") < version("14.0.0"));
+        assert!(version("14.0.0-rc.2") < version("14.0.0-rc.10"));
+        assert!(version("14.0.0-rc.10") < version("14.0.0"));
+        assert!(version("14.0.0-rc.1").is_pre_release());
+    }
+
+    #[test]
+    fn reads_debian_spellings() {
+        for (debian, expected) in [
+            ("14.3.33", "14.3.33"),
+            ("14.3.33-1", "14.3.33"),
+            ("14.0.0~rc.1", "14.0.0-rc.1"),
+            ("14.0.0~rc.1-2", "14.0.0-rc.1"),
+            ("14.0.0-rc.1", "14.0.0-rc.1"),
+        ] {
+            assert_eq!(Version::from_debian(debian).unwrap(), version(expected), "{debian}");
+        }
+    }
+}
