@@ -191,7 +191,7 @@ fn report(decision: &Decision) -> Result<Exit> {
 fn conclude(action: &Action, cause: &str, outcome: &Outcome) -> Result<Exit> {
     let (line, exit) = match outcome {
         Outcome::Upgraded => (format!("done: {action}, because {cause}"), Exit::Fine),
-        Outcome::Untouched(error) => {
+        Outcome::Untouched(error) | Outcome::Unfinished(error) => {
             let exit = if error.is_temporary() { Exit::Temporary } else { Exit::Failed };
             (format!("could not {action}: {error}"), exit)
         }

@@ -1,5 +1,7 @@
 //! Text from outside (servers, files, package managers) made fit for a terminal and the journal.
 
+use std::io;
+
 /// `text` on one line of at most `most` characters, with control characters and the like escaped.
 ///
 /// A server or a file must not move the cursor, colour the screen or fake a line of the journal.
@@ -17,6 +19,19 @@ pub fn printable(text: &str, most: usize) -> String {
         }
     }
     shown
+}
+
+/// What went wrong with a file, without the system's number for it.
+pub fn io_problem(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file or directory".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ if error.raw_os_error().is_some() => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// Characters that print nothing but change how their neighbours look: direction marks, joiners, byte order marks.

@@ -1,1 +1,12 @@
-fn main() {}
+//! The tests that run on real hosts, one file per subject.
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test, as it should")]
+
+mod apt;
+mod bad_input;
+mod dry_run;
+mod host;
+mod hosts_work;
+mod lock;
+mod plan;
+mod rollback;
+mod upgrade;

@@ -23,7 +23,7 @@ pub fn bring_up(unit: &str, observe: Duration) -> Result<(), String> {
     let before = look(unit)?;
     if before.health == Health::Running && before.can_reload {
         info!("reloading {unit}");
-        match systemctl("reload", unit).and_then(|()| taken_over(unit)) {
+        match systemctl("reload", unit).and_then(|()| taken_over(unit, before.pid)) {
             Ok(service) => return watch(&service, observe),
             Err(reason) => warn!("after a reload, {reason}; restarting {unit}"),
         }
@@ -32,24 +32,28 @@ pub fn bring_up(unit: &str, observe: Duration) -> Result<(), String> {
     // A service that was given up for failing too often may not be started before this.
     systemctl("reset-failed", unit)?;
     systemctl("restart", unit)?;
-    taken_over(unit).and_then(|service| watch(&service, observe))
+    taken_over(unit, before.pid).and_then(|service| watch(&service, observe))
 }
 
-/// Waits until a process with the binary on the disk is in charge.
-fn taken_over(unit: &str) -> Result<Service, String> {
+/// Waits until another process than `before` is in charge, and runs the binary on the disk.
+fn taken_over(unit: &str, before: Option<i32>) -> Result<Service, String> {
     let deadline = Instant::now() + TAKE_OVER;
     loop {
         let service = look(unit)?;
         if service.health.is_down() {
             return Err(format!("{unit} {}", service.health));
         }
-        if service.health == Health::Running && service.binary != Binary::Replaced && service.pid.is_some() {
+        if service.health == Health::Running
+            && service.binary == Binary::OnDisk
+            && service.pid.is_some_and(|pid| Some(pid) != before)
+        {
             return Ok(service);
         }
         if Instant::now() >= deadline {
             let doing = match service.binary {
+                _ if service.health != Health::Running => service.health.to_string(),
                 Binary::Replaced => "still runs the older binary".to_string(),
-                _ => service.health.to_string(),
+                _ => "still has the same process".to_string(),
             };
             return Err(format!("{unit} {doing} after {} s", TAKE_OVER.as_secs()));
         }

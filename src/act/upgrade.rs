@@ -22,6 +22,8 @@ pub enum Outcome {
     Upgraded,
     /// Nothing was changed; the agent runs what it ran before.
     Untouched(PackageError),
+    /// The package is in pieces and could not be mended now; the next pass tries again.
+    Unfinished(PackageError),
     /// The wanted version was unfit; the agent runs the one before again.
     RolledBack {
         /// What was wrong with the wanted version.
@@ -40,7 +42,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Outcome::Upgraded => write!(f, "done"),
-            Outcome::Untouched(error) => error.fmt(f),
+            Outcome::Untouched(error) | Outcome::Unfinished(error) => error.fmt(f),
             Outcome::RolledBack { reason } => write!(f, "{reason}"),
             Outcome::Broken { reason, back } => write!(f, "{reason}; and the way back failed: {back}"),
         }
@@ -72,6 +74,7 @@ impl Transaction<'_> {
             from: installed.version.clone(),
             from_package_version: installed.package_version.clone(),
             to: target.clone(),
+            held: installed.held,
             services: to_bring_up(agent),
             since: self.now,
         };
@@ -100,26 +103,48 @@ impl Transaction<'_> {
         self.carry_out(change, &change.to.to_string())
     }
 
-    /// Installs and checks, and goes back if the new version does not run.
+    /// Makes the change and checks it, goes back if it does not run, and records how that ended.
     fn carry_out(&mut self, change: &Change, package_version: &str) -> Result<Outcome> {
+        let outcome = self.install_and_check(change, package_version);
+        if change.held
+            && let Err(error) = self.packages.hold(&change.package)
+        {
+            warn!("{} was on hold and could not be put on hold again: {error}", change.package);
+        }
+        let (at, target) = (self.now, change.to.clone());
+        self.record
+            .update(|history| match &outcome {
+                Outcome::Unfinished(_) => {}
+                Outcome::Untouched(_) => history.unfinished = None,
+                Outcome::Upgraded => {
+                    let done = Done { from: change.from.clone(), to: target, at };
+                    (history.unfinished, history.failed, history.last_change) = (None, None, Some(done));
+                }
+                Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
+                    let way_back_failed = matches!(outcome, Outcome::Broken { .. });
+                    let failed = FailedTarget { target, reason: reason.clone(), at, way_back_failed };
+                    (history.unfinished, history.failed) = (None, Some(failed));
+                }
+            })
+            .with_context(|| format!("this could not be recorded: {outcome}"))?;
+        Ok(outcome)
+    }
+
+    fn install_and_check(&self, change: &Change, package_version: &str) -> Outcome {
         info!("installing {} {package_version}", change.package);
         let installed = self.packages.install(&change.package, package_version);
-        let unfit = match (self.packages.prove(&change.package, &change.to), installed) {
+        let reason = match (self.packages.prove(&change.package, &change.to), installed) {
             (Ok(()), _) => match self.bring_up(change) {
-                Ok(()) => return self.end_well(change),
+                Ok(()) => return Outcome::Upgraded,
                 Err(reason) => reason,
             },
-            (Err(_), Err(error)) if self.is_as_before(change) => {
-                // Most failures leave the package as it was: then there is nothing to restart or to take back.
-                self.record.update(|history| history.unfinished = None)?;
-                return Ok(Outcome::Untouched(error));
-            }
-            // Nothing could be tried. The change stays unfinished, and the next pass tries again.
-            (Err(_), Err(error)) if error.is_temporary() => return Ok(Outcome::Untouched(error)),
+            // Most failures leave the package as it was: then there is nothing to restart or to take back.
+            (Err(_), Err(error)) if self.is_as_before(change) => return Outcome::Untouched(error),
+            (Err(_), Err(error)) if error.is_temporary() => return Outcome::Unfinished(error),
             (Err(reason), Err(error)) => format!("{error} ({reason})"),
             (Err(reason), Ok(())) => reason,
         };
-        self.go_back(change, unfit)
+        self.go_back(change, reason)
     }
 
     fn is_as_before(&self, change: &Change) -> bool {
@@ -130,34 +155,15 @@ impl Transaction<'_> {
         change.services.iter().try_for_each(|unit| service::bring_up(unit, self.observe))
     }
 
-    fn end_well(&mut self, change: &Change) -> Result<Outcome> {
-        let done = Done { from: change.from.clone(), to: change.to.clone(), at: self.now };
-        self.record.update(|history| {
-            history.unfinished = None;
-            history.failed = None;
-            history.last_change = Some(done);
-        })?;
-        Ok(Outcome::Upgraded)
-    }
-
-    fn go_back(&mut self, change: &Change, reason: String) -> Result<Outcome> {
+    fn go_back(&self, change: &Change, reason: String) -> Outcome {
         error!("{} {}: {reason}; going back to {}", change.package, change.to, change.from);
         if let Err(error) = self.packages.install(&change.package, &change.from_package_version) {
             error!("{error}");
         }
-        let back = self.packages.prove(&change.package, &change.from).and_then(|()| self.bring_up(change));
-        let way_back_failed = back.is_err();
-        let failed = FailedTarget { target: change.to.clone(), reason: reason.clone(), at: self.now, way_back_failed };
-        self.record
-            .update(|history| {
-                history.unfinished = None;
-                history.failed = Some(failed);
-            })
-            .context("the failure of this version could not be recorded")?;
-        Ok(match back {
+        match self.packages.prove(&change.package, &change.from).and_then(|()| self.bring_up(change)) {
             Ok(()) => Outcome::RolledBack { reason },
             Err(back) => Outcome::Broken { reason, back },
-        })
+        }
     }
 }
 

@@ -264,6 +264,7 @@ mod tests {
                     version: version("14.3.33"),
                     package_version: "14.3.33".into(),
                     damage: None,
+                    held: false,
                 },
                 services: vec![Service {
                     unit: "teleport.service".into(),
@@ -295,6 +296,7 @@ mod tests {
             from: version("14.3.33"),
             from_package_version: "14.3.33".into(),
             to: version("14.3.34"),
+            held: false,
             services: vec!["teleport.service".into()],
             since: at(NOW - 60),
         }

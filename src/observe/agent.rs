@@ -10,6 +10,7 @@ use log::warn;
 use super::config::{Config, PACKAGES};
 use super::dpkg;
 use super::service::{self, Binary, Health, Service};
+use crate::text::io_problem;
 use crate::version::Version;
 
 /// Where every edition's package puts the agent.
@@ -26,6 +27,8 @@ pub struct Installed {
     pub package_version: String,
     /// What is wrong with the package, if anything is.
     pub damage: Option<String>,
+    /// Whether ordinary system updates leave it alone, because somebody said so.
+    pub held: bool,
 }
 
 /// The agent, as it is at this moment.
@@ -116,7 +119,7 @@ fn select(mut found: Vec<Installed>, wanted: Option<&str>) -> Result<Installed, 
 /// What is wrong with the agent's program file, as far as one sees without running it.
 fn binary_damage() -> Option<String> {
     let damage = match fs::metadata(BINARY) {
-        Err(error) => format!("cannot be used ({error})"),
+        Err(error) => format!("cannot be used ({})", io_problem(&error)),
         Ok(metadata) if !metadata.is_file() => "is not a file".to_string(),
         Ok(metadata) if metadata.len() == 0 => "is empty".to_string(),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => "cannot be executed".to_string(),
@@ -130,7 +133,13 @@ mod tests {
     use super::*;
 
     fn package(name: &str) -> Installed {
-        Installed { name: name.into(), version: "14.3.33".parse().unwrap(), package_version: "14.3.33".into(), damage: None }
+        Installed {
+            name: name.into(),
+            version: "14.3.33".parse().unwrap(),
+            package_version: "14.3.33".into(),
+            damage: None,
+            held: false,
+        }
     }
 
     fn selected(found: &[&str], wanted: Option<&str>) -> Result<String, String> {

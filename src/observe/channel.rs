@@ -158,6 +158,7 @@ impl<'a> Channel<'a> {
     }
 }
 
+const NO_HOST: &str = "there is no such host, or the name service does not answer";
 const CHECK_ENDPOINT: &str = "check the address in the file \"endpoint\", and what that server serves";
 
 /// TLS with the trust store of the system, or with the one that `SSL_CERT_FILE` names.
@@ -208,7 +209,7 @@ fn explain(error: ureq::Error) -> Problem {
             None => Problem::Unreachable(explain_io(&error)),
         },
         Error::Timeout(phase) => Problem::Unreachable(format!("no answer in time ({})", phase_name(phase))),
-        Error::HostNotFound => Problem::Unreachable("there is no such host, or the name service does not answer".into()),
+        Error::HostNotFound => Problem::Unreachable(NO_HOST.into()),
         Error::ConnectionFailed => Problem::Unreachable("no connection".into()),
         Error::ConnectProxyFailed(what) => {
             Problem::Unreachable(format!("the proxy that HTTPS_PROXY names refused: {}", printable(&what, 80)))
@@ -231,6 +232,8 @@ fn explain_io(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => "the connection was refused".into(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
+        // The standard library has no kind of its own for it.
+        _ if error.to_string().contains("lookup address") => NO_HOST.into(),
         _ => printable(&error.to_string(), 120),
     }
 }

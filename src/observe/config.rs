@@ -12,7 +12,7 @@ use log::warn;
 use nix::unistd::geteuid;
 use ureq::http::Uri;
 
-use crate::text::printable;
+use crate::text::{io_problem, printable};
 
 /// More than any value takes.
 const MAX_BYTES: u64 = 16 * 1024;
@@ -166,7 +166,7 @@ impl<'a> Files<'a> {
                 Err(files.error("", "it is not a directory", "make it one, and write the file \"endpoint\" in it"))
             }
             Ok(metadata) => files.check_owner(directory, &metadata).map(|()| files),
-            Err(error) => Err(files.error("", &error.to_string(), "make this directory, and write the file \"endpoint\" in it")),
+            Err(error) => Err(files.error("", &io_problem(&error), "make this directory, and write the file \"endpoint\" in it")),
         }
     }
 
@@ -194,7 +194,7 @@ impl<'a> Files<'a> {
     /// The lines of a file that carry a value; none if there is no such file, or nothing but comments in it.
     fn lines(&self, name: &str) -> Result<Vec<String>, ConfigError> {
         let path = self.directory.join(name);
-        let unreadable = |error: io::Error| self.error(name, &error.to_string(), "make it a readable text file, or remove it");
+        let unreadable = |error: io::Error| self.error(name, &io_problem(&error), "make it a readable text file, or remove it");
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

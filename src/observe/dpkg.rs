@@ -38,6 +38,7 @@ fn parse(line: &str) -> Result<Option<Installed>> {
         name: name.to_string(),
         version: Version::from_debian(version).with_context(|| format!("the package database lists {name}"))?,
         package_version: version.to_string(),
+        held: status.starts_with('h'),
         damage: (!sound).then(|| format!("dpkg lists it as \"{}\", not as \"ii\"", printable(status.trim(), 10))),
     }))
 }
@@ -64,6 +65,13 @@ mod tests {
             let sound = parse(&line).unwrap().map(|installed| installed.damage.is_none());
             assert_eq!(sound, expected, "{status}");
         }
+    }
+
+    #[test]
+    fn knows_a_package_on_hold() {
+        let held = |line| parse(line).unwrap().unwrap().held;
+        assert!(held("hi |teleport|14.3.33") && held("hU |teleport|14.3.33"));
+        assert!(!held("ii |teleport|14.3.33"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use log::warn;
 use serde::{Deserialize, Serialize};
 
+use crate::text::io_problem;
 use crate::version::Version;
 
 /// The name of the history file in the state directory.
@@ -42,6 +43,9 @@ pub struct Change {
     pub from_package_version: String,
     /// The version to install.
     pub to: Version,
+    /// Whether the package was on hold, and must be again afterwards.
+    #[serde(default)]
+    pub held: bool,
     /// The services that were up, or should have been, and must be up again afterwards.
     pub services: Vec<String>,
     /// When it began.
@@ -85,7 +89,7 @@ impl History {
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => History::default(),
             Err(error) => {
-                warn!("{}: {error}; going on as if there were no history", path.display());
+                warn!("{}: {}; going on as if there were no history", path.display(), io_problem(&error));
                 History::default()
             }
         }

@@ -14,6 +14,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use nix::libc;
 
+use crate::text::io_problem;
+
 /// More than any agent writes; three windows take about 100 bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 /// The agent truncates the file and then writes it, so a reader can meet it half written.
@@ -94,7 +96,7 @@ impl Schedule {
             (schedule, whole) = match read_bounded(path) {
                 Ok(text) => (Schedule::parse(&text), text.ends_with('\n')),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => (Schedule::Missing, true),
-                Err(error) => (Schedule::Unreadable(error.to_string()), true),
+                Err(error) => (Schedule::Unreadable(io_problem(&error)), true),
             };
             if whole {
                 break;

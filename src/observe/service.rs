@@ -173,6 +173,10 @@ fn pid_file(properties: &Properties) -> Option<PathBuf> {
 fn binary(pid: i32) -> Binary {
     let link = PathBuf::from(format!("/proc/{pid}/exe"));
     let (Ok(name), Ok(runs)) = (fs::read_link(&link), fs::metadata(&link)) else { return Binary::Unknown };
+    // Between its fork and its exec, a process that systemd starts still runs systemd.
+    if fs::metadata("/proc/1/exe").is_ok_and(|init| (init.dev(), init.ino()) == (runs.dev(), runs.ino())) {
+        return Binary::Unknown;
+    }
     // The kernel marks the name of a file that is gone.
     let text = name.to_string_lossy();
     let on_disk = fs::metadata(text.strip_suffix(" (deleted)").unwrap_or(&text));

@@ -25,6 +25,8 @@ const LOCKS: [&str; 4] =
 const LOOK: Duration = Duration::from_millis(500);
 /// A refresh of one small repository takes seconds; of all of a host's, a minute or two on a slow line.
 const REFRESH_LIMIT: Duration = Duration::from_secs(180);
+/// What a refresh says that failed in part, whatever its status.
+const FETCH_FAILED: &str = "Some index files failed to download";
 /// For what only reads what is on the disk.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
@@ -110,7 +112,7 @@ impl Apt {
         match () {
             () if self.source.is_none() => {
                 // Some other repository may be down; whether Teleport's brought the target is seen next.
-                if !output.success() {
+                if !output.success() || output.says(FETCH_FAILED) {
                     warn!("{said}; going on with the index as it is");
                 }
                 Ok(())
@@ -119,7 +121,7 @@ impl Apt {
             () if output.code().is_none() => Err(PackageError::Unreachable { source, said }),
             () if distrusts(&output) => Err(PackageError::Untrusted { source, said: complaint(&output) }),
             // An apt older than 2.1 does not know the option above.
-            () if !output.success() || output.says("Some index files failed to download") => {
+            () if !output.success() || output.says(FETCH_FAILED) => {
                 Err(PackageError::Unreachable { source, said: complaint(&output) })
             }
             () => Ok(()),
@@ -144,7 +146,7 @@ impl Apt {
         if !output.success() {
             return Err(PackageError::Failed(output.summary()));
         }
-        let others = changed(&output).filter(|package| *package != name).map(str::to_string).collect::<Vec<_>>();
+        let others: Vec<String> = changed(&output).filter(|package| *package != name).map(str::to_string).collect();
         if others.is_empty() { Ok(()) } else { Err(PackageError::TouchesOthers(others)) }
     }
 }
@@ -174,10 +176,10 @@ impl PackageManager for Apt {
             );
         }
         let Some((_, package_version)) = offered.iter().find(|(version, _)| version == target) else {
-            let newest = offered.into_iter().map(|(version, _)| version).max();
+            let newest = offered.into_iter().map(|(version, _)| version).max().map(|version| version.to_string());
             return Err(PackageError::NotOffered {
                 name: name.clone(),
-                target: target.clone(),
+                target: target.to_string(),
                 source: self.source_name(),
                 newest,
             });
@@ -199,6 +201,11 @@ impl PackageManager for Apt {
             false if distrusts(&output) => Err(PackageError::Untrusted { source: self.source_name(), said: complaint(&output) }),
             false => Err(PackageError::Failed(output.summary())),
         }
+    }
+
+    fn hold(&self, name: &str) -> Result<(), PackageError> {
+        let output = self.with_locks(|| Command::new("apt-mark", ["hold", name]).limit(READ_LIMIT).run())?;
+        if output.success() { Ok(()) } else { Err(PackageError::Failed(output.summary())) }
     }
 
     fn mend(&self) -> Result<(), PackageError> {
@@ -246,11 +253,11 @@ fn lock_line(output: &Output) -> String {
     line.split_once("held by ").map_or("another program", |(_, holder)| holder).to_string()
 }
 
-/// The packages that a simulated run would install, configure or remove.
+/// The packages that a simulated run would install or remove. It may also configure some that another run left unconfigured.
 fn changed(output: &Output) -> impl Iterator<Item = &str> {
     output.lines().filter_map(|line| {
         let (verb, rest) = line.split_once(' ')?;
-        ["Inst", "Conf", "Remv", "Purg"].contains(&verb).then(|| rest.split([' ', ':']).next())?
+        ["Inst", "Remv", "Purg"].contains(&verb).then(|| rest.split([' ', ':']).next())?
     })
 }
 

@@ -27,6 +27,9 @@ pub trait PackageManager {
     /// What it returns is what the package manager said. Only `prove` knows what it did.
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError>;
 
+    /// Has ordinary system updates leave the package alone. An install of ours goes through that, and may undo it.
+    fn hold(&self, name: &str) -> Result<(), PackageError>;
+
     /// Ends what an interrupted run of the package manager left half done.
     fn mend(&self) -> Result<(), PackageError>;
 
@@ -97,11 +100,11 @@ pub enum PackageError {
         /// The package.
         name: String,
         /// The version.
-        target: Version,
+        target: String,
         /// Where the repository is configured.
         source: String,
         /// The newest version that it has, if any.
-        newest: Option<Version>,
+        newest: Option<String>,
     },
     /// Installing it would change these packages too.
     TouchesOthers(Vec<String>),

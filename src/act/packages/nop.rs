@@ -21,6 +21,10 @@ impl PackageManager for Nop {
         Ok(())
     }
 
+    fn hold(&self, _: &str) -> Result<(), PackageError> {
+        Ok(())
+    }
+
     fn mend(&self) -> Result<(), PackageError> {
         Ok(())
     }

@@ -1,0 +1,202 @@
+//! Whatever is wrong with the configuration, the version server or the host: one clear line, and nothing is touched.
+
+use crate::host::{Cert, Host, Package, Ran, Response};
+use std::time::Duration;
+
+/// Asserts that nothing happened to the agent, and that one line says why, with all of `parts` in it.
+#[track_caller]
+fn refused(host: &Host, ran: Ran, status: i32, parts: &[&str]) {
+    let ran = ran.expect(status);
+    let said: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(said.len(), 1, "one line: {}", ran.stderr);
+    for part in parts {
+        assert!(said[0].contains(part), "{part:?} is missing in: {}", said[0]);
+    }
+    assert!(said[0].len() < 600, "{}", said[0]);
+    assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
+    assert_eq!(host.property("teleport.service", "ActiveState"), "active");
+}
+
+#[test]
+fn every_file_of_the_configuration() {
+    let host = Host::with_upgrade();
+    let endpoint = "releases.example.com/current\n";
+    for (name, text, status, parts) in [
+        ("endpoint", "", 2, vec!["/etc/teleport-upgrade.d/endpoint: there is no release channel; write the address"]),
+        ("endpoint", "http://releases.example.com/current", 2, vec!["/endpoint: it starts with http://", "over TLS"]),
+        ("endpoint", "releases.example.com/a b", 2, vec!["/endpoint: \"releases.example.com/a b\" has characters"]),
+        ("endpoint", "\u{1b}[31mred", 2, vec!["/endpoint: \"\\u{1b}[31mred\""]),
+        (
+            "package",
+            "teleprot",
+            2,
+            vec!["/package: \"teleprot\" is not known; write one of: teleport-ent, teleport-ent-fips, teleport"],
+        ),
+        ("package", "teleport", 2, vec!["names teleport, which is not installed (teleport-ent is)"]),
+        ("installer", "brew", 2, vec!["/installer: \"brew\" is not known; write one of: apt"]),
+        ("insecure", "maybe", 2, vec!["/insecure: \"maybe\" is not known; write one of: yes, no"]),
+        ("insecure", "yes", 2, vec!["/endpoint: the file \"insecure\" says yes, and releases.example.com is not this host"]),
+        ("service", "rm -rf /", 2, vec!["/service: \"rm -rf /\" is not the name of a service"]),
+        ("lock-wait-seconds", "soon", 2, vec!["/lock-wait-seconds: \"soon\" is not a number of seconds"]),
+        ("observe-seconds", "1.5", 2, vec!["/observe-seconds: \"1.5\" is not a number of seconds"]),
+    ] {
+        let before = host.read(&format!("/etc/teleport-upgrade.d/{name}"));
+        host.configure(name, text);
+        refused(&host, host.upgrader("run"), status, &parts);
+        match before {
+            Some(text) => host.configure(name, &text),
+            None => host.remove(&format!("/etc/teleport-upgrade.d/{name}")),
+        }
+    }
+    host.remove("/etc/teleport-upgrade.d/endpoint");
+    refused(&host, host.upgrader("run"), 2, &["/etc/teleport-upgrade.d/endpoint: there is no release channel"]);
+    host.configure("endpoint", endpoint);
+    host.set_mode("/etc/teleport-upgrade.d/endpoint", 0o666);
+    refused(&host, host.upgrader("run"), 2, &["/endpoint: others than root can write it (mode 0666); run `chown root"]);
+    host.remove("/etc/teleport-upgrade.d");
+    refused(&host, host.upgrader("run"), 2, &["/etc/teleport-upgrade.d: there is no such", "make this directory"]);
+}
+
+#[test]
+fn a_tolerated_endpoint_is_used_and_the_better_spelling_named() {
+    let host = Host::with_upgrade();
+    for text in ["https://releases.example.com/current", "releases.example.com/current/", "releases.example.com/current/version"] {
+        host.configure("endpoint", text);
+        let ran = host.upgrader("dry-run").expect(0);
+        assert!(ran.stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)"), "{}", ran.stdout);
+        assert_eq!(ran.stderr, "warning: /etc/teleport-upgrade.d/endpoint: write it as releases.example.com/current\n");
+    }
+}
+
+#[test]
+fn plain_http_is_for_this_very_host() {
+    let host = Host::with_upgrade();
+    let plain = host.serve_plain("127.0.0.1:8080");
+    plain.route("/current/version", Response::ok("14.3.34"));
+    host.configure("endpoint", "localhost:8080/current");
+    host.configure("insecure", "yes");
+    let ran = host.upgrader("dry-run").expect(0);
+    assert!(ran.stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)"), "{}", ran.stdout);
+}
+
+#[test]
+fn every_answer_that_is_no_version() {
+    let host = Host::with_upgrade();
+    let address = "https://releases.example.com/current/version: ";
+    for (response, parts) in [
+        (Response::status(404), vec!["the server answered with status 404", "check the address in the file \"endpoint\""]),
+        (Response::status(403), vec!["the server answered with status 403"]),
+        (
+            Response::ok("<!DOCTYPE html><html><body>Please log in</body></html>"),
+            vec!["the answer is a web page, not a version", "login page"],
+        ),
+        (Response::ok(""), vec!["the answer is empty"]),
+        (Response::ok("\n\n"), vec!["the answer is empty"]),
+        (Response::ok("9".repeat(10_000_000)), vec!["the answer is longer than any version"]),
+        (Response::ok("14.3.34; reboot"), vec!["\"14.3.34; reboot\" is not a version like 14.3.33"]),
+        (Response::ok("--allow-unauthenticated"), vec!["\"--allow-unauthenticated\" is not a version"]),
+        (Response::ok("14.3.34\n14.3.35"), vec!["\"14.3.34\\n14.3.35\" is not a version"]),
+        (Response::ok("\u{1b}]0;owned\u{7}"), vec!["\"\\u{1b}]0;owned\\u{7}\" is not a version"]),
+        (Response::ok(vec![0xff, 0xfe, 0x00]), vec!["the answer is not text"]),
+        (Response::redirect("http://releases.example.com/current/version"), vec!["an address without TLS"]),
+        (Response::redirect("https://releases.example.com/current/version"), vec!["from one address to another without end"]),
+    ] {
+        host.releases.route("/current/version", response);
+        refused(&host, host.upgrader("run"), 1, &[&[address][..], &parts].concat());
+    }
+}
+
+#[test]
+fn a_redirect_to_another_secure_address_is_followed() {
+    let host = Host::with_upgrade();
+    host.releases.route("/current/version", Response::redirect("https://releases.example.com/elsewhere"));
+    host.releases.route("/elsewhere", Response::ok("v14.3.34"));
+    assert!(host.upgrader("dry-run").expect(0).stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)"));
+}
+
+#[test]
+fn what_may_pass_is_tried_three_times_and_then_temporary() {
+    let host = Host::with_upgrade();
+    host.releases.route("/current/version", Response::status(500));
+    refused(
+        &host,
+        host.upgrader("run"),
+        75,
+        &["cannot reach https://releases.example.com/current/version", "status 500", "the next pass tries again"],
+    );
+    assert_eq!(host.releases.paths().len(), 3);
+    host.releases.stop();
+    refused(&host, host.upgrader("run"), 75, &["the connection was refused"]);
+    host.configure("endpoint", "no-such-host.example.com/current");
+    refused(&host, host.upgrader("run"), 75, &["https://no-such-host.example.com/current/version", "there is no such host"]);
+}
+
+#[test]
+fn the_service_counts_a_temporary_failure_as_success() {
+    let host = Host::with_upgrade();
+    host.releases.stop();
+    host.run(&["systemctl", "start", "teleport-upgrade.service"]).expect(0);
+    assert!(host.journal("teleport-upgrade.service").contains("cannot reach https://releases.example.com/current/version"));
+    assert_eq!(host.property("teleport-upgrade.service", "Result"), "success");
+}
+
+#[test]
+fn a_server_that_says_nothing_costs_a_bounded_time() {
+    let host = Host::with_upgrade();
+    host.releases.raw_route("/current/version", |_, stream| {
+        // Until the client hangs up.
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let ran = host.upgrader("run");
+    assert!(ran.elapsed < Duration::from_secs(60), "{:?}", ran.elapsed);
+    refused(&host, ran, 75, &["no answer in time"]);
+}
+
+#[test]
+fn critical_that_is_no_answer_is_not_critical() {
+    for response in [Response::status(404), Response::ok("<html>"), Response::ok(""), Response::ok("maybe")] {
+        let host = Host::with_upgrade();
+        host.closed_window();
+        host.releases.route("/current/critical", response);
+        let ran = host.upgrader("run").expect(0);
+        assert!(ran.stdout.contains("waiting to upgrade"), "{}", ran.stdout);
+        assert!(ran.stderr.contains("warning: https://releases.example.com/current/critical: "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn certificates_that_must_not_be_trusted() {
+    let host = Host::with_upgrade();
+    for (certificate, part) in [
+        (Cert::Expired, "the server's certificate has expired; renew it on the server, and check this host's clock"),
+        (Cert::NotYetValid, "the server's certificate is not valid yet"),
+        (Cert::SelfSigned, "the server's certificate is signed by nobody this host trusts"),
+        (Cert::OtherName, "the server's certificate is for another name"),
+    ] {
+        host.releases.set_cert(certificate);
+        refused(&host, host.upgrader("run"), 1, &["https://releases.example.com/current/version: ", part]);
+    }
+    host.releases.set_cert(Cert::Good);
+    host.upgrader("run").expect(0);
+}
+
+#[test]
+fn no_agent_on_the_host() {
+    let host = Host::new();
+    host.configure("endpoint", "releases.example.com/current");
+    let ran = host.upgrader("run").expect(2);
+    assert!(ran.stderr.contains("no Teleport agent is installed on this host"), "{}", ran.stderr);
+}
+
+#[test]
+fn two_editions_on_the_host() {
+    let host = Host::with_upgrade();
+    host.repository.publish(&[Package::agent("teleport", "14.3.33").below("/opt/second")]);
+    host.run(&["apt-get", "-q", "update"]).expect(0);
+    host.run(&["apt-get", "-q", "-y", "install", "teleport"]).expect(0);
+    refused(&host, host.upgrader("run"), 2, &["several editions of the agent are installed (teleport", "name the one to upgrade"]);
+    host.configure("package", "teleport-ent\n");
+    host.upgrader("run").expect(0);
+    assert_eq!(host.installed("teleport-ent"), "ii 14.3.34");
+    assert_eq!(host.installed("teleport"), "ii 14.3.33");
+}

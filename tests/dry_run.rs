@@ -1,0 +1,56 @@
+//! `dry-run` tells and changes nothing; what changes something is for root.
+
+use crate::host::Host;
+
+#[test]
+fn dry_run_changes_nothing_whatever_it_finds() {
+    let host = Host::with_upgrade();
+    // Once before, so that what systemd makes for a first command of a host is there.
+    host.upgrader("version").expect(0);
+    let before = host.snapshot();
+    let would = "would upgrade from 14.3.33 to 14.3.34 now: the maintenance window is open until ";
+    let ran = host.upgrader("dry-run").expect(0);
+    assert_eq!(ran.stdout.lines().next(), Some("an upgrade is available (14.3.33 -> 14.3.34)"));
+    assert!(ran.stdout.lines().nth(1).unwrap().starts_with(would), "{}", ran.stdout);
+    host.set_version("14.3.33");
+    assert_eq!(host.upgrader("dry-run").expect(0).stdout, "no upgrades available (14.3.33 == 14.3.33)\n");
+    host.set_version("garbage");
+    host.upgrader("dry-run").expect(1);
+    host.assert_unchanged(&before);
+}
+
+#[test]
+fn dry_run_leaves_no_mark_for_a_missing_schedule() {
+    let host = Host::with_upgrade();
+    host.remove("/etc/teleport-upgrade.d/schedule");
+    host.upgrader("version").expect(0);
+    let before = host.snapshot();
+    for _ in 0..2 {
+        let said = host.upgrader("dry-run").expect(0).stdout;
+        assert!(
+            said.contains("waiting to upgrade from 14.3.33 to 14.3.34: the agent has exported no maintenance schedule"),
+            "{said}"
+        );
+    }
+    host.assert_unchanged(&before);
+}
+
+#[test]
+fn dry_run_works_for_an_ordinary_user() {
+    let host = Host::with_upgrade();
+    let ran = host.command(&["teleport-upgrade", "dry-run"]).user("alice").run().expect(0);
+    assert!(ran.stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)\nwould upgrade"), "{}", ran.stdout);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn what_changes_the_host_is_for_root() {
+    let host = Host::with_upgrade();
+    for command in ["run", "force"] {
+        let ran = host.command(&["teleport-upgrade", command]).user("alice").run().expect(2);
+        let said =
+            format!("error: \"{command}\" must be run as root; try: sudo teleport-upgrade {command} (\"dry-run\" needs no root)\n");
+        assert_eq!((ran.stdout.as_str(), ran.stderr), ("", said));
+    }
+    host.assert_agent_runs("14.3.33");
+}

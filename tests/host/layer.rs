@@ -1,0 +1,115 @@
+//! What hosts have in common, made once a process: the program installed, the names and keys known, and an agent of some
+//! version installed by apt. A host is an overlay of a layer, a layer an overlay of the base.
+
+use super::apt::Repository;
+use super::network::Network;
+use super::package::Package;
+use super::server::{NAMES, Server};
+use super::signing::Key;
+use super::tls::{Cert, authority};
+use super::{outside, program, scratch};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Where hosts find the apt repository.
+pub const APT_URL: &str = "https://apt.example.com/debian/";
+/// The path part of it, with the address of its server.
+pub const APT_SERVER: (&str, &str) = ("127.0.0.2:443", "/debian/");
+
+/// The edition that `Host::with_agent` installs.
+pub const EDITION: &str = "teleport-ent";
+
+/// A file system to boot hosts from, and the repository its agent came from.
+pub struct Layer {
+    lower: OsString,
+    /// Holds the agent's package of that version, if there is one.
+    pub repository: Repository,
+}
+
+/// The layer with the agent of this version, or with none.
+pub fn layer(agent: Option<&str>) -> Arc<OnceLock<Layer>> {
+    type Layers = HashMap<Option<String>, Arc<OnceLock<Layer>>>;
+    static LAYERS: OnceLock<Mutex<Layers>> = OnceLock::new();
+    let slot = {
+        let mut layers = LAYERS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(layers.entry(agent.map(str::to_owned)).or_default())
+    };
+    slot.get_or_init(|| Layer::make(agent));
+    slot
+}
+
+impl Layer {
+    fn make(agent: Option<&str>) -> Layer {
+        let (directory, _) = scratch::new_host_directory();
+        let root = mount_overlay(&directory, scratch::base().as_os_str());
+        prepare(&root);
+        let repository = Repository::new(&directory.join("repository"));
+        if let Some(version) = agent {
+            install_agent(&root, &repository, version);
+        }
+        // Whoever looks through the directories of this machine at this moment would keep it busy; nobody writes to it.
+        umount2(&root, MntFlags::MNT_DETACH).unwrap();
+        let mut lower = directory.join("upper").into_os_string();
+        lower.push(":");
+        lower.push(scratch::base());
+        Layer { lower, repository }
+    }
+
+    /// Mounts a new overlay of the layer, and returns its root.
+    pub fn mount(&self, directory: &Path) -> PathBuf {
+        mount_overlay(directory, &self.lower)
+    }
+}
+
+/// Mounts, below a directory, a file system in memory (dpkg's fsyncs cost nothing there) and an overlay that writes to it.
+fn mount_overlay(directory: &Path, lower: &std::ffi::OsStr) -> PathBuf {
+    mount(Some("teleport-upgrade-test"), directory, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+    let [upper, work, root] = ["upper", "work", "root"].map(|name| directory.join(name));
+    for made in [&upper, &work, &root] {
+        fs::create_dir(made).unwrap();
+    }
+    let mut options = OsString::from("lowerdir=");
+    options.push(lower);
+    options.push(format!(",upperdir={},workdir={}", upper.display(), work.display()));
+    mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_os_str())).unwrap();
+    root
+}
+
+fn prepare(root: &Path) {
+    let mut install = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/install"));
+    install.arg(root).env("BINARY", program());
+    outside(&mut install);
+    let trust_store = root.join("etc/ssl/certs/ca-certificates.crt");
+    let trusted = fs::read_to_string(&trust_store).unwrap();
+    fs::write(&trust_store, format!("{trusted}{}", authority())).unwrap();
+    let names: String = NAMES.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
+    fs::write(root.join("etc/hosts"), format!("127.0.0.1 localhost\n::1 localhost\n{names}")).unwrap();
+    fs::write(root.join("usr/share/keyrings/teleport-archive-keyring.asc"), Key::Trusted.public()).unwrap();
+    fs::write(root.join("etc/apt/sources.list.d/teleport.list"), Repository::source(APT_URL)).unwrap();
+}
+
+fn install_agent(root: &Path, repository: &Repository, version: &str) {
+    repository.publish(&[Package::agent(EDITION, version)]);
+    let network = Network::new();
+    let server = Server::https(&network, APT_SERVER.0, Cert::Good);
+    server.directory(APT_SERVER.1, repository.root());
+    let chroot = |arguments: &[&str]| {
+        let mut command = network.command("chroot");
+        command.arg(root).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
+        outside(&mut command);
+    };
+    chroot(&["apt-get", "-q", "-oAPT::Update::Error-Mode=any", "update"]);
+    chroot(&["apt-get", "-q", "-y", "install", &format!("{EDITION}={version}")]);
+    chroot(&["systemctl", "enable", "teleport.service"]);
+    let yaml = "version: v3\nteleport:\n  nodename: host\n  data_dir: /var/lib/teleport\nssh_service:\n  enabled: true\n\
+                auth_service:\n  enabled: false\nproxy_service:\n  enabled: false\n";
+    fs::write(root.join("etc/teleport.yaml"), yaml).unwrap();
+    let endpoint = root.join("etc/teleport-upgrade.d/endpoint");
+    fs::create_dir_all(endpoint.parent().unwrap()).unwrap();
+    fs::write(endpoint, "releases.example.com/current\n").unwrap();
+}

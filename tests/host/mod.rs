@@ -1,0 +1,64 @@
+//! Real hosts to test on: Debian with systemd, apt, dnf and zypper, a network of their own, and the servers they ask.
+//!
+//! `Host::with_agent("14.3.33")` is where to begin. A host is booted by systemd-nspawn from an overlay of a base root
+//! file system that `tests/setup` builds; it is gone when it is dropped, or when the test process ends, however it ends.
+#![allow(dead_code, unused_imports, reason = "no user of this module needs all of it")]
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test, as it should")]
+
+pub mod apt;
+mod debian;
+mod layer;
+mod machine;
+pub mod network;
+pub mod package;
+mod run;
+mod scratch;
+pub mod server;
+pub mod signing;
+mod snapshot;
+mod throwaway;
+mod tls;
+mod upgrader;
+
+pub use package::{AGENT_UNIT, Package};
+pub use run::{Ran, Run, Running};
+pub use server::{Request, Response, Server, Stream};
+pub use signing::Key;
+pub use snapshot::Snapshot;
+pub use throwaway::{Host, SOON};
+pub use tls::{Cert, authority};
+pub use upgrader::WAITS;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The compiled program under test, found beside the running test or example.
+pub fn program() -> PathBuf {
+    compiled("teleport-upgrade")
+}
+
+/// The compiled stand-in for Teleport's agent.
+fn stand_in_agent() -> PathBuf {
+    compiled("examples/stand-in-agent")
+}
+
+/// A compiled file of this profile: this process is `target/PROFILE/deps/NAME` or `target/PROFILE/examples/NAME`.
+fn compiled(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let file = own.ancestors().nth(2).unwrap().join(name);
+    assert!(file.exists(), "{} is missing: run cargo build --bins --examples", file.display());
+    file
+}
+
+/// Runs a command on this machine, outside all hosts, and returns what it wrote; panics with all it said if it fails.
+#[track_caller]
+fn outside(command: &mut Command) -> String {
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => panic!("{command:?}: {error} (run tests/setup as root)"),
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    let wrote = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{command:?}: {}\n{wrote}{said}", output.status);
+    wrote
+}

@@ -1,0 +1,152 @@
+//! A package as tests describe it, whatever package manager it is for.
+
+use super::{outside, scratch, stand_in_agent};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Teleport's own unit.
+pub const AGENT_UNIT: &str = "\
+[Unit]
+Description=Teleport Service
+After=network.target
+
+[Service]
+Type=simple
+Restart=always
+RestartSec=5
+EnvironmentFile=-/etc/default/teleport
+ExecStart=/usr/local/bin/teleport start --config /etc/teleport.yaml --pid-file=/run/teleport.pid
+# systemd before 239 needs an absolute path
+ExecReload=/bin/sh -c \"exec pkill -HUP -L -F /run/teleport.pid\"
+PIDFile=/run/teleport.pid
+LimitNOFILE=524288
+
+[Install]
+WantedBy=multi-user.target
+";
+
+/// What postinst does unless a test wants something else: what a package of Teleport's does, never starting anything.
+const POSTINST: &str = "systemctl daemon-reload || true";
+
+/// A package to be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) depends: Vec<String>,
+    pub(super) files: Vec<(String, u32, String)>,
+    pub(super) preinst: Option<String>,
+    pub(super) postinst: Option<String>,
+    /// The behaviour of the agent in it, if there is an agent in it.
+    behaviour: Option<String>,
+    prefix: String,
+    unit: String,
+}
+
+impl Package {
+    /// Its version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// A package with nothing in it, of any name; versions are those of the upstream, without a release (`14.3.34`).
+    pub fn new(name: &str, version: &str) -> Package {
+        Package {
+            name: name.into(),
+            version: version.into(),
+            depends: Vec::new(),
+            files: Vec::new(),
+            preinst: None,
+            postinst: None,
+            behaviour: None,
+            prefix: String::new(),
+            unit: AGENT_UNIT.into(),
+        }
+    }
+
+    /// An edition of the agent (`teleport`, `teleport-ent`, `teleport-ent-fips`), sound unless told otherwise.
+    pub fn agent(edition: &str, version: &str) -> Package {
+        Package { behaviour: Some("sound".into()), postinst: Some(POSTINST.into()), ..Package::new(edition, version) }
+    }
+
+    /// How the agent in it behaves: a word, or several separated by commas, of those that `agent.rs` lists.
+    pub fn behaviour(self, behaviour: &str) -> Package {
+        Package { behaviour: Some(behaviour.into()), ..self }
+    }
+
+    /// Replaces the agent's unit, for instance by `AGENT_UNIT.replace(..)`.
+    pub fn unit(self, unit: &str) -> Package {
+        Package { unit: unit.into(), ..self }
+    }
+
+    /// The agent's unit without `ExecReload=`, as older versions have it.
+    pub fn without_reload(self) -> Package {
+        let lines = self.unit.lines().filter(|line| !line.starts_with("ExecReload=")).map(|line| format!("{line}\n"));
+        let unit = lines.collect();
+        Package { unit, ..self }
+    }
+
+    /// Puts the agent's files below another directory, for two editions to be installed at once.
+    pub fn below(self, prefix: &str) -> Package {
+        Package { prefix: prefix.into(), ..self }
+    }
+
+    /// Makes it depend on something (`libwidget`, or `libwidget (>= 2)` in Debian's way to say it).
+    pub fn depends(mut self, on: &str) -> Package {
+        self.depends.push(on.into());
+        self
+    }
+
+    /// Adds a file.
+    pub fn file(mut self, path: &str, mode: u32, content: &str) -> Package {
+        self.files.push((path.into(), mode, content.into()));
+        self
+    }
+
+    /// Replaces the lines of shell that run before its files are unpacked.
+    pub fn preinst(self, lines: &str) -> Package {
+        Package { preinst: Some(lines.into()), ..self }
+    }
+
+    /// Replaces the lines of shell that run after it is installed.
+    pub fn postinst(self, lines: &str) -> Package {
+        Package { postinst: Some(lines.into()), ..self }
+    }
+
+    /// Writes its files below a directory.
+    pub(super) fn write_files(&self, root: &Path) {
+        if let Some(behaviour) = &self.behaviour {
+            let below = root.join(self.prefix.trim_start_matches('/'));
+            let mut agent = fs::read(stripped_agent()).unwrap();
+            agent.extend(format!("\nstand-in-agent version={} behaviour={behaviour}\n", self.version).bytes());
+            write(&below, "usr/local/bin/teleport", 0o755, &agent);
+            write(&below, "usr/local/bin/tctl", 0o755, b"#!/bin/sh\necho stand-in\n");
+            write(&below, "lib/systemd/system/teleport.service", 0o644, self.unit.as_bytes());
+        }
+        for (path, mode, content) in &self.files {
+            write(root, path, *mode, content.as_bytes());
+        }
+    }
+}
+
+fn write(root: &Path, path: &str, mode: u32, content: &[u8]) {
+    let file = root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, content).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The stand-in agent without its debugging symbols, which would make every package a hundred times larger.
+fn stripped_agent() -> &'static Path {
+    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
+    STRIPPED.get_or_init(|| {
+        let stripped = scratch::directory().join("stand-in-agent");
+        let mut strip = Command::new("strip");
+        strip.arg("-o").arg(&stripped).arg(stand_in_agent());
+        outside(&mut strip);
+        stripped
+    })
+}
