@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use log::{debug, warn};
+use log::{Level, log, warn};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -47,6 +47,7 @@ pub struct Command {
     inner: std::process::Command,
     name: &'static str,
     limit: Option<Duration>,
+    level: Level,
 }
 
 /// What a program said, both streams in order, and how it ended.
@@ -54,6 +55,7 @@ pub struct Command {
 pub struct Output {
     name: &'static str,
     status: ExitStatus,
+    level: Level,
     lines: VecDeque<String>,
     timed_out: Option<Duration>,
 }
@@ -76,7 +78,7 @@ impl Command {
         inner.envs(env::vars_os().filter(|(key, _)| PASSED.iter().any(|passed| key == passed)));
         // A group of its own: Ctrl-C at our terminal must not reach a package manager at work.
         inner.stdin(Stdio::null()).process_group(0);
-        Command { inner, name, limit: None }
+        Command { inner, name, limit: None, level: Level::Debug }
     }
 
     /// Sets one more variable of the child's environment.
@@ -91,9 +93,15 @@ impl Command {
         self
     }
 
+    /// Says less of it: for what is asked again and again.
+    pub fn often(mut self) -> Self {
+        self.level = Level::Trace;
+        self
+    }
+
     /// Runs the program to its end. An exit status other than 0 is not an error here.
     pub fn run(mut self) -> Result<Output> {
-        debug!("running {}", self);
+        log!(self.level, "running {self}");
         let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
         self.inner.stdout(writer.try_clone().context("cannot make a pipe")?).stderr(writer);
         let started = Instant::now();
@@ -107,10 +115,11 @@ impl Command {
         thread::spawn(move || send_lines(BufReader::new(reader), &sender));
         thread::spawn(move || wait(child, &exits));
 
-        let mut output = Output { name: self.name, status: ExitStatus::from_raw(0), lines: VecDeque::new(), timed_out: None };
+        let mut output =
+            Output { name: self.name, status: ExitStatus::from_raw(0), level: self.level, lines: VecDeque::new(), timed_out: None };
         output.status = self.follow(&events, group, started, &mut output)?;
         output.drain(&events);
-        debug!("{} ended with {} after {:.1} s", self.name, output.status, started.elapsed().as_secs_f32());
+        log!(self.level, "{} ended with {} after {:.1} s", self.name, output.status, started.elapsed().as_secs_f32());
         Ok(output)
     }
 
@@ -186,7 +195,7 @@ impl Output {
     }
 
     fn push(&mut self, line: String) {
-        debug!("{}: {}", self.name, printable(&line, 500));
+        log!(self.level, "{}: {}", self.name, printable(&line, 500));
         if self.lines.len() == MAX_LINES {
             self.lines.pop_front();
         }

@@ -91,7 +91,7 @@ impl fmt::Display for Health {
 /// The state of `units`, in that order.
 pub fn services(units: &[String]) -> Result<Vec<Service>> {
     let arguments = ["show", PROPERTIES, "--"].into_iter().chain(units.iter().map(String::as_str));
-    let output = Command::new("systemctl", arguments).limit(LIMIT).run()?;
+    let output = Command::new("systemctl", arguments).limit(LIMIT).often().run()?;
     if !output.success() {
         bail!("cannot ask systemd for {}: {}", units.join(", "), output.summary());
     }
