@@ -5,5 +5,8 @@ pub mod channel;
 pub mod config;
 pub mod dpkg;
 pub mod history;
+pub mod program;
+pub mod readiness;
 pub mod schedule;
 pub mod service;
+mod untrusted;
