@@ -6,6 +6,7 @@ pub mod config;
 pub mod dpkg;
 pub mod history;
 pub mod program;
+mod proxy;
 pub mod readiness;
 pub mod schedule;
 pub mod service;
