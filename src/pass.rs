@@ -93,9 +93,9 @@ pub fn run(options: &Options, forced: bool) -> Result<Exit> {
     make_state_dir(&options.state_dir)?;
     let _lock = Lock::take(&options.state_dir)?;
     let mut record = Record::open(&options.state_dir);
-    let packages = packages::manager(&config);
     loop {
         let seen = observe(&config, record.history().clone(), forced)?;
+        let packages = packages::manager(&config, seen.agent.package.database)?;
         let since = policy::schedule_absent_since(&seen);
         let (seen, decision) = decide(&config, seen)?;
         let mut transaction =

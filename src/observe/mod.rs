@@ -3,7 +3,9 @@
 pub mod agent;
 pub mod channel;
 pub mod config;
+pub mod database;
 pub mod dpkg;
 pub mod history;
+pub mod rpm;
 pub mod schedule;
 pub mod service;
