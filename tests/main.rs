@@ -7,6 +7,7 @@ mod dry_run;
 mod host;
 mod hosts_work;
 mod lock;
+mod managers;
 mod plan;
 mod rollback;
 mod upgrade;

@@ -23,9 +23,9 @@ mod throwaway;
 mod tls;
 mod upgrader;
 
-pub use manager::Manager;
+pub use manager::{Format, Manager};
 pub use package::{AGENT_UNIT, Package};
-pub use repository::flip;
+pub use repository::{Repository, flip};
 pub use run::{Ran, Run, Running};
 pub use server::{Request, Response, Server, Stream};
 pub use signing::Key;

@@ -181,8 +181,8 @@ const NO_ROOM: [&str; 6] = [
 const OTHER_THAN_INDEXED: [&str; 8] = [
     "Hash Sum mismatch",
     "unexpected size",
-    "checksum",
-    "Checksum",
+    "checksum doesn't match",
+    "hecksum mismatch",
     "Digest verification failed",
     "404",
     "not found on medium",
@@ -203,15 +203,23 @@ fn complaint(output: &Output) -> String {
     const MARKS: [&str; 7] = ["E: ", "W: ", "Err:", "Error:", "error:", "Problem:", "dpkg: error"];
     let known = [&UNSIGNED[..], &NO_ROOM, &OTHER_THAN_INDEXED, &SCRIPT, &NO_SERVER].concat();
     let telling = |signs: &[&str]| {
-        // zypper's XML.
-        let lines = output.lines().map(|line| line.trim_start_matches("<message type=\"error\">").replace("&apos;", "'"));
-        let mut lines: Vec<String> = lines.filter(|line| signs.iter().any(|sign| line.contains(sign))).collect();
+        let mut lines: Vec<String> =
+            output.lines().map(plain).filter(|line| signs.iter().any(|sign| line.contains(sign))).collect();
+        let all = lines.clone();
+        // Many a complaint is said twice, the second time with where it comes from.
+        lines.retain(|line| !all.iter().any(|other| other != line && other.contains(line.as_str())));
         lines.dedup();
-        lines.iter().map(|line| line.trim()).take(3).collect::<Vec<_>>().join(" / ")
+        lines[..lines.len().min(3)].join(" / ")
     };
     let said = [telling(&known), telling(&MARKS)].into_iter().find(|said| !said.is_empty());
     // A run that was ended may have said anything before.
     said.filter(|_| output.code().is_some()).unwrap_or_else(|| output.summary())
+}
+
+/// A line without the XML that zypper puts around it.
+fn plain(line: &str) -> String {
+    let text = line.split_once("<message ").and_then(|(_, rest)| rest.split_once('>')).map_or(line, |(_, text)| text);
+    text.trim().trim_end_matches("</message>").replace("&apos;", "'").replace("&quot;", "\"")
 }
 
 /// Asks the agent's program for its version: `Teleport v14.3.33 git:... go...`.

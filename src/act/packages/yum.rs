@@ -7,7 +7,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use log::warn;
 
 use super::locks::{Lock, Locks, process};
 use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, complaint, install_error, only, refresh_error, rpm};
@@ -80,6 +79,9 @@ impl Yum {
             options.extend(["--disablerepo=*", "--enablerepo=teleport"]);
             // Else dnf goes on without the repository when that cannot be read, and ends with status 0.
             options.push("--setopt=teleport.skip_if_unavailable=0");
+        } else if self.dialect != Dialect::Yum3 {
+            // Some other repository may be down; whether Teleport's brought the target is seen next.
+            options.push("--setopt=*.skip_if_unavailable=1");
         }
         options.extend(match self.dialect {
             // For locks on the agent, see `hold`. Another program's lock on dnf would be waited for without end.
@@ -107,9 +109,6 @@ impl Yum {
         if !output.success() && !found_none {
             return Err(refresh_error(&output, &self.source_name()));
         }
-        if output.says("Ignoring repositories") {
-            warn!("{}; going on with the other repositories", complaint(&output));
-        }
         let words = output.lines().flat_map(str::split_whitespace);
         let mut offered = rpm::versions(words);
         offered.sort();
@@ -122,8 +121,8 @@ impl Yum {
         let lower = |installed: &Installed| Version::from_rpm(wanted).is_ok_and(|wanted| wanted < installed.version);
         let verb = match installed {
             Some(installed) if rpm::is(installed, wanted) => "reinstall",
-            // Only yum 3 has to be told that it is to go down.
-            Some(installed) if self.dialect == Dialect::Yum3 && lower(installed) => "downgrade",
+            // dnf 4 goes down too when it is to install.
+            Some(installed) if self.dialect != Dialect::Dnf4 && lower(installed) => "downgrade",
             _ => "install",
         };
         let package = format!("{name}-{wanted}");

@@ -23,8 +23,10 @@ const DOWNLOADS: &str = "/var/cache/teleport-upgrade/zypper";
 const SETTINGS: [&str; 2] = ["/etc/zypp/zypp.conf", "/usr/etc/zypp/zypp.conf"];
 /// "Nothing found".
 const NOT_FOUND: i32 = 104;
-/// What zypper says of an install that was made: so, and that a restart is in order, or that a script of it failed.
-const INSTALLED: [i32; 4] = [0, 102, 103, 107];
+/// Done; done, and a restart of the host or of zypper is in order; done, and a script failed that did not matter to rpm.
+const DONE: [i32; 4] = [0, 102, 103, 107];
+/// Done, without a repository that could not be read.
+const SKIPPED: i32 = 106;
 
 /// zypper, with its repositories narrowed to Teleport's where the host lets us.
 pub struct Zypper {
@@ -62,6 +64,11 @@ impl Zypper {
         Command::new("zypper", [&common, verb, narrow, arguments].concat())
     }
 
+    /// Whether zypper did what it was asked. Another repository than Teleport's may be down.
+    fn is_done(&self, output: &Output) -> bool {
+        output.code().is_some_and(|code| DONE.contains(&code) || code == SKIPPED && self.source.is_none())
+    }
+
     /// Brings the index up to date.
     fn refresh(&self) -> Result<(), PackageError> {
         let narrow: &[&str] = if self.source.is_some() { &[rpm::REPOSITORY] } else { &[] };
@@ -82,7 +89,7 @@ impl Zypper {
     fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
         let search = ["--xmlout", "search", "--details", "--match-exact", "--type", "package"];
         let output = self.locks.run(|| self.command(&search, &[name]).limit(READ_LIMIT).run())?;
-        if !output.success() && output.code() != Some(NOT_FOUND) {
+        if !self.is_done(&output) && output.code() != Some(NOT_FOUND) {
             return Err(PackageError::Failed(complaint(&output)));
         }
         let solvables = output.lines().filter(|line| attribute(line, "repository").is_some_and(|from| from != "(System Packages)"));
@@ -103,7 +110,7 @@ impl Zypper {
             return Err(PackageError::Failed(format!("the repository of {} has no {name} {wanted}", self.source_name())));
         }
         only(name, changed(&output))?;
-        if !output.success() {
+        if !self.is_done(&output) {
             return Err(install_error(&output, &self.source_name()));
         }
         let file = package_file(Path::new(DOWNLOADS))?
@@ -111,8 +118,7 @@ impl Zypper {
         let arguments = [Path::new("--checksig"), Path::new("--verbose"), &file];
         let check = Command::new("rpmkeys", arguments).limit(READ_LIMIT).run()?;
         if !is_signed(&check) {
-            let said = check.lines().skip(1).map(str::trim).collect::<Vec<_>>().join(" / ");
-            return Err(PackageError::Unauthentic { source: self.source_name(), said: format!("rpmkeys says: {said}") });
+            return Err(PackageError::Unauthentic { source: self.source_name(), said: objection(&check) });
         }
         *self.fetched.borrow_mut() = Some(format!("{name}={wanted}"));
         Ok(())
@@ -144,7 +150,7 @@ impl PackageManager for Zypper {
             self.fetch(name, package_version, held)?;
         }
         let output = self.install_by(&["install"], name, package_version, held)?;
-        if !output.code().is_some_and(|code| INSTALLED.contains(&code)) {
+        if !self.is_done(&output) {
             return Err(install_error(&output, &self.source_name()));
         }
         Ok(empty(Path::new(DOWNLOADS))?)
@@ -203,6 +209,12 @@ fn is_signed(check: &Output) -> bool {
             line.ends_with(": OK")
         })
         && signed
+}
+
+/// What rpmkeys found wrong with a package.
+fn objection(check: &Output) -> String {
+    let wrong: Vec<&str> = check.lines().skip(1).map(str::trim).filter(|line| !line.ends_with(": OK")).collect();
+    if wrong.is_empty() { "it has no signature".to_string() } else { format!("rpmkeys says: {}", wrong.join(" / ")) }
 }
 
 /// zypper's settings as they are on this host, but for locks, which an install of ours passes by and leaves in place.
