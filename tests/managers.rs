@@ -36,16 +36,19 @@ cases! {
         a_lock_that_is_let_go_in_time_costs_only_time
         a_lock_that_is_held_too_long
         no_other_package_is_changed
+        a_dependency_that_nothing_provides
         a_locked_agent_is_left_alone_by_others_and_upgraded_by_us
         a_dead_second_repository
         a_repository_among_others
         an_installer_that_contradicts_the_database
+        no_process_too_many
     ;
     for rpm:
         a_package_that_is_not_signed
         a_package_signed_by_an_unknown_key
         any_release_of_the_target_will_do
         a_pass_that_was_killed_is_finished_by_the_next
+        an_agent_that_the_database_lists_twice
 }
 
 /// Asserts that the upgrade could not be made, the agent runs on, and the outcome says why.
@@ -305,6 +308,14 @@ fn no_other_package_is_changed(manager: Manager) {
     assert_eq!((host.installed("library").as_str(), host.installed("unrelated").as_str()), ("ii 1.0.0", "ii 1.0.0"));
 }
 
+fn a_dependency_that_nothing_provides(manager: Manager) {
+    let host = Host::with_upgrade_from(manager);
+    host.offer(Package::agent("teleport-ent", "14.3.34").depends("library (>= 2)"));
+    could_not(&host, pass(&host), 1, &["it does not fit this host: ", "library", "install what it needs"]);
+    host.offer(Package::agent("teleport-ent", "14.3.34"));
+    upgrades(&host);
+}
+
 fn a_locked_agent_is_left_alone_by_others_and_upgraded_by_us(manager: Manager) {
     for lock in manager.locks("teleport-ent") {
         let host = Host::with_upgrade_from(manager);
@@ -353,9 +364,10 @@ fn a_pass_that_was_killed_is_finished_by_the_next(manager: Manager) {
     assert_ne!(cut_off.wait().status, 0);
     println!("{manager:?} leaves: {}", host.installed("teleport-ent"));
     host.write("/run/go-on", "");
-    // Neither the window nor the version server has a say in whether a half-installed agent is mended.
+    // Neither the window nor any server has a say in whether a half-installed agent is mended.
     host.closed_window();
     host.releases.stop();
+    host.packages.stop();
     let ran = host.upgrader("run").expect(75);
     let said = "was cut off while it changed teleport-ent from 14.3.33 to 14.3.34; finishing it";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
@@ -386,6 +398,31 @@ fn an_installer_that_contradicts_the_database(manager: Manager) {
     upgrades(&host);
 }
 
+/// How many of each program a pass has run.
+fn processes(ran: &Ran, programs: &[&str]) -> Vec<usize> {
+    let runs = |program: &&str| ran.stderr.lines().filter(|line| line.contains(&format!("debug: running {program} "))).count();
+    programs.iter().map(runs).collect()
+}
+
+fn no_process_too_many(manager: Manager) {
+    let host = Host::with_upgrade_from(manager);
+    let programs = ["dpkg-query", "apt-get", "apt-cache", "dpkg", "rpm", "dnf", "zypper", "rpmkeys"];
+    // Refresh, look, simulate, install; and the database before and after, rpm's in between too. These hosts have both.
+    let (upgrade, look) = match manager {
+        Manager::Apt => ([2, 3, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]),
+        Manager::Yum => ([1, 0, 0, 0, 3, 3, 0, 0], [1, 0, 0, 0, 1, 0, 0, 0]),
+        Manager::Zypper => ([1, 0, 0, 0, 3, 0, 4, 1], [1, 0, 0, 0, 1, 0, 0, 0]),
+    };
+    assert_eq!(processes(&pass(&host).expect(0), &programs), upgrade);
+    host.assert_agent_runs("14.3.34");
+    assert_eq!(processes(&pass(&host).expect(0), &programs), look);
+    // A host without Debian's database is not asked for it.
+    if manager != Manager::Apt {
+        host.remove("/var/lib/dpkg/status");
+        assert_eq!(processes(&pass(&host).expect(0), &programs), [0, 0, 0, 0, 1, 0, 0, 0]);
+    }
+}
+
 fn a_package_that_is_not_signed(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     host.offer(Package::agent("teleport-ent", "14.3.34").signed(None));
@@ -410,6 +447,20 @@ fn any_release_of_the_target_will_do(manager: Manager) {
     host.offer(Package::agent("teleport-ent", "14.3.34").release("2.el9"));
     upgrades(&host);
     assert_eq!(host.run(&["rpm", "-q", "--qf", "%{RELEASE}", "teleport-ent"]).expect(0).stdout, "2.el9");
+}
+
+fn an_agent_that_the_database_lists_twice(manager: Manager) {
+    let host = Host::with_upgrade_from(manager);
+    let file = host.repository.file("teleport-ent", "14.3.34");
+    std::fs::copy(file, host.path("/run/agent.rpm")).unwrap();
+    // What a transaction leaves that was cut off between its two halves.
+    host.run(&["rpm", "--install", "--justdb", "--force", "--noscripts", "/run/agent.rpm"]).expect(0);
+    assert_eq!(host.run(&["rpm", "-q", "teleport-ent"]).stdout.lines().count(), 2);
+    for target in ["14.3.34", "14.3.33"] {
+        host.set_version(target);
+        pass(&host).expect(0);
+        host.assert_agent_runs(target);
+    }
 }
 
 /// yum 3 as its manual describes it, made of dnf: it knows none of dnf's options, and goes down when told so only.

@@ -102,7 +102,7 @@ impl Apt {
     fn touches_only(&self, name: &str, wanted: &str) -> Result<(), PackageError> {
         let output = self.apt_get(&[&INSTALL[..], &["--simulate", wanted]].concat()).limit(READ_LIMIT).run()?;
         if !output.success() {
-            return Err(PackageError::Failed(complaint(&output)));
+            return Err(install_error(&output, self.source_name()));
         }
         only(name, changed(&output).map(str::to_string))
     }

@@ -137,6 +137,8 @@ fn install_error(output: &Output, source: &str) -> PackageError {
         PackageError::Unauthentic { source, said }
     } else if says_any(output, &SCRIPT) {
         PackageError::Script(said)
+    } else if says_any(output, &UNSOLVABLE) {
+        PackageError::Unsolvable(said)
     } else if says_any(output, &NO_SERVER) {
         PackageError::Unreachable { source, said }
     } else if says_any(output, &OTHER_THAN_INDEXED) {
@@ -190,6 +192,8 @@ const OTHER_THAN_INDEXED: [&str; 8] = [
 ];
 /// In which words they complain of a script in a package.
 const SCRIPT: [&str; 2] = ["script subprocess", "scriptlet failed"];
+/// In which words they complain of what a package needs, or cannot be beside.
+const UNSOLVABLE: [&str; 4] = ["nothing provides", " Depends: ", "conflicting requests", " conflicts with "];
 /// In which words they complain of a server that does not answer.
 const NO_SERVER: [&str; 6] =
     ["Could not connect", "Couldn't connect", "Connection refused", "imeout", "imed out", "Could not resolve"];
@@ -201,7 +205,7 @@ fn says_any(output: &Output, signs: &[&str]) -> bool {
 /// The lines in which a package manager says what was wrong: those in words that are known, else those that look like it.
 fn complaint(output: &Output) -> String {
     const MARKS: [&str; 7] = ["E: ", "W: ", "Err:", "Error:", "error:", "Problem:", "dpkg: error"];
-    let known = [&UNSIGNED[..], &NO_ROOM, &OTHER_THAN_INDEXED, &SCRIPT, &NO_SERVER].concat();
+    let known = [&UNSIGNED[..], &NO_ROOM, &OTHER_THAN_INDEXED, &SCRIPT, &UNSOLVABLE, &NO_SERVER].concat();
     let telling = |signs: &[&str]| {
         let mut lines: Vec<String> =
             output.lines().map(plain).filter(|line| signs.iter().any(|sign| line.contains(sign))).collect();
@@ -218,8 +222,11 @@ fn complaint(output: &Output) -> String {
 
 /// A line without the XML that zypper puts around it.
 fn plain(line: &str) -> String {
-    let text = line.split_once("<message ").and_then(|(_, rest)| rest.split_once('>')).map_or(line, |(_, text)| text);
-    text.trim().trim_end_matches("</message>").replace("&apos;", "'").replace("&quot;", "\"")
+    let text = if line.starts_with('<') { line.split_once('>').map_or(line, |(_, text)| text) } else { line };
+    let text = text.split_once("</").map_or(text, |(text, _)| text).trim();
+    [("&apos;", "'"), ("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")]
+        .iter()
+        .fold(text.to_string(), |text, (entity, character)| text.replace(entity, character))
 }
 
 /// Asks the agent's program for its version: `Teleport v14.3.33 git:... go...`.
@@ -273,6 +280,8 @@ pub enum PackageError {
     },
     /// There is no room for the package on a disk of this host.
     NoRoom(String),
+    /// It needs what is not there, or cannot be beside what is.
+    Unsolvable(String),
     /// A script of the package failed.
     Script(String),
     /// The repository does not have the target.
@@ -341,6 +350,11 @@ impl fmt::Display for PackageError {
             PackageError::NoRoom(said) => {
                 write!(f, "there is no room for it on the disk: {}; make room, and the next pass tries again", printable(said, 400))
             }
+            PackageError::Unsolvable(said) => write!(
+                f,
+                "it does not fit this host: {}; install what it needs, or have the channel name another version",
+                printable(said, 400)
+            ),
             PackageError::Script(said) => write!(
                 f,
                 "a script of the package failed: {}; see what it lacks on this host, or have the channel name another version",

@@ -68,6 +68,16 @@ pub fn installed(name: &str) -> Result<Option<Installed>> {
     Ok(rpm::installed(&[name])?.pop())
 }
 
+/// As `installed`, after what a transaction that was cut off has left in the database was taken out of it.
+pub fn installed_once(name: &str) -> Result<Option<Installed>, PackageError> {
+    let found = installed(name)?;
+    if found.as_ref().is_none_or(|installed| installed.damage.is_none()) {
+        return Ok(found);
+    }
+    mend()?;
+    Ok(installed(name)?)
+}
+
 /// Whether `wanted`, which may lack the release, is what the package is already.
 pub fn is(installed: &Installed, wanted: &str) -> bool {
     installed.package_version == wanted || installed.package_version.rsplit_once('-').is_some_and(|(version, _)| version == wanted)

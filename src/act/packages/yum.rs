@@ -165,7 +165,7 @@ impl PackageManager for Yum {
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
-        let output = self.change(name, package_version, rpm::installed(name)?.as_ref(), &[])?;
+        let output = self.change(name, package_version, rpm::installed_once(name)?.as_ref(), &[])?;
         if output.success() { Ok(()) } else { Err(install_error(&output, &self.source_name())) }
     }
 

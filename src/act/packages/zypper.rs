@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fs::{self, DirBuilder};
-use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -103,7 +102,13 @@ impl Zypper {
     ///
     /// zypper itself takes a package by any key, or by none, from a repository whose index is signed by a trusted one.
     fn fetch(&self, name: &str, wanted: &str, held: bool) -> Result<(), PackageError> {
-        empty(Path::new(DOWNLOADS))?;
+        let downloads = Path::new(DOWNLOADS);
+        DirBuilder::new().recursive(true).mode(0o700).create(downloads).with_context(|| format!("cannot make {DOWNLOADS}"))?;
+        // Of this version, what an earlier pass downloaded will do: zypper compares it with the index.
+        let wanted_file = |file: &PathBuf| is_of(file, name, wanted);
+        for file in package_files(downloads)?.iter().filter(|file| !wanted_file(file)) {
+            fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
+        }
         let simulation = ["--xmlout", "install", "--dry-run", "--download-only", "--details"];
         let output = self.install_by(&simulation, name, wanted, held)?;
         if output.code() == Some(NOT_FOUND) {
@@ -113,12 +118,15 @@ impl Zypper {
         if !self.is_done(&output) {
             return Err(install_error(&output, &self.source_name()));
         }
-        let file = package_file(Path::new(DOWNLOADS))?
-            .ok_or_else(|| PackageError::Mismatch { source: self.source_name(), said: complaint(&output) })?;
-        let arguments = [Path::new("--checksig"), Path::new("--verbose"), &file];
-        let check = Command::new("rpmkeys", arguments).limit(READ_LIMIT).run()?;
-        if !is_signed(&check) {
-            return Err(PackageError::Unauthentic { source: self.source_name(), said: objection(&check) });
+        let files = package_files(downloads)?;
+        if files.is_empty() {
+            return Err(PackageError::Mismatch { source: self.source_name(), said: complaint(&output) });
+        }
+        for file in &files {
+            let check = Command::new("rpmkeys", [Path::new("--checksig"), Path::new("--verbose"), file]).limit(READ_LIMIT).run()?;
+            if !is_signed(&check) {
+                return Err(PackageError::Unauthentic { source: self.source_name(), said: objection(&check) });
+            }
         }
         *self.fetched.borrow_mut() = Some(format!("{name}={wanted}"));
         Ok(())
@@ -145,7 +153,7 @@ impl PackageManager for Zypper {
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
-        let held = rpm::installed(name)?.is_some_and(|installed| installed.held);
+        let held = rpm::installed_once(name)?.is_some_and(|installed| installed.held);
         if *self.fetched.borrow() != Some(format!("{name}={package_version}")) {
             self.fetch(name, package_version, held)?;
         }
@@ -153,7 +161,7 @@ impl PackageManager for Zypper {
         if !self.is_done(&output) {
             return Err(install_error(&output, &self.source_name()));
         }
-        Ok(empty(Path::new(DOWNLOADS))?)
+        Ok(fs::remove_dir_all(DOWNLOADS).with_context(|| format!("cannot remove {DOWNLOADS}"))?)
     }
 
     fn hold(&self, name: &str) -> Result<(), PackageError> {
@@ -226,28 +234,24 @@ fn settings_without_locks() -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Makes the directory, or empties it.
-fn empty(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => DirBuilder::new().recursive(true).mode(0o700).create(directory),
-    }
-    .with_context(|| format!("cannot empty {}", directory.display()))
-}
-
-/// The one package below the directory.
-fn package_file(directory: &Path) -> Result<Option<PathBuf>> {
+/// The packages below the directory.
+fn package_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
         let path = entry?.path();
         if path.is_dir() {
-            if let Some(file) = package_file(&path)? {
-                return Ok(Some(file));
-            }
+            found.extend(package_files(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "rpm") {
-            return Ok(Some(path));
+            found.push(path);
         }
     }
-    Ok(None)
+    Ok(found)
+}
+
+/// Whether it is the file of this version of the package, which may lack the release.
+fn is_of(file: &Path, name: &str, wanted: &str) -> bool {
+    let file = file.file_name().unwrap_or_default().to_string_lossy();
+    file.strip_prefix(&format!("{name}-{wanted}")).is_some_and(|rest| rest.starts_with(['-', '.']))
 }
 
 #[cfg(test)]
@@ -273,6 +277,13 @@ mod tests {
         ] {
             assert_eq!(is_signed(&said(&text)), signed, "{text}");
         }
+    }
+
+    #[test]
+    fn a_download_is_known_by_its_name() {
+        let is = |file: &str| is_of(Path::new(file), "teleport", "14.3.3");
+        assert!(is("/x/teleport/teleport-14.3.3-1.x86_64.rpm"));
+        assert!(!is("/x/teleport-14.3.33-1.x86_64.rpm") && !is("/x/teleport-ent-14.3.3-1.x86_64.rpm"));
     }
 
     #[test]
