@@ -38,6 +38,7 @@ cases! {
         no_other_package_is_changed
         a_dependency_that_nothing_provides
         a_locked_agent_is_left_alone_by_others_and_upgraded_by_us
+        a_lock_that_was_lost_is_put_back_once
         a_dead_second_repository
         a_repository_among_others
         an_installer_that_contradicts_the_database
@@ -333,6 +334,42 @@ fn a_locked_agent_is_left_alone_by_others_and_upgraded_by_us(manager: Manager) {
         host.upgrader("run").expect(0);
         assert_eq!(host.running_version(), "14.3.33");
     }
+}
+
+/// What a pass has recorded that was cut off while it upgraded a locked agent.
+const CUT_OFF: &str = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.33", "from_package_version": "14.3.33",
+    "to": "14.3.34", "held": true, "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
+
+fn puts_the_lock_back_once(host: &Host) {
+    host.shell(host.manager.refresh()).expect(0);
+    host.write("/var/lib/teleport-upgrade/history.json", CUT_OFF);
+    let ran = pass(host).expect(0);
+    assert!(!ran.stderr.contains("could not be put on hold"), "{}", ran.stderr);
+    host.repository.publish(&[Package::agent("teleport-ent", "14.3.35")]);
+    host.shell(host.manager.update_all()).expect(0);
+    assert!(host.installed("teleport-ent").ends_with(" 14.3.34"));
+    let files = "/var/lib/dpkg/status /etc/dnf/plugins/versionlock.list /etc/zypp/locks /etc/yum.repos.d/teleport.repo";
+    let locks = || host.shell(&format!("grep -h -A 1 -E 'hold|!teleport|solvable_name|exclude=' {files}")).stdout;
+    let before = locks();
+    assert!(!before.is_empty());
+    host.set_version("14.3.35");
+    pass(host).expect(0);
+    assert_eq!((host.running_version().as_str(), locks()), ("14.3.35", before));
+}
+
+fn a_lock_that_was_lost_is_put_back_once(manager: Manager) {
+    puts_the_lock_back_once(&Host::with_upgrade_from(manager));
+}
+
+#[test]
+fn without_the_version_lock_plugin_dnf_is_told_in_the_repositorys_file() {
+    let host = Host::with_upgrade_from(Manager::Yum);
+    host.shell("rm /etc/dnf/plugins/versionlock.* /usr/lib/python3/dist-packages/dnf-plugins/versionlock.py").expect(0);
+    puts_the_lock_back_once(&host);
+    let file = host.read(Manager::Yum.source_file()).unwrap();
+    let mark = "[teleport]\n# teleport-upgrade: ordinary updates leave the agent alone; it is upgraded by teleport-upgrade\n\
+                exclude=teleport-ent\nname=";
+    assert!(file.starts_with(mark), "{file}");
 }
 
 fn a_dead_second_repository(manager: Manager) {
