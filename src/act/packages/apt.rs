@@ -59,14 +59,22 @@ impl Apt {
     }
 
     fn apt_get(&self, arguments: &[&str]) -> Command {
-        let common = ["-q", "-y", "-oDpkg::Use-Pty=0"].map(String::from);
+        let common = [
+            "-q",
+            "-y",
+            "-oDpkg::Use-Pty=0",
+            "-oAcquire::http::Timeout=20",
+            "-oAcquire::https::Timeout=20",
+            "-oAcquire::Retries=1",
+        ]
+        .map(String::from);
         let arguments = arguments.iter().map(|argument| (*argument).to_string());
         quiet(Command::new("apt-get", common.into_iter().chain(self.narrow()).chain(arguments)))
     }
 
     /// Brings the index up to date.
     fn refresh(&self) -> Result<(), PackageError> {
-        let mut options = vec!["-oAcquire::http::Timeout=20", "-oAcquire::https::Timeout=20", "-oAcquire::Retries=1"];
+        let mut options = Vec::new();
         if self.source.is_some() {
             // Else a failed refresh ends with status 0, and the install goes by whatever index is there.
             options.push("-oAPT::Update::Error-Mode=any");

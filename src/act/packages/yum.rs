@@ -86,6 +86,7 @@ impl Yum {
         options.extend(match self.dialect {
             // For locks on the agent, see `hold`. Another program's lock on dnf would be waited for without end.
             Dialect::Dnf4 => &["--disableplugin=versionlock", "--disableexcludes=all", "--setopt=exit_on_lock=True"][..],
+            // Version locks are excludes to dnf 5.
             Dialect::Dnf5 => &["--setopt=disable_excludes=*"],
             Dialect::Yum3 => &["--disableplugin=versionlock", "--disableexcludes=all", "--setopt=exit_on_lock=1"],
         });
@@ -173,7 +174,8 @@ impl PackageManager for Yum {
         if rpm::installed(name)?.is_some_and(|installed| installed.held) {
             Ok(())
         } else if self.dialect == Dialect::Dnf4 && Path::new(VERSIONLOCK).exists() {
-            self.lock_by_plugin(name)
+            // A plugin of before 2019 knows no "--raw".
+            self.lock_by_plugin(name).or_else(|_| self.lock_by_exclude(name))
         } else {
             self.lock_by_exclude(name)
         }
@@ -197,18 +199,17 @@ fn refusal(output: &Output) -> Option<String> {
     locked.then(|| pid.map_or("another program".to_string(), process))
 }
 
-/// The packages in the table of what a transaction would change: a line each, after one space. `replacing` marks, further
-/// to the right, a package that would go.
+/// The packages in the table of what a transaction would change: a line each, after one space. `replacing` marks one that
+/// would go.
 fn changed(output: &Output, ours: &str) -> Vec<String> {
     let table = output.lines().take_while(|line| !line.starts_with("Transaction Summary"));
     let packages = table.filter_map(|line| {
         let mut words = line.strip_prefix(' ')?.split_whitespace();
-        let first = words.next()?;
-        match line.strip_prefix("  ") {
-            None if first == "Package" => None,
-            None => Some(first),
-            Some(_) if first == "replacing" => words.next(),
-            Some(_) => None,
+        match words.next()? {
+            "Package" => None,
+            "replacing" => words.next(),
+            // Further to the right is what did not fit into the line before.
+            first => (!line.starts_with("  ")).then_some(first),
         }
     });
     // dnf 4 names what is replaced with its architecture.
@@ -266,8 +267,9 @@ mod tests {
     fn reads_what_dnf_5_would_change() {
         let table = "Package           Arch   Version      Repository      Size\nUpgrading:\n \
             teleport-ent     x86_64 0:14.3.34-1  teleport    23.0   B\n   \
-            replacing teleport-ent x86_64 0:14.3.33-1 teleport 23.0   B\n\nTransaction Summary:\n Upgrading: 1 package\n";
-        assert_eq!(changed(&said(table), "teleport-ent"), ["teleport-ent", "teleport-ent"]);
+            replacing teleport-ent x86_64 0:14.3.33-1 teleport 23.0   B\n \
+            replacing widget x86_64 0:1-1 teleport 23.0   B\n\nTransaction Summary:\n Upgrading: 1 package\n";
+        assert_eq!(changed(&said(table), "teleport-ent"), ["teleport-ent", "teleport-ent", "widget"]);
     }
 
     #[test]

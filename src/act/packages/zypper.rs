@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use log::warn;
@@ -20,6 +21,8 @@ pub const REPOSITORIES: [&str; 1] = ["/etc/zypp/repos.d"];
 const DOWNLOADS: &str = "/var/cache/teleport-upgrade/zypper";
 /// zypper's settings, where it looks for them.
 const SETTINGS: [&str; 2] = ["/etc/zypp/zypp.conf", "/usr/etc/zypp/zypp.conf"];
+/// A download is ended after this. zypper itself waits three minutes for a server that says nothing.
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// "Nothing found".
 const NOT_FOUND: i32 = 104;
 /// Done; done, and a restart of the host or of zypper is in order; done, and a script failed that did not matter to rpm.
@@ -110,7 +113,7 @@ impl Zypper {
             fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
         }
         let simulation = ["--xmlout", "install", "--dry-run", "--download-only", "--details"];
-        let output = self.install_by(&simulation, name, wanted, held)?;
+        let output = self.install_by(&simulation, name, wanted, held, Some(DOWNLOAD_LIMIT))?;
         if output.code() == Some(NOT_FOUND) {
             return Err(PackageError::Failed(format!("the repository of {} has no {name} {wanted}", self.source_name())));
         }
@@ -133,12 +136,25 @@ impl Zypper {
     }
 
     /// Runs an install of exactly this version, up, down or again.
-    fn install_by(&self, verb: &[&str], name: &str, wanted: &str, held: bool) -> Result<Output, PackageError> {
+    fn install_by(
+        &self,
+        verb: &[&str],
+        name: &str,
+        wanted: &str,
+        held: bool,
+        limit: Option<Duration>,
+    ) -> Result<Output, PackageError> {
         let arguments = ["--no-recommends", "--force", &format!("{name}={wanted}")];
         let settings = held.then(settings_without_locks).transpose()?;
-        self.locks.run(|| match &settings {
-            Some(file) => self.command(verb, &arguments).env("ZYPP_CONF", &file.to_string_lossy()).run(),
-            None => self.command(verb, &arguments).run(),
+        self.locks.run(|| {
+            let mut command = self.command(verb, &arguments);
+            if let Some(file) = &settings {
+                command = command.env("ZYPP_CONF", &file.to_string_lossy());
+            }
+            if let Some(limit) = limit {
+                command = command.limit(limit);
+            }
+            command.run()
         })
     }
 }
@@ -157,7 +173,7 @@ impl PackageManager for Zypper {
         if *self.fetched.borrow() != Some(format!("{name}={package_version}")) {
             self.fetch(name, package_version, held)?;
         }
-        let output = self.install_by(&["install"], name, package_version, held)?;
+        let output = self.install_by(&["install"], name, package_version, held, None)?;
         if !self.is_done(&output) {
             return Err(install_error(&output, &self.source_name()));
         }
