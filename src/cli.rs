@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// Keeps this host's Teleport agent on the version that its release channel names.
 #[derive(Debug, Parser)]
-#[command(name = "teleport-upgrade", disable_version_flag = true, after_help = EXIT_CODES)]
+#[command(name = "teleport-upgrade", version, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use log::{debug, warn};
+use log::{Level, log, warn};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -47,6 +47,7 @@ pub struct Command {
     inner: std::process::Command,
     name: &'static str,
     limit: Option<Duration>,
+    level: Level,
 }
 
 /// What a program said, both streams in order, and how it ended.
@@ -54,12 +55,20 @@ pub struct Command {
 pub struct Output {
     name: &'static str,
     status: ExitStatus,
-    lines: VecDeque<String>,
+    level: Level,
+    lines: VecDeque<(Stream, String)>,
     timed_out: Option<Duration>,
 }
 
+/// Where a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Output,
+    Error,
+}
+
 enum Event {
-    Line(String),
+    Line(Stream, String),
     Exited(std::io::Result<ExitStatus>),
 }
 
@@ -76,7 +85,7 @@ impl Command {
         inner.envs(env::vars_os().filter(|(key, _)| PASSED.iter().any(|passed| key == passed)));
         // A group of its own: Ctrl-C at our terminal must not reach a package manager at work.
         inner.stdin(Stdio::null()).process_group(0);
-        Command { inner, name, limit: None }
+        Command { inner, name, limit: None, level: Level::Debug }
     }
 
     /// Sets one more variable of the child's environment.
@@ -91,26 +100,35 @@ impl Command {
         self
     }
 
+    /// Says less of it: for what is asked again and again.
+    pub fn often(mut self) -> Self {
+        self.level = Level::Trace;
+        self
+    }
+
     /// Runs the program to its end. An exit status other than 0 is not an error here.
     pub fn run(mut self) -> Result<Output> {
-        debug!("running {}", self);
-        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
-        self.inner.stdout(writer.try_clone().context("cannot make a pipe")?).stderr(writer);
+        log!(self.level, "running {self}");
+        let (out, out_writer) = std::io::pipe().context("cannot make a pipe")?;
+        let (err, err_writer) = std::io::pipe().context("cannot make a pipe")?;
+        self.inner.stdout(out_writer).stderr(err_writer);
         let started = Instant::now();
         let child = self.inner.spawn().with_context(|| format!("cannot run {}", self.name))?;
         let group = Pid::from_raw(i32::try_from(child.id()).context("process id out of range")?);
-        // Our copies of the pipe's writing end go with the command; else the end of the output would never be seen.
+        // Our copies of the pipes' writing ends go with the command; else the end of the output would never be seen.
         self.inner.stdout(Stdio::null()).stderr(Stdio::null());
 
         let (sender, events) = mpsc::channel();
-        let exits = sender.clone();
-        thread::spawn(move || send_lines(BufReader::new(reader), &sender));
+        let (errors, exits) = (sender.clone(), sender.clone());
+        thread::spawn(move || send_lines(BufReader::new(out), Stream::Output, &sender));
+        thread::spawn(move || send_lines(BufReader::new(err), Stream::Error, &errors));
         thread::spawn(move || wait(child, &exits));
 
-        let mut output = Output { name: self.name, status: ExitStatus::from_raw(0), lines: VecDeque::new(), timed_out: None };
+        let mut output =
+            Output { name: self.name, status: ExitStatus::from_raw(0), level: self.level, lines: VecDeque::new(), timed_out: None };
         output.status = self.follow(&events, group, started, &mut output)?;
         output.drain(&events);
-        debug!("{} ended with {} after {:.1} s", self.name, output.status, started.elapsed().as_secs_f32());
+        log!(self.level, "{} ended with {} after {:.1} s", self.name, output.status, started.elapsed().as_secs_f32());
         Ok(output)
     }
 
@@ -124,7 +142,7 @@ impl Command {
                 None => events.recv().map_err(RecvTimeoutError::from),
             };
             match event {
-                Ok(Event::Line(line)) => output.push(line),
+                Ok(Event::Line(stream, line)) => output.push(stream, line),
                 Ok(Event::Exited(status)) => return status.with_context(|| format!("cannot wait for {}", self.name)),
                 Err(RecvTimeoutError::Disconnected) => bail!("lost sight of {}", self.name),
                 Err(RecvTimeoutError::Timeout) => {
@@ -161,7 +179,12 @@ impl Output {
 
     /// Everything it said, a line each.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().map(String::as_str)
+        self.lines.iter().map(|(_, line)| line.as_str())
+    }
+
+    /// What it said on standard output, a line each: its answer, without what it complains of on the way.
+    pub fn answer(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().filter(|(stream, _)| *stream == Stream::Output).map(|(_, line)| line.as_str())
     }
 
     /// Whether any line contains `part`.
@@ -185,30 +208,30 @@ impl Output {
         }
     }
 
-    fn push(&mut self, line: String) {
-        debug!("{}: {}", self.name, printable(&line, 500));
+    fn push(&mut self, stream: Stream, line: String) {
+        log!(self.level, "{}: {}", self.name, printable(&line, 500));
         if self.lines.len() == MAX_LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back(line);
+        self.lines.push_back((stream, line));
     }
 
     fn drain(&mut self, events: &Receiver<Event>) {
         let deadline = Instant::now() + DRAIN;
-        while let Ok(Event::Line(line)) = events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            self.push(line);
+        while let Ok(Event::Line(stream, line)) = events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.push(stream, line);
         }
     }
 }
 
-fn send_lines(mut reader: impl BufRead, lines: &Sender<Event>) {
+fn send_lines(mut reader: impl BufRead, stream: Stream, lines: &Sender<Event>) {
     loop {
         let mut line = Vec::new();
         match reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line).trim_end().to_string();
-                if lines.send(Event::Line(text)).is_err() {
+                if lines.send(Event::Line(stream, text)).is_err() {
                     return;
                 }
             }
@@ -232,10 +255,12 @@ mod tests {
     #[test]
     fn captures_both_streams_and_the_status() {
         let output = sh("echo one; echo two >&2; exit 3").run().unwrap();
-        assert_eq!(output.lines().collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(output.answer().collect::<Vec<_>>(), ["one"]);
+        assert!(output.says("one") && output.says("two"));
         assert_eq!(output.code(), Some(3));
         assert!(!output.success());
-        assert_eq!(output.summary(), "sh ended with status 3: one / two");
+        let failed = sh("echo E: why >&2; echo how; exit 3").run().unwrap();
+        assert_eq!(failed.summary(), "sh ended with status 3: E: why");
     }
 
     #[test]
@@ -271,7 +296,7 @@ mod tests {
     fn a_flood_of_output_is_bounded() {
         let output = sh("yes | head -c 1000000; echo; echo last").run().unwrap();
         assert_eq!(output.lines.len(), MAX_LINES);
-        assert_eq!(output.lines().last(), Some("last"));
+        assert_eq!(output.answer().last(), Some("last"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is said on the way: one line format for a terminal, one for the journal, both on standard error.
 
 use std::env;
-use std::fmt::Display;
+use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 
@@ -9,7 +9,7 @@ use env_logger::Builder;
 use env_logger::fmt::Formatter;
 use log::{Level, LevelFilter, Record};
 
-/// Sets up logging. `RUST_LOG` says more than the options do.
+/// Sets up logging. `RUST_LOG`, where it is set, counts and not the options.
 pub fn set_up(verbose: bool, quiet: bool) {
     let level = match (verbose, quiet) {
         (true, _) => LevelFilter::Debug,
@@ -17,9 +17,12 @@ pub fn set_up(verbose: bool, quiet: bool) {
         _ => LevelFilter::Info,
     };
     let mut builder = Builder::new();
-    // What the libraries have to say is for whoever asks for it in RUST_LOG.
-    builder.filter_level(LevelFilter::Error).filter_module(env!("CARGO_CRATE_NAME"), level).parse_default_env();
-    if is_journal() {
+    match env::var("RUST_LOG") {
+        Ok(filters) => builder.parse_filters(&filters),
+        // What the libraries have to say is for whoever asks for it.
+        Err(_) => builder.filter_level(LevelFilter::Error).filter_module(env!("CARGO_CRATE_NAME"), level),
+    };
+    if is_journal(2) {
         builder.format(for_journal);
     } else {
         builder.format(for_terminal);
@@ -27,26 +30,36 @@ pub fn set_up(verbose: bool, quiet: bool) {
     builder.init();
 }
 
-/// Reports why the program ends without having done what it was told.
-pub fn failure(error: &dyn Display) {
-    log::error!("{error:#}");
+/// Says a line of the outcome, on standard output. Somebody who has stopped listening, or whose terminal is gone, is no reason to
+/// stop working.
+pub fn outcome(level: Level, line: &str) {
+    let written =
+        if is_journal(1) { writeln!(io::stdout(), "<{}>{line}", priority(level)) } else { writeln!(io::stdout(), "{line}") };
+    if let Err(error) = written {
+        log::debug!("cannot write to standard output: {error}");
+    }
 }
 
-/// Whether standard error is the journal's: systemd names the file that it gave us.
-fn is_journal() -> bool {
-    let (Ok(named), Ok(stderr)) = (env::var("JOURNAL_STREAM"), std::fs::metadata("/proc/self/fd/2")) else { return false };
-    named == format!("{}:{}", stderr.dev(), stderr.ino())
+/// Whether this file descriptor is the journal's: systemd names the file that it gave us.
+fn is_journal(descriptor: u8) -> bool {
+    let file = fs::metadata(format!("/proc/self/fd/{descriptor}"));
+    let (Ok(named), Ok(file)) = (env::var("JOURNAL_STREAM"), file) else { return false };
+    named == format!("{}:{}", file.dev(), file.ino())
 }
 
-/// `<4>message`: the journal takes the number as the priority, and has the time and our name itself.
-fn for_journal(out: &mut Formatter, record: &Record) -> io::Result<()> {
-    let priority = match record.level() {
+/// What syslog calls it.
+fn priority(level: Level) -> u8 {
+    match level {
         Level::Error => 3,
         Level::Warn => 4,
         Level::Info => 6,
         Level::Debug | Level::Trace => 7,
-    };
-    writeln!(out, "<{priority}>{}", record.args())
+    }
+}
+
+/// `<4>message`: the journal takes the number as the priority, and has the time and our name itself.
+fn for_journal(out: &mut Formatter, record: &Record) -> io::Result<()> {
+    writeln!(out, "<{}>{}", priority(record.level()), record.args())
 }
 
 /// `warning: message`, coloured where that is seen; ordinary messages bare.

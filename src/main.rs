@@ -27,12 +27,12 @@ fn main() -> ExitCode {
         Verb::Force => pass::run(&cli.options, true),
         Verb::DryRun => pass::dry_run(&cli.options),
         Verb::Version { .. } => {
-            println!("{}", env!("CARGO_PKG_VERSION"));
+            logging::outcome(log::Level::Info, env!("CARGO_PKG_VERSION"));
             Ok(Exit::Fine)
         }
     };
     let exit = ended.unwrap_or_else(|error| {
-        logging::failure(&format_args!("{error:#}"));
+        log::error!("{error:#}");
         Exit::of(&error)
     });
     ExitCode::from(exit as u8)

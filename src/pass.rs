@@ -1,27 +1,30 @@
 //! One pass: observe, decide, act. What `run`, `dry-run` and `force` differ in.
 
 use std::fs::DirBuilder;
-use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use chrono::Utc;
-use log::debug;
+use log::{Level, debug};
 use nix::unistd::geteuid;
 
 use crate::act::lock::{Lock, Taken};
-use crate::act::packages;
+use crate::act::packages::{self, PackageManager};
 use crate::act::record::Record;
-use crate::act::signals::Held;
+use crate::act::scope;
+use crate::act::signals::Signals;
 use crate::act::upgrade::{Outcome, Transaction};
 use crate::cli::Options;
-use crate::decide::policy::{self, Action, Decision, Idle, Observation, Question};
+use crate::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Question};
 use crate::observe::agent::{Agent, NoAgent};
 use crate::observe::channel::{Channel, ChannelError, Target};
 use crate::observe::config::{Config, ConfigError};
-use crate::observe::history::History;
+use crate::observe::history::{Change, History};
+
+use crate::logging;
 use crate::observe::schedule::Schedule;
+use crate::version::Version;
 
 /// How the program ends, as its callers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,16 +75,19 @@ pub fn dry_run(options: &Options) -> Result<Exit> {
     let config = Config::read(&options.config_dir)?;
     let mut history = History::read(&options.state_dir);
     if let Some(change) = history.unfinished.take() {
-        say(&format!("would first finish the change from {} to {} that a pass of {} began", change.from, change.to, change.since))?;
+        let since = change.since.format("%Y-%m-%d %H:%M UTC");
+        say(&format!(
+            "a pass of {since} began the change from {} to {} and has not ended it: it is at work, or \"run\" finishes it first",
+            change.from, change.to
+        ));
     }
     let seen = observe(&config, history, false)?;
     let (seen, decision) = decide(&config, seen)?;
-    say(&available(&seen))?;
-    match decision {
-        Decision::Go(action, cause) => say(&format!("would {action} now: {cause}"))?,
-        other => return report(&other),
+    say(&available(&seen));
+    if let Decision::Go(action, cause) = &decision {
+        say(&format!("would now {action}: {cause}"));
     }
-    Ok(Exit::Fine)
+    Ok(report(&decision))
 }
 
 /// Checks, and upgrades if allowed; with `forced`, whatever the window says.
@@ -90,43 +96,102 @@ pub fn run(options: &Options, forced: bool) -> Result<Exit> {
         return Err(NotRoot(if forced { "force" } else { "run" }).into());
     }
     let config = Config::read(&options.config_dir)?;
+    scope::leave(&config.services);
     make_state_dir(&options.state_dir)?;
     let _lock = Lock::take(&options.state_dir)?;
-    let mut record = Record::open(&options.state_dir);
-    loop {
-        let seen = observe(&config, record.history().clone(), forced)?;
-        let packages = packages::manager(&config, seen.agent.package.database)?;
-        let since = policy::schedule_absent_since(&seen);
-        let (seen, decision) = decide(&config, seen)?;
-        let mut transaction =
-            Transaction { packages: packages.as_ref(), record: &mut record, observe: config.observe, now: seen.now };
-        match decision {
-            Decision::Finish(change) => {
-                let signals = Held::new()?;
-                let outcome = transaction.finish(&change)?;
-                if outcome != Outcome::Upgraded || signals.asked_to_end() {
-                    let action = Action::Upgrade { from: change.from, to: change.to };
-                    return conclude(&action, "an earlier pass was cut off", &outcome);
+    Pass {
+        config: &config,
+        forced,
+        signals: Signals::new()?,
+        record: Record::open(&options.state_dir),
+        prepared: None,
+        announced: false,
+    }
+    .run()
+}
+
+/// A pass that may change the host.
+struct Pass<'a> {
+    config: &'a Config,
+    forced: bool,
+    signals: Signals,
+    record: Record,
+    /// The version that the package manager has made ready to install, and how the repository spells it.
+    prepared: Option<(Version, String)>,
+    /// Whether it was said what is available.
+    announced: bool,
+}
+
+impl Pass<'_> {
+    fn run(mut self) -> Result<Exit> {
+        let mut seen = observe(self.config, self.record.history().clone(), self.forced)?;
+        // Whatever becomes of this pass, the next one must know what this one saw of the schedule.
+        let absent_since = policy::schedule_absent_since(&seen);
+        self.record.update(|history| history.schedule_absent_since = absent_since)?;
+        let packages = packages::manager(self.config, seen.agent.package.database)?;
+        loop {
+            let decision;
+            (seen, decision) = decide(self.config, seen)?;
+            let exit = match decision {
+                Decision::Finish(change) => self.finish(packages.as_ref(), &seen, &change),
+                Decision::Go(action, cause) => self.act(packages.as_ref(), &seen, &action, &cause)?,
+                other => {
+                    self.announce(&seen);
+                    Some(report(&other))
                 }
+            };
+            if let Some(exit) = exit {
+                return Ok(exit);
             }
-            Decision::Go(action, cause) => {
-                let _signals = Held::new()?;
-                say(&available(&seen))?;
-                transaction.record.update(|history| history.schedule_absent_since = since)?;
-                let outcome = match &action {
-                    Action::Upgrade { to: version, .. } | Action::Reinstall(version, _) => {
-                        transaction.upgrade(&seen.agent, version)?
-                    }
-                    Action::Restart(_, unit) => transaction.restart(unit),
-                };
-                return conclude(&action, &cause.to_string(), &outcome);
-            }
-            other => {
-                say(&available(&seen))?;
-                record.update(|history| history.schedule_absent_since = since)?;
-                return report(&other);
-            }
+            // The time has gone on, and the host is not what it was: look again before the next step. What counts of the
+            // earlier passes is what they had recorded when this one began.
+            let unfinished = self.record.history().unfinished.clone();
+            let history = History { unfinished, failed: self.record.history().failed.clone(), ..seen.history };
+            seen = Observation { target: seen.target, critical: seen.critical, ..observe(self.config, history, self.forced)? };
         }
+    }
+
+    /// Says what is available, once.
+    fn announce(&mut self, seen: &Observation) {
+        if !std::mem::replace(&mut self.announced, true) {
+            say(&available(seen));
+        }
+    }
+
+    /// Ends what an earlier pass began. Returns nothing if this pass can go on.
+    fn finish(&mut self, packages: &dyn PackageManager, seen: &Observation, change: &Change) -> Option<Exit> {
+        let held = self.signals.hold();
+        let mut transaction = Transaction { packages, record: &mut self.record, observe: self.config.observe, now: seen.now };
+        let outcome = transaction.finish(change)?;
+        drop(held);
+        let action = Action::Upgrade { from: change.from.clone(), to: change.to.clone() };
+        let exit = conclude(&action, "an earlier pass was cut off", &outcome);
+        (outcome != Outcome::Upgraded || self.signals.asked_to_end()).then_some(exit)
+    }
+
+    /// Makes a change, or prepares it: that takes its time, and whether it may be made is decided again afterwards.
+    fn act(&mut self, packages: &dyn PackageManager, seen: &Observation, action: &Action, cause: &Cause) -> Result<Option<Exit>> {
+        self.announce(seen);
+        let target = match action {
+            Action::Upgrade { to: version, .. } | Action::Reinstall(version, _) => Some(version),
+            Action::Restart(..) => None,
+        };
+        let prepared = self.prepared.take().filter(|(version, _)| Some(version) == target);
+        if let (Some(target), None) = (target, &prepared) {
+            match packages.prepare(&seen.agent.package, target) {
+                Ok(package_version) => self.prepared = Some((target.clone(), package_version)),
+                Err(error) => return Ok(Some(conclude(action, "", &Outcome::Untouched(error)))),
+            }
+            return Ok(None);
+        }
+        let _held = self.signals.hold();
+        let mut transaction = Transaction { packages, record: &mut self.record, observe: self.config.observe, now: seen.now };
+        let outcome = match (action, prepared) {
+            (Action::Restart(_, unit), _) => transaction.restart(unit),
+            (_, Some((version, package_version))) => transaction.upgrade(&seen.agent, &version, &package_version)?,
+            (_, None) => return Ok(None),
+        };
+        Ok(Some(conclude(action, &cause.to_string(), &outcome)))
     }
 }
 
@@ -167,49 +232,55 @@ fn available(seen: &Observation) -> String {
 }
 
 /// Says why nothing is done.
-fn report(decision: &Decision) -> Result<Exit> {
+fn report(decision: &Decision) -> Exit {
     match decision {
-        Decision::Nothing(Idle::NoTarget | Idle::UpToDate(_)) => {}
-        Decision::Wait(action, wait) => say(&format!("waiting to {action}: {wait}"))?,
+        Decision::Nothing(Idle::NoTarget | Idle::UpToDate) => {}
+        Decision::Wait(action, wait) => say(&format!("waiting to {action}: {wait}")),
         Decision::Hold(failed) => say(&format!(
             "not trying {} again: on {} it failed on this host ({}); have the channel name another version, \
              or try it with \"teleport-upgrade force\"",
             failed.target,
             failed.at.format("%Y-%m-%d %H:%M UTC"),
             failed.reason
-        ))?,
+        )),
         Decision::Refuse(refusal) => {
-            say(&format!("refused: {refusal}"))?;
-            return Ok(Exit::Refused);
+            logging::outcome(Level::Error, &format!("refused: {refusal}"));
+            return Exit::Refused;
         }
         Decision::Ask(_) | Decision::Finish(_) | Decision::Go(..) => {}
     }
-    Ok(Exit::Fine)
+    Exit::Fine
 }
 
 /// Says how a change went.
-fn conclude(action: &Action, cause: &str, outcome: &Outcome) -> Result<Exit> {
+fn conclude(action: &Action, cause: &str, outcome: &Outcome) -> Exit {
     let (line, exit) = match outcome {
-        Outcome::Upgraded => (format!("done: {action}, because {cause}"), Exit::Fine),
-        Outcome::Untouched(error) | Outcome::Unfinished(error) => {
+        Outcome::Upgraded => (format!("done: {}, because {cause}", action.done()), Exit::Fine),
+        Outcome::Untouched(error) => {
             let exit = if error.is_temporary() { Exit::Temporary } else { Exit::Failed };
             (format!("could not {action}: {error}"), exit)
         }
-        Outcome::RolledBack { .. } => {
-            (format!("could not {action}: {outcome}; the version before is back and runs well"), Exit::RolledBack)
+        Outcome::Unfinished(error) => (format!("began to {action}: {error}"), Exit::Temporary),
+        Outcome::RolledBack { reason } => {
+            (format!("could not {action}: {reason}; the version before is back and runs well"), Exit::RolledBack)
         }
-        Outcome::Broken { .. } => (format!("could not {action}: {outcome}; a person is needed"), Exit::Broken),
+        Outcome::Broken { reason, back } => {
+            let line = format!(
+                "could not {action}: {reason}; and the way back failed: {back}; a person is needed, and every pass tries again"
+            );
+            (line, Exit::Broken)
+        }
     };
-    say(&line)?;
-    Ok(exit)
+    match exit {
+        Exit::Fine => say(&line),
+        _ => logging::outcome(Level::Error, &line),
+    }
+    exit
 }
 
-/// Says a line of the outcome. Somebody who stopped listening is no reason to stop working.
-fn say(line: &str) -> Result<()> {
-    match writeln!(io::stdout(), "{line}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
-        _ => Ok(()),
-    }
+/// Says a line of the outcome.
+fn say(line: &str) {
+    logging::outcome(Level::Info, line);
 }
 
 fn make_state_dir(path: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ fn dry_run_changes_nothing_whatever_it_finds() {
     // Once before, so that what systemd makes for a first command of a host is there.
     host.upgrader("version").expect(0);
     let before = host.snapshot();
-    let would = "would upgrade from 14.3.33 to 14.3.34 now: the maintenance window is open until ";
+    let would = "would now upgrade from 14.3.33 to 14.3.34: the maintenance window is open until ";
     let ran = host.upgrader("dry-run").expect(0);
     assert_eq!(ran.stdout.lines().next(), Some("an upgrade is available (14.3.33 -> 14.3.34)"));
     assert!(ran.stdout.lines().nth(1).unwrap().starts_with(would), "{}", ran.stdout);
@@ -39,7 +39,7 @@ fn dry_run_leaves_no_mark_for_a_missing_schedule() {
 fn dry_run_works_for_an_ordinary_user() {
     let host = Host::with_upgrade();
     let ran = host.command(&["teleport-upgrade", "dry-run"]).user("alice").run().expect(0);
-    assert!(ran.stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)\nwould upgrade"), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)\nwould now upgrade"), "{}", ran.stdout);
     assert_eq!(ran.stderr, "");
 }
 

@@ -279,9 +279,17 @@ fn nothing_of_a_host_is_left_when_it_is_dropped() {
 
 #[test]
 fn nothing_is_left_when_a_test_process_is_killed() {
-    // A test process of its own, killed while it has a host.
+    // This test is also the process that is killed while it has a host.
+    const KILLED: &str = "TELEPORT_UPGRADE_TEST_IS_KILLED";
+    if std::env::var_os(KILLED).is_some() {
+        let _host = Host::new();
+        loop {
+            thread::park();
+        }
+    }
     let own = std::env::current_exe().unwrap();
-    let mut other = Command::new(own).args(["--ignored", "--exact", "hosts_work::wait_with_a_host"]).spawn().unwrap();
+    let test = ["--exact", "hosts_work::nothing_is_left_when_a_test_process_is_killed"];
+    let mut other = Command::new(own).args(test).env(KILLED, "1").spawn().unwrap();
     let directory = format!("{}/target/hosts/{}", env!("CARGO_MANIFEST_DIR"), other.id());
     let name = format!("tu-{}-1", other.id());
     until("a host of the other process", || {
@@ -299,14 +307,5 @@ fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     while !is_true() {
         assert!(std::time::Instant::now() < deadline, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(20));
-    }
-}
-
-#[test]
-#[ignore = "run by the test above, which kills it"]
-fn wait_with_a_host() {
-    let _host = Host::new();
-    loop {
-        thread::park();
     }
 }

@@ -338,11 +338,12 @@ fn a_locked_agent_is_left_alone_by_others_and_upgraded_by_us(manager: Manager) {
 
 /// What a pass has recorded that was cut off while it upgraded a locked agent.
 const CUT_OFF: &str = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.33", "from_package_version": "14.3.33",
-    "to": "14.3.34", "held": true, "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
+    "to": "14.3.34", "to_package_version": "14.3.34", "held": true, "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
 
 fn puts_the_lock_back_once(host: &Host) {
     host.shell(host.manager.refresh()).expect(0);
     host.write("/var/lib/teleport-upgrade/history.json", CUT_OFF);
+    host.remove("/usr/local/bin/teleport");
     let ran = pass(host).expect(0);
     assert!(!ran.stderr.contains("could not be put on hold"), "{}", ran.stderr);
     host.repository.publish(&[Package::agent("teleport-ent", "14.3.35")]);
@@ -444,11 +445,12 @@ fn processes(ran: &Ran, programs: &[&str]) -> Vec<usize> {
 fn no_process_too_many(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     let programs = ["dpkg-query", "apt-get", "apt-cache", "dpkg", "rpm", "dnf", "zypper", "rpmkeys"];
-    // Refresh, look, simulate, install; and the database before and after, rpm's in between too. These hosts have both.
+    // Refresh, look, simulate, install. The database: when the pass begins, once all is prepared, and to see what the install
+    // did; rpm's right before the install too. These hosts have both databases.
     let (upgrade, look) = match manager {
-        Manager::Apt => ([2, 3, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]),
-        Manager::Yum => ([1, 0, 0, 0, 3, 3, 0, 0], [1, 0, 0, 0, 1, 0, 0, 0]),
-        Manager::Zypper => ([1, 0, 0, 0, 3, 0, 4, 1], [1, 0, 0, 0, 1, 0, 0, 0]),
+        Manager::Apt => ([3, 3, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]),
+        Manager::Yum => ([2, 0, 0, 0, 4, 3, 0, 0], [1, 0, 0, 0, 1, 0, 0, 0]),
+        Manager::Zypper => ([2, 0, 0, 0, 4, 0, 4, 1], [1, 0, 0, 0, 1, 0, 0, 0]),
     };
     assert_eq!(processes(&pass(&host).expect(0), &programs), upgrade);
     host.assert_agent_runs("14.3.34");

@@ -1,35 +1,181 @@
 //! A version that does not run is taken back; a pass that was cut off is finished by the next.
 
-use crate::host::{Host, Package, SOON, WAITS};
+use crate::host::{Host, Package, Ran, SOON, WAITS};
 
-#[test]
-fn a_version_that_crashes_is_taken_back_and_not_tried_again() {
+/// Has the channel name a version that is no good, and asserts that it is taken back, not tried again, and that a good one
+/// is. The outcome must name `reason`.
+#[track_caller]
+fn is_taken_back(bad: Package, reason: &str) -> Ran {
     let host = Host::with_upgrade();
-    // A crash is seen when it happens; a loaded machine gets the time to get there.
-    host.configure("observe-seconds", "5\n");
-    host.offer(Package::agent("teleport-ent", "14.3.34").behaviour("crash-at-once"));
+    host.configure("observe-seconds", "20\n");
+    host.offer(bad);
     let ran = host.upgrader("run").expect(4);
-    assert!(ran.stdout.contains("could not upgrade from 14.3.33 to 14.3.34: "), "{}", ran.stdout);
-    assert!(ran.stdout.contains("the version before is back and runs well"), "{}", ran.stdout);
+    let outcome = ran.stdout.lines().last().unwrap();
+    assert!(outcome.starts_with("could not upgrade from 14.3.33 to 14.3.34: "), "{outcome}");
+    assert!(outcome.contains(reason), "{reason:?} is missing in: {outcome}");
+    assert!(outcome.ends_with("; the version before is back and runs well"), "{outcome}");
     host.assert_agent_runs("14.3.33");
-
+    let pid = host.agent_pid();
     let held = host.upgrader("run").expect(0);
     assert!(held.stdout.contains("not trying 14.3.34 again: on "), "{}", held.stdout);
-    host.upgrader("force").expect(4);
-    host.assert_agent_runs("14.3.33");
-
+    assert!(held.stdout.contains(reason), "{}", held.stdout);
+    assert_eq!(host.agent_pid(), pid, "the agent is left alone");
+    host.configure("observe-seconds", "1\n");
     host.offer(Package::agent("teleport-ent", "14.3.35"));
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.35");
+    ran
+}
+
+fn agent(behaviour: &str) -> Package {
+    Package::agent("teleport-ent", "14.3.34").behaviour(behaviour)
+}
+
+#[test]
+fn a_version_that_crashes_at_once() {
+    is_taken_back(agent("crash-at-once"), "teleport.service");
+}
+
+#[test]
+fn a_version_that_crashes_after_8_seconds() {
+    is_taken_back(agent("crash-after=8"), "teleport.service has crashed, 8 s after its start");
+}
+
+#[test]
+fn a_version_that_crashes_after_8_seconds_in_a_service_that_cannot_reload() {
+    is_taken_back(agent("crash-after=8").without_reload(), "teleport.service has crashed, 8 s after its start");
+}
+
+#[test]
+fn a_version_that_crashes_only_after_a_reload() {
+    is_taken_back(agent("crash-on-reload"), "teleport.service");
+}
+
+#[test]
+fn a_version_that_hangs_in_its_start() {
+    is_taken_back(agent("hang-in-start"), "the new process of teleport.service did not take over in the 60 s after the reload");
+}
+
+#[test]
+fn a_version_that_hangs_in_its_start_in_a_service_that_cannot_reload() {
+    is_taken_back(agent("hang-in-start").without_reload(), "teleport.service hangs: it has written no pid file");
+}
+
+#[test]
+fn a_version_that_exits_at_once_and_calls_that_success() {
+    is_taken_back(agent("exit-zero"), "teleport.service");
+}
+
+#[test]
+fn a_version_that_never_becomes_ready() {
+    let host = Host::with_agent("17.0.1");
+    host.open_window();
+    host.configure("observe-seconds", "1\n");
+    host.offer(Package::agent("teleport-ent", "17.0.2").behaviour("readyz=unready"));
+    let ran = host.upgrader("run").expect(4);
+    assert!(ran.stdout.contains("is not ready as it was before: it answers /readyz with status 503"), "{}", ran.stdout);
+    host.assert_agent_runs("17.0.1");
+}
+
+#[test]
+fn an_agent_that_was_not_ready_before_is_upgraded_all_the_same() {
+    let host = Host::with_upgrade();
+    host.offer(agent("readyz=unready"));
+    host.upgrader("run").expect(0);
+    host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("readyz=silent"));
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.35");
 }
 
 #[test]
-fn a_version_whose_program_does_not_run_is_taken_back() {
+fn a_version_whose_program_says_nonsense() {
+    is_taken_back(agent("bad-version"), "/usr/local/bin/teleport does not say its version");
+}
+
+#[test]
+fn a_version_whose_program_is_cut_short() {
+    let cut = agent("sound").postinst("truncate --size=100000 /usr/local/bin/teleport");
+    is_taken_back(cut, "/usr/local/bin/teleport");
+}
+
+#[test]
+fn a_version_whose_program_is_for_another_machine() {
+    let other = r"printf '\267\000' | dd of=/usr/local/bin/teleport bs=1 seek=18 conv=notrunc status=none";
+    is_taken_back(agent("sound").postinst(other), "cannot run /usr/local/bin/teleport");
+}
+
+#[test]
+fn a_version_whose_install_script_fails() {
+    is_taken_back(agent("sound").postinst("echo the database is on fire >&2; exit 1"), "teleport-ent");
+}
+
+#[test]
+fn a_version_without_its_unit() {
+    let without = agent("sound").postinst("rm /lib/systemd/system/teleport.service; systemctl daemon-reload");
+    is_taken_back(without, "teleport.service");
+}
+
+#[test]
+fn a_version_that_never_takes_over_does_not_cost_the_sessions() {
     let host = Host::with_upgrade();
-    host.offer(Package::agent("teleport-ent", "14.3.34").behaviour("bad-version"));
-    let ran = host.upgrader("run").expect(4);
-    assert!(ran.stdout.contains("/usr/local/bin/teleport does not say its version"), "{}", ran.stdout);
+    let old = host.agent_pid();
+    host.write("/run/teleport-sessions/one", "");
+    host.offer(agent("crash-at-once"));
+    host.upgrader("run").expect(4);
+    assert_eq!(host.agent_pid(), old, "the process with the session is still in charge");
+    assert!(host.is_alive(old));
     host.assert_agent_runs("14.3.33");
+}
+
+#[test]
+fn a_version_that_takes_over_and_then_crashes_leaves_no_agent_that_only_ends_its_sessions() {
+    let host = Host::with_upgrade();
+    let old = host.agent_pid();
+    host.write("/run/teleport-sessions/one", "");
+    host.configure("observe-seconds", "5\n");
+    host.offer(agent("crash-on-reload"));
+    host.upgrader("run").expect(4);
+    assert_ne!(host.agent_pid(), old);
+    host.assert_agent_runs("14.3.33");
+}
+
+#[test]
+fn an_agent_that_ignores_the_reload_is_restarted() {
+    let host = Host::with_upgrade();
+    host.offer(agent("ignore-reload"));
+    host.upgrader("run").expect(0);
+    host.offer(Package::agent("teleport-ent", "14.3.35"));
+    let ran = host.upgrader("run").expect(0);
+    assert!(ran.stderr.contains("started no new process in the 5 s after the reload; restarting"), "{}", ran.stderr);
+    host.assert_agent_runs("14.3.35");
+}
+
+#[test]
+fn an_upgrade_begun_within_the_agents_service_survives_its_restart() {
+    let host = Host::with_upgrade();
+    host.offer(agent("sound").without_reload());
+    // A person who came in through the agent.
+    let within = "echo $$ > /sys/fs/cgroup/system.slice/teleport.service/cgroup.procs && exec teleport-upgrade force";
+    let ran = host.shell(within).expect(0);
+    assert!(ran.stderr.contains("this runs within teleport.service; going on in a scope of its own"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34"), "{}", ran.stdout);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_shutdown_during_an_upgrade_ends_well_on_the_next_boot() {
+    let mut host = Host::with_upgrade();
+    // The install ends only when the shutdown is under way.
+    host.offer(
+        agent("sound").postinst("touch /run/installing; until systemctl is-system-running | grep -q stopping; do sleep 0.1; done"),
+    );
+    host.run(&["systemctl", "start", "--no-block", "teleport-upgrade.service"]).expect(0);
+    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.reboot();
+    host.wait_for("the agent", SOON, || host.read("/run/teleport.pid").is_some());
+    host.offer(Package::agent("teleport-ent", "14.3.34"));
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
 }
 
 #[test]
@@ -37,7 +183,7 @@ fn when_neither_version_runs_a_person_is_called_and_the_next_version_still_tried
     let host = Host::with_upgrade();
     // A crash is seen when it happens; a loaded machine gets the time to get there.
     host.configure("observe-seconds", "5\n");
-    host.offer(Package::agent("teleport-ent", "14.3.34").behaviour("crash-at-once"));
+    host.offer(agent("crash-at-once").without_reload());
     host.repository.publish(&[Package::agent("teleport-ent", "14.3.33").behaviour("crash-at-once")]);
     let ran = host.upgrader("run").expect(5);
     assert!(ran.stdout.contains("and the way back failed: "), "{}", ran.stdout);
@@ -59,7 +205,7 @@ fn an_agent_that_is_down_is_upgraded_outside_the_window() {
     host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"]).expect(0);
     host.wait_for("the failure", SOON, || host.property("teleport.service", "ActiveState") == "failed");
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("because teleport.service has failed (signal), and can only get better"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("because teleport.service has failed (signal), and it can only get better"), "{}", ran.stdout);
     host.assert_agent_runs("14.3.34");
 }
 
@@ -114,5 +260,16 @@ fn stopping_the_service_during_an_install_waits_for_its_end() {
     host.wait_for("the stop", SOON, || host.property("teleport-upgrade.service", "ActiveState") == "deactivating");
     host.write("/run/go-on", "");
     stop.wait().expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_version_that_failed_is_tried_again_by_force() {
+    let host = Host::with_upgrade();
+    host.configure("observe-seconds", "5\n");
+    host.offer(agent("crash-at-once"));
+    host.upgrader("run").expect(4);
+    host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
+    host.upgrader("force").expect(0);
     host.assert_agent_runs("14.3.34");
 }

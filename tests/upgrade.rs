@@ -19,7 +19,7 @@ fn the_timer_upgrades_the_agent_and_takes_it_back_when_the_channel_says_so() {
     hurry_the_timer(&host);
     host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"]).expect(0);
     host.wait_for("the upgrade", UPGRADE, || {
-        host.journal("teleport-upgrade.service").contains("done: upgrade from 14.3.33 to 14.3.34")
+        host.journal("teleport-upgrade.service").contains("done: upgraded from 14.3.33 to 14.3.34")
     });
     host.assert_agent_runs("14.3.34");
     host.wait_for("the pass's end", SOON, || host.property("teleport-upgrade.service", "ExecMainStatus") == "0");
@@ -30,7 +30,7 @@ fn the_timer_upgrades_the_agent_and_takes_it_back_when_the_channel_says_so() {
     host.set_version("14.3.33");
     host.wait_for("the way back", UPGRADE, || {
         host.journal("teleport-upgrade.service")
-            .contains("done: go back from 14.3.34 to 14.3.33, because the maintenance window is open")
+            .contains("done: went back from 14.3.34 to 14.3.33, because the maintenance window is open")
     });
     host.assert_agent_runs("14.3.33");
     assert_eq!(host.property("teleport-upgrade.service", "Result"), "success");
@@ -72,7 +72,7 @@ fn an_upgrade_says_what_is_available_and_what_was_done() {
     let ran = host.upgrader("run").expect(0);
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines[0], "an upgrade is available (14.3.33 -> 14.3.34)");
-    let done = "done: upgrade from 14.3.33 to 14.3.34, because the maintenance window is open until ";
+    let done = "done: upgraded from 14.3.33 to 14.3.34, because the maintenance window is open until ";
     assert!(lines[1].starts_with(done), "{}", lines[1]);
     assert_eq!(lines.len(), 2, "{lines:?}");
     host.assert_agent_runs("14.3.34");
@@ -134,7 +134,7 @@ fn a_service_that_runs_an_older_binary_is_reloaded_in_the_window() {
     assert_eq!(host.running_version(), "14.3.33");
     host.closed_window();
     let waits = host.upgrader("run").expect(0).stdout;
-    assert!(waits.contains("waiting to restart teleport.service, which runs an older binary"), "{waits}");
+    assert!(waits.contains("waiting to have teleport.service run the installed 14.3.34 (it runs an older binary)"), "{waits}");
     host.open_window();
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
@@ -150,7 +150,7 @@ fn a_damaged_program_is_installed_again_at_once_when_the_agent_is_down() {
     host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"]).expect(0);
     host.wait_for("the agent's failure", SOON, || host.property("teleport.service", "SubState") == "auto-restart");
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("done: install 14.3.33 again (/usr/local/bin/teleport cannot be used"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("done: installed 14.3.33 again (/usr/local/bin/teleport cannot be used"), "{}", ran.stdout);
     host.assert_agent_runs("14.3.33");
 }
 
@@ -160,7 +160,7 @@ fn the_nop_installer_does_everything_but_install() {
     host.configure("installer", "nop\n");
     let old = host.agent_pid();
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("done: upgrade from 14.3.33 to 14.3.34"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34"), "{}", ran.stdout);
     assert!(ran.stderr.contains("is not really installed"), "{}", ran.stderr);
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
     assert_ne!(host.agent_pid(), old, "the service is reloaded all the same");

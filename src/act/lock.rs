@@ -1,8 +1,9 @@
 //! One pass at a time: a lock on a file in the state directory, which the kernel releases when its holder ends.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -35,7 +36,10 @@ impl Lock {
     pub fn take(state: &Path) -> Result<Lock> {
         let path = state.join(FILE);
         let cannot = || format!("{}: cannot lock it", path.display());
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).with_context(cannot)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).with_context(cannot)?;
+        // Whoever can open the file can hold the lock, and so keep this program from ever working.
+        file.set_permissions(Permissions::from_mode(0o600)).with_context(cannot)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Taken { holder: holder(&mut file) }.into()),
@@ -70,6 +74,14 @@ mod tests {
         assert_eq!(error.downcast_ref::<Taken>(), Some(&expected));
         drop(lock);
         Lock::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn nobody_else_can_open_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "").unwrap();
+        let _lock = Lock::take(dir.path()).unwrap();
+        assert_eq!(std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode() & 0o7777, 0o600);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod lock;
 pub mod packages;
 pub mod record;
+pub mod scope;
 pub mod service;
 pub mod signals;
 pub mod upgrade;

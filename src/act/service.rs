@@ -1,83 +1,219 @@
 //! Reloads or restarts the agent's services through systemctl, and watches whether they come up well.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use log::{info, warn};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::command::Command;
-use crate::observe::service::{Binary, Health, Service, services};
+use crate::observe::readiness::{self, Readiness, SOCKET};
+use crate::observe::service::{Binary, Health, PidFile, Service, Succession, services};
 
 /// systemd's own limits end a start that hangs (90 s by default); this is for a systemd that hangs.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(300);
-/// How long the new process may take to be in charge after a reload or a restart.
-const TAKE_OVER: Duration = Duration::from_secs(30);
-/// How often to look.
+/// How long the new process may take to be in charge, once it was started.
+const TAKE_OVER: Duration = Duration::from_secs(60);
+/// How long after a reload a new process must be seen; an agent that knows how to reload starts it at once.
+const APPEAR: Duration = Duration::from_secs(5);
+/// How long an agent that answers may take to call itself ready.
+const READY: Duration = Duration::from_secs(60);
+/// How often to ask systemd.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often to look for a new process; one that crashes at once lives for some tens of milliseconds.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Why a reload did not bring a new process into charge.
+enum Reload {
+    /// None was ever seen: this agent, or its unit, does not know how to reload after all.
+    NotTaken(String),
+    /// One was, and is not fit.
+    Unfit(String),
+}
 
 /// Has `unit` run the binary on the disk, and watches it for `observe`. If that does not go well, why.
 ///
 /// A reload keeps open sessions; a restart is for a service that cannot reload, or does not do what it was told.
 pub fn bring_up(unit: &str, observe: Duration) -> Result<(), String> {
     let before = look(unit)?;
+    // An agent that cannot reach its cluster is not ready, whatever its version.
+    let must_be_ready = readiness::ask(Path::new(SOCKET)) == Readiness::Ready;
     if before.health == Health::Running && before.can_reload {
-        info!("reloading {unit}");
-        match systemctl("reload", unit).and_then(|()| taken_over(unit, before.pid)) {
-            Ok(service) => return watch(&service, observe),
-            Err(reason) => warn!("after a reload, {reason}; restarting {unit}"),
+        match reload(&before) {
+            Ok(service) => return watch(&service, observe, must_be_ready),
+            // The old process goes on, with its sessions. It is not for us to end it for a version that is no good.
+            Err(Reload::Unfit(reason)) => return Err(reason),
+            Err(Reload::NotTaken(reason)) => warn!("{reason}; restarting {unit}"),
         }
     }
-    info!("restarting {unit}");
-    // A service that was given up for failing too often may not be started before this.
-    systemctl("reset-failed", unit)?;
-    systemctl("restart", unit)?;
-    taken_over(unit, before.pid).and_then(|service| watch(&service, observe))
+    let service = restart(&before)?;
+    watch(&service, observe, must_be_ready)
 }
 
-/// Waits until another process than `before` is in charge, and runs the binary on the disk.
-fn taken_over(unit: &str, before: Option<i32>) -> Result<Service, String> {
-    let deadline = Instant::now() + TAKE_OVER;
+/// Has `unit` run the binary on the disk if it does not yet, and watches it.
+pub fn ensure(unit: &str, observe: Duration) -> Result<(), String> {
+    let now = look(unit)?;
+    if now.health == Health::Running && now.binary == Binary::OnDisk {
+        watch(&now, observe, false)
+    } else {
+        bring_up(unit, observe)
+    }
+}
+
+/// Has `unit` run the version that was put back. If the process that `before` had is still in charge, nothing needs to be done to
+/// it but to watch it: it never was anything else, and has the sessions. One that has handed over is on its way out.
+pub fn bring_back(unit: &str, before: Option<&Service>, observe: Duration) -> Result<(), String> {
+    let now = look(unit)?;
+    let in_charge = now.health == Health::Running && now.pid.is_some() && now.pid_file != PidFile::Useless;
+    let is_the_same = in_charge && before.is_some_and(|before| before.pid == now.pid);
+    if is_the_same { watch(&now, observe, false) } else { bring_up(unit, observe) }
+}
+
+/// Reloads the service, and waits until another process with the binary on the disk is in charge.
+fn reload(before: &Service) -> Result<Service, Reload> {
+    let unit = &before.unit;
+    let Some(succession) = Succession::of(before) else { return Err(Reload::NotTaken(format!("{unit} has just ended"))) };
+    info!("reloading {unit}");
+    systemctl("reload", Some(unit)).map_err(Reload::NotTaken)?;
+    let started = Instant::now();
+    let mut seen = false;
     loop {
-        let service = look(unit)?;
-        if service.health.is_down() {
-            return Err(format!("{unit} {}", service.health));
+        seen |= glance(&succession);
+        let now = look(unit).map_err(Reload::Unfit)?;
+        if has_taken_over(&now, before) {
+            return Ok(now);
         }
-        if service.health == Health::Running
-            && service.binary == Binary::OnDisk
-            && service.pid.is_some_and(|pid| Some(pid) != before)
-        {
-            return Ok(service);
+        let elapsed = started.elapsed();
+        // Early on, a child that ended may have been a session's.
+        let lost = seen || (elapsed > APPEAR && succession.has_lost_a_child());
+        if is_bad(&now.health) {
+            return Err(Reload::Unfit(format!("{unit} {} after the reload", now.health)));
         }
-        if Instant::now() >= deadline {
-            let doing = match service.binary {
-                _ if service.health != Health::Running => service.health.to_string(),
-                Binary::Replaced => "still runs the older binary".to_string(),
-                _ => "still has the same process".to_string(),
-            };
-            return Err(format!("{unit} {doing} after {} s", TAKE_OVER.as_secs()));
+        // Asked once more: it may have taken over since, and be no successor of the old process any longer.
+        if lost && succession.successors().is_empty() && !look(unit).is_ok_and(|now| has_taken_over(&now, before)) {
+            return Err(Reload::Unfit(format!("the new process of {unit} ended right after the reload")));
+        }
+        if !seen && elapsed > APPEAR {
+            return Err(Reload::NotTaken(format!("{unit} started no new process in the {} s after the reload", APPEAR.as_secs())));
+        }
+        if elapsed > TAKE_OVER {
+            // Left alone it might still take over, later, when nobody watches it.
+            for pid in succession.successors() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            let reason = format!("the new process of {unit} did not take over in the {} s after the reload", TAKE_OVER.as_secs());
+            return Err(Reload::Unfit(reason));
+        }
+    }
+}
+
+/// Looks for a successor for a while; returns at once when one is seen to come or go.
+fn glance(succession: &Succession) -> bool {
+    let until = Instant::now() + LOOK;
+    let at_first = !succession.successors().is_empty();
+    while Instant::now() < until {
+        thread::sleep(GLANCE);
+        if succession.successors().is_empty() == at_first {
+            return true;
+        }
+    }
+    at_first
+}
+
+/// Whether a service that was just started is not coming up.
+fn is_bad(health: &Health) -> bool {
+    health.is_down() || matches!(health, Health::Crashed | Health::Stopped | Health::Absent)
+}
+
+/// Restarts the service, and waits until its process is in charge.
+fn restart(before: &Service) -> Result<Service, String> {
+    let unit = &before.unit;
+    info!("restarting {unit}");
+    // A service that was given up for failing too often may not be started before this.
+    systemctl("reset-failed", Some(unit))?;
+    systemctl("restart", Some(unit))?;
+    let started = Instant::now();
+    loop {
+        let now = look(unit)?;
+        if has_taken_over(&now, before) {
+            return Ok(now);
+        }
+        if is_bad(&now.health) {
+            return Err(format!("{unit} {} after the restart", now.health));
+        }
+        if started.elapsed() > TAKE_OVER {
+            let limit = TAKE_OVER.as_secs();
+            return Err(match now.pid_file {
+                PidFile::Useless => format!("{unit} hangs: it has written no pid file in the {limit} s after the restart"),
+                _ => format!("{unit} is not in order {limit} s after the restart: it {}", now.health),
+            });
         }
         thread::sleep(LOOK);
     }
 }
 
-/// Looks for `observe` whether the service stays as it was when its new process took over.
-fn watch(start: &Service, observe: Duration) -> Result<(), String> {
+/// Whether another process than before is in charge, and runs the binary on the disk.
+fn has_taken_over(now: &Service, before: &Service) -> bool {
+    // An agent that had its pid file writes it again, when it is up. One that had none may never have had one.
+    let says_so = now.pid_file == PidFile::Good || (before.pid_file != PidFile::Good && before.health == Health::Running);
+    now.health == Health::Running
+        && now.binary == Binary::OnDisk
+        && now.pid.is_some()
+        && now.pid != before.pid
+        && (says_so || now.pid_file == PidFile::None)
+}
+
+/// Looks for `observe` whether the service stays as it was when its new process took over, and becomes ready.
+fn watch(start: &Service, observe: Duration, must_be_ready: bool) -> Result<(), String> {
     let unit = &start.unit;
     info!("watching {unit} for {} s", observe.as_secs());
-    let deadline = Instant::now() + observe;
+    let began = Instant::now();
     loop {
         let now = look(unit)?;
         if now.health != Health::Running {
-            return Err(format!("{unit} {}", now.health));
+            return Err(format!("{unit} {}, {} s after its start", now.health, began.elapsed().as_secs()));
         }
-        if now.restarts != start.restarts || now.pid != start.pid {
-            return Err(format!("the process of {unit} ended and was replaced"));
+        if now.restarts != start.restarts || now.pid != start.pid || now.binary != start.binary {
+            return Err(format!("the process of {unit} ended {} s after its start", began.elapsed().as_secs()));
         }
-        if Instant::now() >= deadline {
-            return Ok(());
+        if began.elapsed() >= observe {
+            match readiness::ask(Path::new(SOCKET)) {
+                Readiness::NotReady(reason) if must_be_ready => {
+                    if began.elapsed() >= observe.max(READY) {
+                        return Err(format!("{unit} runs, but is not ready as it was before: {reason}"));
+                    }
+                }
+                _ => return Ok(()),
+            }
         }
-        thread::sleep(LOOK.min(deadline.saturating_duration_since(Instant::now())));
+        thread::sleep(LOOK);
+    }
+}
+
+/// Has systemd read its units again: a package may have brought others and not have said so.
+pub fn read_units_again() {
+    if let Err(error) = systemctl("daemon-reload", None) {
+        warn!("{error}");
+    }
+}
+
+/// Whether the host is going down, and no service can be started any more.
+pub fn host_is_going_down() -> bool {
+    let output = Command::new("systemctl", ["is-system-running"]).limit(SYSTEMCTL_LIMIT).run();
+    output.is_ok_and(|output| output.says("stopping"))
+}
+
+/// Starts again those of `units` that do not run: they did before.
+pub fn start_again(units: &[String]) {
+    for unit in units {
+        if look(unit).is_ok_and(|service| is_bad(&service.health)) {
+            warn!("{unit} was stopped on the way; starting it again");
+            if let Err(error) = systemctl("start", Some(unit)) {
+                warn!("{error}");
+            }
+        }
     }
 }
 
@@ -86,8 +222,8 @@ fn look(unit: &str) -> Result<Service, String> {
     found.pop().ok_or_else(|| format!("systemd does not know {unit}"))
 }
 
-fn systemctl(verb: &str, unit: &str) -> Result<(), String> {
-    let output =
-        Command::new("systemctl", [verb, "--", unit]).limit(SYSTEMCTL_LIMIT).run().map_err(|error| format!("{error:#}"))?;
+fn systemctl(verb: &str, unit: Option<&str>) -> Result<(), String> {
+    let arguments = [verb, "--"].into_iter().chain(unit);
+    let output = Command::new("systemctl", arguments).limit(SYSTEMCTL_LIMIT).run().map_err(|error| format!("{error:#}"))?;
     if output.success() { Ok(()) } else { Err(output.summary()) }
 }

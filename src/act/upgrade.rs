@@ -1,9 +1,8 @@
 //! The transaction: install, prove, bring the service up, watch it, or go back.
 
-use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use chrono::{DateTime, Utc};
 use log::{error, info, warn};
 
@@ -11,8 +10,8 @@ use super::packages::{PackageError, PackageManager};
 use super::record::Record;
 use super::service;
 use crate::observe::agent::Agent;
-use crate::observe::history::{Change, Done, FailedTarget};
-use crate::observe::service::Health;
+use crate::observe::history::{Change, Done, FailedTarget, History};
+use crate::observe::service::{Health, Service};
 use crate::version::Version;
 
 /// How a transaction ended.
@@ -38,17 +37,6 @@ pub enum Outcome {
     },
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Outcome::Upgraded => write!(f, "done"),
-            Outcome::Untouched(error) | Outcome::Unfinished(error) => error.fmt(f),
-            Outcome::RolledBack { reason } => write!(f, "{reason}"),
-            Outcome::Broken { reason, back } => write!(f, "{reason}; and the way back failed: {back}"),
-        }
-    }
-}
-
 /// What a transaction works with.
 pub struct Transaction<'a> {
     /// Installs.
@@ -62,24 +50,24 @@ pub struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// Brings the agent to `target`, which may be the version it has.
-    pub fn upgrade(&mut self, agent: &Agent, target: &Version) -> Result<Outcome> {
+    /// Brings the agent to `target`, which may be the version it has, and which the package manager has prepared.
+    pub fn upgrade(&mut self, agent: &Agent, target: &Version, package_version: &str) -> Result<Outcome> {
         let installed = &agent.package;
-        let package_version = match self.packages.prepare(installed, target) {
-            Ok(package_version) => package_version,
-            Err(error) => return Ok(Outcome::Untouched(error)),
-        };
         let change = Change {
             package: installed.name.clone(),
             from: installed.version.clone(),
             from_package_version: installed.package_version.clone(),
             to: target.clone(),
+            to_package_version: package_version.to_string(),
             held: installed.held,
             services: to_bring_up(agent),
             since: self.now,
         };
+        // Nothing is touched before it is known that the next pass will know of it.
         self.record.update(|history| history.unfinished = Some(change.clone()))?;
-        self.carry_out(&change, &package_version)
+        let outcome = self.install_and_check(&change, &agent.services);
+        self.close(&change, &outcome);
+        Ok(outcome)
     }
 
     /// Restarts a service that still runs an older binary than the one installed.
@@ -90,81 +78,130 @@ impl Transaction<'_> {
         }
     }
 
-    /// Ends a change that an earlier pass began and did not end.
-    pub fn finish(&mut self, change: &Change) -> Result<Outcome> {
-        warn!(
-            "a pass of {} was cut off while it changed {} from {} to {}; finishing it",
-            change.since, change.package, change.from, change.to
-        );
+    /// Ends a change that an earlier pass began and did not end. Nothing is returned if nothing of it is left to be done: it had
+    /// changed nothing yet, or somebody has changed the package since.
+    pub fn finish(&mut self, change: &Change) -> Option<Outcome> {
+        let Change { package, from, to, .. } = change;
+        let since = change.since.format("%Y-%m-%d %H:%M UTC");
+        warn!("a pass of {since} was cut off while it changed {package} from {from} to {to}; finishing it");
         if let Err(error) = self.packages.mend() {
             warn!("{error}");
         }
-        // Whatever was half there is written whole by installing it again.
-        self.carry_out(change, &change.to.to_string())
+        let outcome = match self.packages.installed(package) {
+            Ok(None) => None,
+            Ok(Some(now)) if self.packages.prove(package, &now.version).is_ok() => self.see_to_services(change, &now.version),
+            // Whatever is half there is written whole by installing it again.
+            _ => Some(self.install_and_check(change, &[])),
+        };
+        match &outcome {
+            Some(outcome) => self.close(change, outcome),
+            None => self.write_down(|history| history.unfinished = None),
+        }
+        outcome
     }
 
-    /// Makes the change and checks it, goes back if it does not run, and records how that ended.
-    fn carry_out(&mut self, change: &Change, package_version: &str) -> Result<Outcome> {
-        let outcome = self.install_and_check(change, package_version);
+    /// The package is whole, of whichever version: has the services run it.
+    fn see_to_services(&self, change: &Change, installed: &Version) -> Option<Outcome> {
+        let ensured = each(&change.services, |unit| service::ensure(unit, self.observe));
+        match ensured {
+            Err(_) if service::host_is_going_down() => Some(going_down()),
+            Err(reason) if *installed == change.to => Some(self.go_back(change, &[], reason)),
+            // It is as it was, or as somebody made it since; whether that is well is decided anew.
+            Err(reason) => {
+                warn!("{reason}");
+                None
+            }
+            Ok(()) => (*installed == change.to).then_some(Outcome::Upgraded),
+        }
+    }
+
+    /// Installs, checks, and goes back if the version does not run. `before` is how the services were.
+    fn install_and_check(&self, change: &Change, before: &[Service]) -> Outcome {
+        info!("installing {} {}", change.package, change.to_package_version);
+        let installed = self.packages.install(&change.package, &change.to_package_version);
+        let Err(reason) = self.packages.prove(&change.package, &change.to) else {
+            service::read_units_again();
+            return match each(&change.services, |unit| service::bring_up(unit, self.observe)) {
+                Ok(()) => Outcome::Upgraded,
+                // It comes up with the host; the first pass then sees whether it does so well.
+                Err(_) if service::host_is_going_down() => going_down(),
+                Err(reason) => self.go_back(change, before, reason),
+            };
+        };
+        let unfit = match &installed {
+            Ok(()) => reason,
+            Err(error) => format!("{error} ({reason})"),
+        };
+        let error = installed.err().unwrap_or_else(|| PackageError::Failed(format!("nothing was installed: {unfit}")));
+        if change.from != change.to && self.packages.prove(&change.package, &change.from).is_ok() {
+            // Most failures leave the package as it was; but one of its scripts may have stopped the service.
+            service::start_again(&change.services);
+            Outcome::Untouched(error)
+        } else if error.is_temporary() {
+            Outcome::Unfinished(error)
+        } else {
+            self.go_back(change, before, unfit)
+        }
+    }
+
+    fn go_back(&self, change: &Change, before: &[Service], reason: String) -> Outcome {
+        if change.from == change.to {
+            return Outcome::Broken { reason, back: "there is no other version to go back to".into() };
+        }
+        error!("{} {}: {reason}; going back to {}", change.package, change.to, change.from);
+        if let Err(error) = self.packages.install(&change.package, &change.from_package_version) {
+            error!("{error}");
+        }
+        let back = self.packages.prove(&change.package, &change.from).and_then(|()| {
+            service::read_units_again();
+            let was = |unit: &str| before.iter().find(|service| service.unit == unit);
+            each(&change.services, |unit| service::bring_back(unit, was(unit), self.observe))
+        });
+        match back {
+            Ok(()) => Outcome::RolledBack { reason },
+            Err(back) => Outcome::Broken { reason, back },
+        }
+    }
+
+    /// Leaves the package on hold if it was, and records how the change ended.
+    fn close(&mut self, change: &Change, outcome: &Outcome) {
         if change.held
             && let Err(error) = self.packages.hold(&change.package)
         {
             warn!("{} was on hold and could not be put on hold again: {error}", change.package);
         }
         let (at, target) = (self.now, change.to.clone());
-        self.record
-            .update(|history| match &outcome {
-                Outcome::Unfinished(_) => {}
-                Outcome::Untouched(_) => history.unfinished = None,
-                Outcome::Upgraded => {
-                    let done = Done { from: change.from.clone(), to: target, at };
-                    (history.unfinished, history.failed, history.last_change) = (None, None, Some(done));
-                }
-                Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
-                    let way_back_failed = matches!(outcome, Outcome::Broken { .. });
-                    let failed = FailedTarget { target, reason: reason.clone(), at, way_back_failed };
-                    (history.unfinished, history.failed) = (None, Some(failed));
-                }
-            })
-            .with_context(|| format!("this could not be recorded: {outcome}"))?;
-        Ok(outcome)
+        self.write_down(|history| match outcome {
+            Outcome::Unfinished(_) => {}
+            Outcome::Untouched(_) => history.unfinished = None,
+            Outcome::Upgraded => {
+                let done = Done { from: change.from.clone(), to: target, at };
+                (history.unfinished, history.failed, history.last_change) = (None, None, Some(done));
+            }
+            Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
+                let way_back_failed = matches!(outcome, Outcome::Broken { .. });
+                let failed = FailedTarget { target, reason: reason.clone(), at, way_back_failed };
+                (history.unfinished, history.failed) = (None, Some(failed));
+            }
+        });
     }
 
-    fn install_and_check(&self, change: &Change, package_version: &str) -> Outcome {
-        info!("installing {} {package_version}", change.package);
-        let installed = self.packages.install(&change.package, package_version);
-        let reason = match (self.packages.prove(&change.package, &change.to), installed) {
-            (Ok(()), _) => match self.bring_up(change) {
-                Ok(()) => return Outcome::Upgraded,
-                Err(reason) => reason,
-            },
-            // Most failures leave the package as it was: then there is nothing to restart or to take back.
-            (Err(_), Err(error)) if self.is_as_before(change) => return Outcome::Untouched(error),
-            (Err(_), Err(error)) if error.is_temporary() => return Outcome::Unfinished(error),
-            (Err(reason), Err(error)) => format!("{error} ({reason})"),
-            (Err(reason), Ok(())) => reason,
-        };
-        self.go_back(change, reason)
-    }
-
-    fn is_as_before(&self, change: &Change) -> bool {
-        change.from != change.to && self.packages.prove(&change.package, &change.from).is_ok()
-    }
-
-    fn bring_up(&self, change: &Change) -> Result<(), String> {
-        change.services.iter().try_for_each(|unit| service::bring_up(unit, self.observe))
-    }
-
-    fn go_back(&self, change: &Change, reason: String) -> Outcome {
-        error!("{} {}: {reason}; going back to {}", change.package, change.to, change.from);
-        if let Err(error) = self.packages.install(&change.package, &change.from_package_version) {
-            error!("{error}");
-        }
-        match self.packages.prove(&change.package, &change.from).and_then(|()| self.bring_up(change)) {
-            Ok(()) => Outcome::RolledBack { reason },
-            Err(back) => Outcome::Broken { reason, back },
+    /// What is done is done, recorded or not: the next pass looks at the host itself.
+    fn write_down(&mut self, change: impl FnOnce(&mut History)) {
+        if let Err(error) = self.record.update(change) {
+            warn!("{error:#}");
         }
     }
+}
+
+/// Does something to every unit, whatever becomes of the others, and says what went wrong.
+fn each(units: &[String], act: impl Fn(&str) -> Result<(), String>) -> Result<(), String> {
+    let problems: Vec<String> = units.iter().filter_map(|unit| act(unit).err()).collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems.join(", and ")) }
+}
+
+fn going_down() -> Outcome {
+    Outcome::Unfinished(PackageError::Failed("the host is going down; the next pass goes on".into()))
 }
 
 /// The services that must run after the change: those that ran, and those that should have.

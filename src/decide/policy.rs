@@ -64,7 +64,7 @@ pub enum Idle {
     /// The channel names no version.
     NoTarget,
     /// The agent runs the wanted version, and runs it well.
-    UpToDate(Version),
+    UpToDate,
 }
 
 /// A change to make.
@@ -124,7 +124,7 @@ pub fn decide(seen: &Observation) -> Decision {
         return Decision::Refuse(refusal);
     }
     let Some(action) = needed(&seen.agent, target) else {
-        return Decision::Nothing(Idle::UpToDate(target.clone()));
+        return Decision::Nothing(Idle::UpToDate);
     };
     if seen.forced {
         return Decision::Go(action, Cause::Forced);
@@ -156,6 +156,10 @@ fn needed(agent: &Agent, target: &Version) -> Option<Action> {
     }
     if let Some(damage) = &installed.damage {
         return Some(Action::Reinstall(target.clone(), damage.clone()));
+    }
+    if let Some(service) = agent.down() {
+        // Its package looks whole. It is installed again all the same: that starts it, and whatever else is wrong is overwritten.
+        return Some(Action::Reinstall(target.clone(), format!("{} {}", service.unit, service.health)));
     }
     agent.outdated().map(|service| Action::Restart(target.clone(), service.unit.clone()))
 }
@@ -202,20 +206,33 @@ impl fmt::Display for Cause {
         match self {
             Cause::Forced => write!(f, "it was asked for with \"force\""),
             Cause::Critical => write!(f, "the release channel calls it critical"),
-            Cause::Down(unit, health) => write!(f, "{unit} {health}, and can only get better"),
+            Cause::Down(unit, health) => write!(f, "{unit} {health}, and it can only get better"),
             Cause::ScheduleAbsent(absence) => write!(f, "{absence}, as an earlier pass already saw"),
             Cause::Window { until } => write!(f, "the maintenance window is open until {}", until.format("%Y-%m-%d %H:%M UTC")),
         }
     }
 }
 
+impl Action {
+    /// What has been done, as a sentence has it: "upgraded from ...".
+    pub fn done(&self) -> String {
+        match self {
+            Action::Upgrade { from, to } if to < from => format!("went back from {from} to {to}"),
+            Action::Upgrade { from, to } => format!("upgraded from {from} to {to}"),
+            Action::Reinstall(version, damage) => format!("installed {version} again ({damage})"),
+            Action::Restart(version, unit) => format!("had {unit} run the installed {version}"),
+        }
+    }
+}
+
 impl fmt::Display for Action {
+    /// What is to be done: "upgrade from ...".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Upgrade { from, to } if to < from => write!(f, "go back from {from} to {to}"),
             Action::Upgrade { from, to } => write!(f, "upgrade from {from} to {to}"),
             Action::Reinstall(version, damage) => write!(f, "install {version} again ({damage})"),
-            Action::Restart(version, unit) => write!(f, "restart {unit}, which runs an older binary than the installed {version}"),
+            Action::Restart(version, unit) => write!(f, "have {unit} run the installed {version} (it runs an older binary)"),
         }
     }
 }
@@ -272,9 +289,8 @@ mod tests {
                     unit: "teleport.service".into(),
                     health: Health::Running,
                     pid: Some(1),
-                    restarts: 0,
-                    can_reload: true,
                     binary: Binary::OnDisk,
+                    ..Service::default()
                 }],
             },
             windows: WindowStatus::Before(next_window()),
@@ -298,6 +314,7 @@ mod tests {
             from: version("14.3.33"),
             from_package_version: "14.3.33".into(),
             to: version("14.3.34"),
+            to_package_version: "14.3.34".into(),
             held: false,
             services: vec!["teleport.service".into()],
             since: at(NOW - 60),
@@ -337,7 +354,7 @@ mod tests {
     #[test]
     fn versions_match_nothing() {
         let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), critical: None, ..seen() };
-        let nothing = Decision::Nothing(Idle::UpToDate(version("14.3.33")));
+        let nothing = Decision::Nothing(Idle::UpToDate);
         assert_eq!(decide(&seen), nothing);
         seen.forced = true;
         assert_eq!(decide(&seen), nothing, "not even by force");
@@ -351,6 +368,18 @@ mod tests {
         assert!(matches!(decide(&seen), Decision::Wait(action, _) if action == again));
         seen.agent.services[0].health = Health::Failed("exit-code".into());
         assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again));
+    }
+
+    #[test]
+    fn an_agent_that_is_down_is_not_up_to_date() {
+        let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), ..seen() };
+        seen.agent.services[0].health = Health::CrashLooping;
+        let again = Action::Reinstall(version("14.3.33"), "teleport.service keeps crashing".into());
+        assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again));
+        for health in [Health::Stopped, Health::Crashed, Health::Changing] {
+            seen.agent.services[0].health = health;
+            assert!(matches!(decide(&seen), Decision::Nothing(_)), "systemd sees to it, or a person has stopped it");
+        }
     }
 
     #[test]

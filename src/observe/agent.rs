@@ -1,16 +1,15 @@
 //! The agent on this host: its package, its version, the state of its services.
 
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use log::warn;
 
 use super::config::{Config, Installer, PACKAGES};
 use super::database::Database;
+use super::program;
 use super::service::{self, Binary, Health, Service};
-use crate::text::io_problem;
 use crate::version::Version;
 
 /// Where every edition's package puts the agent.
@@ -84,7 +83,7 @@ impl Agent {
     pub fn look(config: &Config) -> Result<Agent> {
         let found = find(config)?;
         let mut package = select(found, config.package.as_deref())?;
-        package.damage = package.damage.or_else(binary_damage);
+        package.damage = package.damage.or_else(|| program::damage(Path::new(BINARY)));
         // On a host without systemd (a container being built, say) there is no service to care for.
         let services = service::services(&config.services).unwrap_or_else(|error| {
             warn!("{error:#}; going on as if the agent's service were stopped");
@@ -133,18 +132,6 @@ fn select(mut found: Vec<Installed>, wanted: Option<&str>) -> Result<Installed, 
         None if found.len() > 1 => Err(NoAgent::Several(names(&found))),
         None => found.pop().ok_or(NoAgent::Absent),
     }
-}
-
-/// What is wrong with the agent's program file, as far as one sees without running it.
-fn binary_damage() -> Option<String> {
-    let damage = match fs::metadata(BINARY) {
-        Err(error) => format!("cannot be used ({})", io_problem(&error)),
-        Ok(metadata) if !metadata.is_file() => "is not a file".to_string(),
-        Ok(metadata) if metadata.len() == 0 => "is empty".to_string(),
-        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => "cannot be executed".to_string(),
-        Ok(_) => return None,
-    };
-    Some(format!("{BINARY} {damage}"))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub fn installed(names: &[&str]) -> Result<Vec<Installed>> {
         bail!("cannot read the package database: {}", output.summary());
     }
     let mut found = Vec::new();
-    for line in output.lines().filter(|line| !line.starts_with("dpkg-query: ")) {
+    for line in output.answer() {
         found.extend(parse(line)?);
     }
     Ok(found)

@@ -43,6 +43,8 @@ pub struct Change {
     pub from_package_version: String,
     /// The version to install.
     pub to: Version,
+    /// That version as the repository spells it.
+    pub to_package_version: String,
     /// Whether the package was on hold, and must be again afterwards.
     #[serde(default)]
     pub held: bool,

@@ -4,16 +4,14 @@
 //! lead elsewhere: no links, no devices, a bounded size.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use nix::libc;
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::untrusted;
 use crate::text::io_problem;
 
 /// More than any agent writes; three windows take about 100 bytes.
@@ -21,6 +19,9 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// The agent truncates the file and then writes it, so a reader can meet it half written.
 const SETTLE: Duration = Duration::from_millis(100);
 const READS: usize = 3;
+
+/// Agents export the next few windows, days ahead. What is further away is no window but a mistake, such as milliseconds.
+const FAR: TimeDelta = TimeDelta::days(366);
 
 /// A time during which the agent may be restarted: from `start`, and up to but without `stop`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +94,7 @@ impl Schedule {
                 thread::sleep(SETTLE);
             }
             let whole;
-            (schedule, whole) = match read_bounded(path) {
+            (schedule, whole) = match untrusted::read(path, MAX_BYTES) {
                 Ok(text) => (Schedule::parse(&text), text.ends_with('\n')),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => (Schedule::Missing, true),
                 Err(error) => (Schedule::Unreadable(io_problem(&error)), true),
@@ -111,8 +112,7 @@ impl Schedule {
     pub fn parse(text: &str) -> Schedule {
         let mut windows = Vec::new();
         let mut unusable = None;
-        let mut lines = text.lines().map(str::trim).enumerate();
-        for (number, line) in lines.by_ref() {
+        for (number, line) in text.lines().map(str::trim).enumerate() {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
@@ -148,6 +148,9 @@ impl Schedule {
             return WindowStatus::Inside { until };
         }
         match windows.iter().find(|window| window.start > now) {
+            Some(next) if next.start - now > FAR => {
+                WindowStatus::Absent(Absence::Unreadable("its next window is more than a year away".into()))
+            }
             Some(next) => WindowStatus::Before(*next),
             None => {
                 let last = windows.iter().map(|window| window.stop).max().unwrap_or(now);
@@ -165,31 +168,6 @@ fn window(line: &str) -> Option<Window> {
     let mut moment = || DateTime::from_timestamp(words.next()?.parse().ok()?, 0);
     let window = Window { start: moment()?, stop: moment()? };
     (words.next().is_none() && window.start < window.stop).then_some(window)
-}
-
-fn read_bounded(path: &Path) -> io::Result<String> {
-    let file = OpenOptions::new()
-        .read(true)
-        // A link could make root read another file; a FIFO could make it wait for ever.
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::ELOOP) => io::Error::other("it is a symbolic link; it must be a file"),
-            _ => error,
-        })?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    if metadata.nlink() > 1 {
-        return Err(io::Error::other("it is a hard link to another file; it must be a file of its own"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is larger than 64 KiB"));
-    }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text"))
 }
 
 #[cfg(test)]
@@ -284,6 +262,14 @@ mod tests {
     }
 
     #[test]
+    fn a_window_in_another_age_is_none() {
+        let milliseconds = windows(&[(1_795_140_000_000, 1_795_143_600_000)]);
+        assert!(matches!(milliseconds.status(at(1_795_140_000)), WindowStatus::Absent(Absence::Unreadable(_))));
+        let endless = windows(&[(0, 1_795_143_600_000)]);
+        assert!(matches!(endless.status(at(100)), WindowStatus::Inside { .. }));
+    }
+
+    #[test]
     fn without_windows_the_status_says_why() {
         assert_eq!(Schedule::Missing.status(at(0)), WindowStatus::Absent(Absence::Missing));
         assert_eq!(Schedule::Empty.status(at(0)), WindowStatus::Absent(Absence::Empty));
@@ -312,7 +298,7 @@ mod tests {
         assert!(matches!(Schedule::read(&path), Schedule::Unreadable(why) if why.contains("regular file")));
         fs::remove_file(&path).unwrap();
         fs::write(&path, "1 2\n".repeat(20_000)).unwrap();
-        assert!(matches!(Schedule::read(&path), Schedule::Unreadable(why) if why.contains("64 KiB")));
+        assert!(matches!(Schedule::read(&path), Schedule::Unreadable(why) if why.contains("larger than 65536 bytes")));
         fs::write(&path, [0xff, 0xfe, 0]).unwrap();
         assert!(matches!(Schedule::read(&path), Schedule::Unreadable(why) if why.contains("not text")));
         fs::write(&path, "100 200\n").unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use nix::time::{ClockId, clock_gettime};
 
+use super::untrusted;
 use crate::command::Command;
 
 /// `systemctl` asks over a socket; when nobody answers there is nothing to wait for.
@@ -30,6 +31,10 @@ pub struct Service {
     pub health: Health,
     /// The process in charge: the one that takes new sessions.
     pub pid: Option<i32>,
+    /// Whether the agent says itself which one that is, in its pid file.
+    pub pid_file: PidFile,
+    /// The processes of the service, old ones that only end their sessions included.
+    pub processes: Processes,
     /// How often systemd restarted it since a person last did.
     pub restarts: u32,
     /// Whether the unit knows how to reload, which keeps open sessions.
@@ -50,10 +55,93 @@ pub enum Health {
     Stopped,
     /// systemd gave it up, and why.
     Failed(String),
+    /// It has crashed, and systemd is about to restart it.
+    Crashed,
     /// It keeps crashing and being restarted.
     CrashLooping,
     /// There is no such unit.
     Absent,
+}
+
+/// The processes that take over from one when it reloads: of the same service, with the same arguments, and of the file that
+/// is now on the disk. The agent starts others of its kind for sessions; those have other arguments.
+#[derive(Debug)]
+pub struct Succession {
+    processes: Processes,
+    old: i32,
+    arguments: Vec<u8>,
+    buried: u64,
+}
+
+impl Succession {
+    /// Prepares to see who follows the process in charge of `service`.
+    pub fn of(service: &Service) -> Option<Succession> {
+        let old = service.pid?;
+        let buried = faults_of_buried_children(old)?;
+        Some(Succession { processes: service.processes.clone(), old, arguments: arguments(old)?, buried })
+    }
+
+    /// Those that are there now.
+    pub fn successors(&self) -> Vec<i32> {
+        let follows =
+            |pid: &i32| *pid != self.old && binary(*pid) == Binary::OnDisk && arguments(*pid).as_ref() == Some(&self.arguments);
+        self.processes.all().into_iter().filter(follows).collect()
+    }
+
+    /// Whether a child of the old process has ended since, although the old process lives: a successor that crashed so fast that
+    /// nobody saw it.
+    pub fn has_lost_a_child(&self) -> bool {
+        faults_of_buried_children(self.old).is_some_and(|buried| buried != self.buried)
+    }
+}
+
+fn arguments(pid: i32) -> Option<Vec<u8>> {
+    fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|arguments| !arguments.is_empty())
+}
+
+/// The page faults of the children of `pid` that it has waited for; every one that ran had some.
+fn faults_of_buried_children(pid: i32) -> Option<u64> {
+    // The eleventh field; the second is the name in parentheses, which may itself hold anything.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(8)?.parse().ok()
+}
+
+/// What the agent's pid file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PidFile {
+    /// The unit has none.
+    #[default]
+    None,
+    /// There should be one that names a living process of the service, and there is not.
+    Useless,
+    /// It names a living process of the service.
+    Good,
+}
+
+/// Where to find the processes of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Processes {
+    cgroup: String,
+}
+
+impl Processes {
+    fn all(&self) -> Vec<i32> {
+        // Where the unified hierarchy is: alone, beside the old ones, or not at all but for systemd's own.
+        let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+        let list = |mount| fs::read_to_string(format!("{mount}{}/cgroup.procs", self.cgroup)).ok();
+        let pids = mounts.into_iter().find_map(list).filter(|_| !self.cgroup.is_empty()).unwrap_or_default();
+        pids.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
+    fn include(&self, pid: &str) -> bool {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        // `0::/system.slice/teleport.service`, perhaps with groups of its own below.
+        let within = |line: &str| {
+            let path = line.splitn(3, ':').nth(2).unwrap_or_default();
+            path.strip_prefix(&self.cgroup).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        !self.cgroup.is_empty() && groups.lines().any(within)
+    }
 }
 
 /// How the process in charge relates to the program on the disk.
@@ -82,6 +170,7 @@ impl fmt::Display for Health {
             Health::Changing => write!(f, "is starting or stopping"),
             Health::Stopped => write!(f, "is stopped"),
             Health::Failed(result) => write!(f, "has failed ({result})"),
+            Health::Crashed => write!(f, "has crashed"),
             Health::CrashLooping => write!(f, "keeps crashing"),
             Health::Absent => write!(f, "does not exist"),
         }
@@ -91,11 +180,11 @@ impl fmt::Display for Health {
 /// The state of `units`, in that order.
 pub fn services(units: &[String]) -> Result<Vec<Service>> {
     let arguments = ["show", PROPERTIES, "--"].into_iter().chain(units.iter().map(String::as_str));
-    let output = Command::new("systemctl", arguments).limit(LIMIT).run()?;
+    let output = Command::new("systemctl", arguments).limit(LIMIT).often().run()?;
     if !output.success() {
         bail!("cannot ask systemd for {}: {}", units.join(", "), output.summary());
     }
-    let text: Vec<&str> = output.lines().collect();
+    let text: Vec<&str> = output.answer().collect();
     let uptime = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
     let services: Vec<Service> = text.split(|line| line.is_empty()).map(|lines| service(&Properties(lines), uptime)).collect();
     if services.len() != units.len() {
@@ -114,11 +203,23 @@ impl<'a> Properties<'a> {
 }
 
 fn service(properties: &Properties, uptime: Duration) -> Service {
-    let pid = pid_in_charge(properties);
+    let processes = Processes { cgroup: properties.get("ControlGroup").to_string() };
+    let main = properties.get("MainPID").parse().ok().filter(|pid| *pid != 0);
+    let named = main.and_then(|_| named_by_pid_file(properties, &processes));
+    let pid_file = match (pid_file(properties), named) {
+        (None, _) => PidFile::None,
+        (Some(_), None) => PidFile::Useless,
+        (Some(_), Some(_)) => PidFile::Good,
+    };
+    // After a reload the old process may live on for its sessions, and systemd may keep it as the main process until it
+    // ends; the agent's pid file already names the new one.
+    let pid = named.or(main);
     Service {
         unit: properties.get("Id").to_string(),
         health: health(properties, uptime),
         pid,
+        pid_file,
+        processes,
         restarts: restarts(properties),
         can_reload: properties.get("CanReload") == "yes",
         binary: pid.map_or(Binary::Unknown, binary),
@@ -134,35 +235,37 @@ fn health(properties: &Properties, uptime: Duration) -> Health {
     let looping = restarts(properties) >= LOOP && uptime.saturating_sub(since) < FRESH;
     match (properties.get("LoadState"), properties.get("ActiveState"), properties.get("SubState")) {
         ("not-found", _, _) => Health::Absent,
+        // Nothing can be started or reloaded under that name.
+        ("masked", _, _) => Health::Stopped,
         (_, "failed", _) => Health::Failed(properties.get("Result").to_string()),
-        (_, "activating", "auto-restart") => Health::CrashLooping,
         (_, "active" | "activating" | "reloading" | "deactivating", _) if looping => Health::CrashLooping,
+        (_, "activating", "auto-restart") => Health::Crashed,
         (_, "active", "running" | "exited") => Health::Running,
         (_, "active" | "activating" | "reloading" | "deactivating", _) => Health::Changing,
         _ => Health::Stopped,
     }
 }
 
-/// The process that takes new sessions. After a reload the old one may live on for its sessions, and systemd keeps it as the
-/// main process until it ends; the agent's pid file already names the new one.
-fn pid_in_charge(properties: &Properties) -> Option<i32> {
-    let main = properties.get("MainPID").parse().ok().filter(|pid| *pid != 0);
-    let cgroup = properties.get("ControlGroup");
-    let from_file = || {
-        let pid = fs::read_to_string(pid_file(properties)?).ok()?.trim().parse().ok()?;
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let ours = !cgroup.is_empty() && groups.lines().any(|line| line.ends_with(cgroup));
-        ours.then_some(pid)
-    };
-    main.and_then(|main| from_file().or(Some(main)))
+/// The process that the pid file names, if it lives and is the service's own.
+fn named_by_pid_file(properties: &Properties, processes: &Processes) -> Option<i32> {
+    let pid: i32 = untrusted::read(&pid_file(properties)?, 32).ok()?.trim().parse().ok()?;
+    (processes.include(&pid.to_string()) && is_alive(pid)).then_some(pid)
+}
+
+/// Whether a process runs, and has not merely not been buried yet.
+fn is_alive(pid: i32) -> bool {
+    // The state stands behind the name, which may itself hold anything.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// The pid file: what the unit says, else what the agent's command line says.
 fn pid_file(properties: &Properties) -> Option<PathBuf> {
     let unit = properties.get("PIDFile");
     let path = if unit.is_empty() {
-        let start = properties.get("ExecStart");
-        start.split_once("--pid-file=")?.1.split([' ', ';']).next()?
+        // `--pid-file=/run/teleport.pid`, or the same in two words.
+        let start = properties.get("ExecStart").split_once("--pid-file")?.1;
+        start.trim_start_matches(['=', ' ']).split([' ', ';']).next()?
     } else {
         unit
     };
@@ -202,12 +305,12 @@ mod tests {
             ("LoadState=loaded ActiveState=active SubState=exited", Health::Running),
             ("LoadState=loaded ActiveState=inactive SubState=dead", Health::Stopped),
             ("LoadState=loaded ActiveState=failed SubState=failed Result=exit-code", Health::Failed("exit-code".into())),
-            ("LoadState=loaded ActiveState=activating SubState=auto-restart NRestarts=1", Health::CrashLooping),
+            ("LoadState=loaded ActiveState=activating SubState=auto-restart NRestarts=2", Health::Crashed),
             ("LoadState=loaded ActiveState=activating SubState=start", Health::Changing),
             ("LoadState=loaded ActiveState=reloading SubState=reload", Health::Changing),
             ("LoadState=loaded ActiveState=deactivating SubState=stop-sigterm", Health::Changing),
             ("LoadState=not-found ActiveState=inactive SubState=dead", Health::Absent),
-            ("LoadState=masked ActiveState=inactive SubState=dead", Health::Stopped),
+            ("LoadState=masked ActiveState=active SubState=running", Health::Stopped),
         ] {
             assert_eq!(health_of(text, 10_000), expected, "{text}");
         }
@@ -228,8 +331,29 @@ mod tests {
         let file = |lines: &[&str]| pid_file(&Properties(lines));
         assert_eq!(file(&["PIDFile=/run/b.pid", start]), Some("/run/b.pid".into()));
         assert_eq!(file(&["PIDFile=", start]), Some("/run/a.pid".into()));
+        assert_eq!(file(&["PIDFile=", &start.replace("file=", "file ")]), Some("/run/a.pid".into()));
         assert_eq!(file(&["PIDFile="]), None);
         assert_eq!(file(&["ExecStart={ argv[]=teleport start --pid-file=a.pid ; x }"]), None);
+    }
+
+    #[test]
+    fn a_process_is_alive_until_it_ends() {
+        assert!(is_alive(std::process::id().try_into().unwrap()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id().try_into().unwrap();
+        while is_alive(pid) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(!is_alive(pid));
+    }
+
+    #[test]
+    fn a_child_that_was_buried_leaves_a_trace() {
+        let own = std::process::id().try_into().unwrap();
+        let before = faults_of_buried_children(own).unwrap();
+        std::process::Command::new("true").status().unwrap();
+        assert!(faults_of_buried_children(own).unwrap() > before);
     }
 
     #[test]

@@ -170,7 +170,8 @@ impl PackageManager for Zypper {
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
         let held = rpm::installed_once(name)?.is_some_and(|installed| installed.held);
-        if *self.fetched.borrow() != Some(format!("{name}={package_version}")) {
+        // Good for one install: after it, nothing is left of what was downloaded.
+        if self.fetched.take() != Some(format!("{name}={package_version}")) {
             self.fetch(name, package_version, held)?;
         }
         let output = self.install_by(&["install"], name, package_version, held, None)?;
