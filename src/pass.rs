@@ -10,7 +10,7 @@ use log::{Level, debug};
 use nix::unistd::geteuid;
 
 use crate::act::lock::{Lock, Taken};
-use crate::act::packages;
+use crate::act::packages::{self, PackageManager};
 use crate::act::record::Record;
 use crate::act::scope;
 use crate::act::signals::Signals;
@@ -128,12 +128,13 @@ impl Pass<'_> {
         // Whatever becomes of this pass, the next one must know what this one saw of the schedule.
         let absent_since = policy::schedule_absent_since(&seen);
         self.record.update(|history| history.schedule_absent_since = absent_since)?;
+        let packages = packages::manager(self.config, seen.agent.package.database)?;
         loop {
             let decision;
             (seen, decision) = decide(self.config, seen)?;
             let exit = match decision {
-                Decision::Finish(change) => self.finish(&seen, &change),
-                Decision::Go(action, cause) => self.act(&seen, &action, &cause)?,
+                Decision::Finish(change) => self.finish(packages.as_ref(), &seen, &change),
+                Decision::Go(action, cause) => self.act(packages.as_ref(), &seen, &action, &cause)?,
                 other => {
                     self.announce(&seen);
                     Some(report(&other))
@@ -158,11 +159,9 @@ impl Pass<'_> {
     }
 
     /// Ends what an earlier pass began. Returns nothing if this pass can go on.
-    fn finish(&mut self, seen: &Observation, change: &Change) -> Option<Exit> {
-        let packages = packages::manager(self.config);
+    fn finish(&mut self, packages: &dyn PackageManager, seen: &Observation, change: &Change) -> Option<Exit> {
         let held = self.signals.hold();
-        let mut transaction =
-            Transaction { packages: packages.as_ref(), record: &mut self.record, observe: self.config.observe, now: seen.now };
+        let mut transaction = Transaction { packages, record: &mut self.record, observe: self.config.observe, now: seen.now };
         let outcome = transaction.finish(change)?;
         drop(held);
         let action = Action::Upgrade { from: change.from.clone(), to: change.to.clone() };
@@ -171,9 +170,8 @@ impl Pass<'_> {
     }
 
     /// Makes a change, or prepares it: that takes its time, and whether it may be made is decided again afterwards.
-    fn act(&mut self, seen: &Observation, action: &Action, cause: &Cause) -> Result<Option<Exit>> {
+    fn act(&mut self, packages: &dyn PackageManager, seen: &Observation, action: &Action, cause: &Cause) -> Result<Option<Exit>> {
         self.announce(seen);
-        let packages = packages::manager(self.config);
         let target = match action {
             Action::Upgrade { to: version, .. } | Action::Reinstall(version, _) => Some(version),
             Action::Restart(..) => None,
@@ -187,8 +185,7 @@ impl Pass<'_> {
             return Ok(None);
         }
         let _held = self.signals.hold();
-        let mut transaction =
-            Transaction { packages: packages.as_ref(), record: &mut self.record, observe: self.config.observe, now: seen.now };
+        let mut transaction = Transaction { packages, record: &mut self.record, observe: self.config.observe, now: seen.now };
         let outcome = match (action, prepared) {
             (Action::Restart(_, unit), _) => transaction.restart(unit),
             (_, Some((version, package_version))) => transaction.upgrade(&seen.agent, &version, &package_version)?,

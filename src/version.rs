@@ -36,6 +36,13 @@ impl Version {
         };
         upstream.replacen('~', "-", 1).parse()
     }
+
+    /// Reads a version as an rpm database spells it: the version, perhaps a release after it (`14.3.33-1`).
+    pub fn from_rpm(text: &str) -> Result<Self, NotAVersion> {
+        // A hyphen can stand nowhere else.
+        let version = text.split_once('-').map_or(text, |(version, _)| version);
+        version.replacen('~', "-", 1).parse()
+    }
 }
 
 fn is_revision(text: &str) -> bool {
@@ -136,6 +143,15 @@ mod tests {
             ("14.0.0-rc.1", "14.0.0-rc.1"),
         ] {
             assert_eq!(Version::from_debian(debian).unwrap(), version(expected), "{debian}");
+        }
+    }
+
+    #[test]
+    fn reads_rpm_spellings() {
+        for (rpm, expected) in
+            [("14.3.33", "14.3.33"), ("14.3.33-1", "14.3.33"), ("14.3.33-2.el9", "14.3.33"), ("14.0.0~rc.1-1", "14.0.0-rc.1")]
+        {
+            assert_eq!(Version::from_rpm(rpm).unwrap(), version(expected), "{rpm}");
         }
     }
 }

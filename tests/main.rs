@@ -8,6 +8,7 @@ mod host;
 mod hosts_work;
 mod interruptions;
 mod lock;
+mod managers;
 mod plan;
 mod rollback;
 mod upgrade;

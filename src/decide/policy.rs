@@ -260,6 +260,7 @@ fn span(length: TimeDelta) -> String {
 mod tests {
     use super::*;
     use crate::observe::agent::Installed;
+    use crate::observe::database::Database;
     use crate::observe::schedule::Schedule;
     use crate::observe::service::Binary;
 
@@ -290,6 +291,7 @@ mod tests {
                     package_version: "14.3.33".into(),
                     damage: None,
                     held: false,
+                    database: Database::Dpkg,
                 },
                 services: vec![Service {
                     unit: "teleport.service".into(),

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use log::warn;
 
-use super::config::{Config, DEFAULT_SERVICE, PACKAGES};
-use super::dpkg;
+use super::config::{Config, DEFAULT_SERVICE, Installer, PACKAGES};
+use super::database::Database;
 use super::program;
 use super::service::{self, Binary, Health, Service};
 use crate::version::Version;
@@ -28,6 +28,8 @@ pub struct Installed {
     pub damage: Option<String>,
     /// Whether ordinary system updates leave it alone, because somebody said so.
     pub held: bool,
+    /// The database that lists it.
+    pub database: Database,
 }
 
 /// The agent, as it is at this moment.
@@ -79,7 +81,7 @@ impl std::error::Error for NoAgent {}
 impl Agent {
     /// Looks at the host.
     pub fn look(config: &Config) -> Result<Agent> {
-        let found = dpkg::installed(&PACKAGES).context("cannot find out which Teleport agent is installed")?;
+        let found = find(config)?;
         let mut package = select(found, config.package.as_deref())?;
         package.damage = package.damage.or_else(|| program::damage(Path::new(BINARY)));
         let services = services(config)?;
@@ -112,6 +114,23 @@ fn services(config: &Config) -> Result<Vec<Service>> {
     service::services(&config.services)
 }
 
+/// Asks one package database, and the other if that one has no agent.
+fn find(config: &Config) -> Result<Vec<Installed>> {
+    let expected = config.installer.and_then(Installer::database);
+    for database in Database::in_order(expected) {
+        let found = database.installed(&PACKAGES).context("cannot find out which Teleport agent is installed")?;
+        if let (Some(package), Some(installer)) = (found.first(), config.installer)
+            && expected.is_some_and(|expected| expected != database)
+        {
+            return Err(config.contradicts(installer, &package.name, database).into());
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
 /// Picks the package to upgrade: the one that the configuration names, else the only one there is.
 fn select(mut found: Vec<Installed>, wanted: Option<&str>) -> Result<Installed, NoAgent> {
     let names = |found: &[Installed]| found.iter().map(|package| package.name.clone()).collect();
@@ -136,6 +155,7 @@ mod tests {
             package_version: "14.3.33".into(),
             damage: None,
             held: false,
+            database: Database::Dpkg,
         }
     }
 

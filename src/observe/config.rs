@@ -12,6 +12,7 @@ use log::warn;
 use nix::unistd::geteuid;
 use ureq::http::Uri;
 
+use super::database::Database;
 use crate::text::{io_problem, printable};
 
 /// More than any value takes.
@@ -36,6 +37,8 @@ pub struct Config {
     pub services: Vec<String>,
     /// How long to wait for another run of the package manager to end.
     pub lock_wait: Duration,
+    /// How long a package manager may take to refresh its index.
+    pub refresh: Duration,
     /// How long the agent must run well after its restart before the upgrade counts as done.
     pub observe: Duration,
     /// The schedule file; read by itself, because it is not the operator's but the agent's.
@@ -47,8 +50,33 @@ pub struct Config {
 pub enum Installer {
     /// apt, on Debian, Ubuntu and their kin.
     Apt,
+    /// dnf or yum, on Red Hat, Fedora, Amazon Linux and their kin.
+    Yum,
+    /// zypper, on SUSE and its kin.
+    Zypper,
     /// None: does everything but install, for tests.
     Nop,
+}
+
+/// What the file `installer` may say.
+const INSTALLERS: [(&str, Installer); 4] =
+    [("apt", Installer::Apt), ("yum", Installer::Yum), ("zypper", Installer::Zypper), ("nop", Installer::Nop)];
+
+impl Installer {
+    /// The database of the packages that it installs; none if it installs nothing.
+    pub fn database(self) -> Option<Database> {
+        match self {
+            Installer::Apt => Some(Database::Dpkg),
+            Installer::Yum | Installer::Zypper => Some(Database::Rpm),
+            Installer::Nop => None,
+        }
+    }
+}
+
+impl fmt::Display for Installer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(INSTALLERS.iter().find(|(_, installer)| installer == self).map_or("", |(name, _)| name))
+    }
 }
 
 /// The address of a release channel: `https://HOST[:PORT]/PATH`, or plain http to this very host.
@@ -153,13 +181,24 @@ impl Config {
             installer: files.installer()?,
             services: files.services()?,
             lock_wait: files.seconds("lock-wait-seconds", 600)?,
+            // One small repository takes seconds; all of a host's, a minute or two on a slow line.
+            refresh: files.seconds("refresh-seconds", 180)?,
             observe: files.seconds("observe-seconds", 20)?,
             schedule: directory.join("schedule"),
         })
     }
-}
 
-impl Config {
+    /// The error of an `installer` that does not install into the database that has the agent.
+    pub fn contradicts(&self, installer: Installer, package: &str, database: Database) -> ConfigError {
+        let right: Vec<&str> =
+            INSTALLERS.iter().filter(|(_, other)| other.database() == Some(database)).map(|(name, _)| *name).collect();
+        self.error(
+            "installer",
+            &format!("it says {installer}, but {package} was installed by {database}, whose database holds it"),
+            &format!("write {}, or remove this file: it is found out", right.join(" or ")),
+        )
+    }
+
     /// The error of a value that contradicts what is found on the host.
     pub fn error(&self, name: &str, problem: &str, remedy: &str) -> ConfigError {
         ConfigError { file: self.schedule.with_file_name(name), problem: problem.to_string(), remedy: remedy.to_string() }
@@ -269,8 +308,8 @@ impl<'a> Files<'a> {
     }
 
     fn installer(&self) -> Result<Option<Installer>, ConfigError> {
-        let value = self.one_of("installer", &["apt", "nop"])?;
-        Ok(value.map(|value| if value == "nop" { Installer::Nop } else { Installer::Apt }))
+        let value = self.one_of("installer", &INSTALLERS.map(|(name, _)| name))?;
+        Ok(value.and_then(|value| Some(INSTALLERS.iter().find(|(name, _)| *name == value)?.1)))
     }
 
     fn seconds(&self, name: &str, default: u64) -> Result<Duration, ConfigError> {
@@ -331,6 +370,7 @@ mod tests {
         assert_eq!(config.services, ["teleport.service"]);
         assert_eq!(config.observe, Duration::from_secs(20));
         assert_eq!(config.lock_wait, Duration::from_secs(600));
+        assert_eq!(config.refresh, Duration::from_secs(180));
     }
 
     #[test]

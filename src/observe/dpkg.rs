@@ -3,9 +3,13 @@
 use anyhow::{Context, Result, bail};
 
 use super::agent::Installed;
+use super::database::Database;
 use crate::command::Command;
 use crate::text::printable;
 use crate::version::Version;
+
+/// A host with this file has such a database.
+pub const STATUS: &str = "/var/lib/dpkg/status";
 
 /// What the database says of each of `names` that is on the host, whole or in part.
 pub fn installed(names: &[&str]) -> Result<Vec<Installed>> {
@@ -40,6 +44,7 @@ fn parse(line: &str) -> Result<Option<Installed>> {
         package_version: version.to_string(),
         held: status.starts_with('h'),
         damage: (!sound).then(|| format!("dpkg lists it as \"{}\", not as \"ii\"", printable(status.trim(), 10))),
+        database: Database::Dpkg,
     }))
 }
 

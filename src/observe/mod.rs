@@ -3,11 +3,13 @@
 pub mod agent;
 pub mod channel;
 pub mod config;
+pub mod database;
 pub mod dpkg;
 pub mod history;
 pub mod program;
 mod proxy;
 pub mod readiness;
+pub mod rpm;
 pub mod schedule;
 pub mod service;
 mod untrusted;

@@ -1,101 +1,46 @@
-//! A signed apt repository, laid out as Teleport's own: the suite is the release's name, the component the channel.
+//! Apt repositories, laid out as Teleport's own: the suite is the release's name, the component the channel; and their
+//! packages.
 
 use super::package::Package;
 use super::signing::{Key, clearsign};
-use super::{debian, outside, scratch};
-use std::collections::HashMap;
+use super::{debian, outside};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The component of the suite that the agent's packages are in.
 pub const COMPONENT: &str = "stable/rolling";
 
-/// A repository on disk. Whatever is published or removed, it is indexed and signed anew at once.
-pub struct Repository {
-    root: PathBuf,
-    key: Mutex<Key>,
+/// The line of a `sources.list` that names a repository, as it is served at this URL.
+pub fn source(url: &str) -> String {
+    let keyring = "/usr/share/keyrings/teleport-archive-keyring.asc";
+    format!("deb [signed-by={keyring}] {url} {} {COMPONENT}\n", debian::codename())
 }
 
-impl Repository {
-    /// An empty repository in a new directory, signed with the key that hosts trust.
-    pub fn new(root: &Path) -> Repository {
-        fs::create_dir_all(root.join("pool")).unwrap();
-        let repository = Repository { root: root.into(), key: Mutex::new(Key::Trusted) };
-        repository.index();
-        repository
-    }
-
-    /// A copy in a new directory, signed with the key that hosts trust.
-    pub fn copy(&self, root: &Path) -> Repository {
-        let mut copy = Command::new("cp");
-        copy.arg("-r").args([&self.root, root]);
-        outside(&mut copy);
-        Repository { root: root.into(), key: Mutex::new(Key::Trusted) }
-    }
-
-    /// Where it is, for tests that damage it.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// The file of a package in it.
-    pub fn file(&self, name: &str, version: &str) -> PathBuf {
-        self.root.join("pool").join(file_name(name, version))
-    }
-
-    /// Adds packages; one of the same name and version takes the place of the other.
-    pub fn publish(&self, packages: &[Package]) {
-        for package in packages {
-            fs::copy(built(package), self.file(&package.name, &package.version)).unwrap();
-        }
-        self.index();
-    }
-
-    /// Removes a package.
-    pub fn remove(&self, name: &str, version: &str) {
-        fs::remove_file(self.file(name, version)).unwrap();
-        self.index();
-    }
-
-    /// Signs it with another key from now on.
-    pub fn sign_with(&self, key: Key) {
-        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = key;
-        self.index();
-    }
-
-    /// The line of a `sources.list` that names it, as it is served at this URL.
-    pub fn source(url: &str) -> String {
-        let keyring = "/usr/share/keyrings/teleport-archive-keyring.asc";
-        format!("deb [signed-by={keyring}] {url} {} {COMPONENT}\n", debian::codename())
-    }
-
-    fn index(&self) {
-        let suite = self.root.join("dists").join(debian::codename());
-        let binary = suite.join(COMPONENT).join(format!("binary-{}", debian::architecture()));
-        fs::create_dir_all(&binary).unwrap();
-        let _ = fs::remove_file(suite.join("Release"));
-        let _ = fs::remove_file(suite.join("InRelease"));
-        let packages = ftparchive(&self.root, &["packages", "pool"]);
-        fs::write(binary.join("Packages"), packages).unwrap();
-        let fields = [
-            ("Origin", "Teleport"),
-            ("Label", "Teleport"),
-            ("Suite", debian::codename()),
-            ("Codename", debian::codename()),
-            ("Architectures", debian::architecture()),
-            ("Components", COMPONENT),
-        ];
-        let options = fields.map(|(field, value)| format!("-oAPT::FTPArchive::Release::{field}={value}"));
-        let mut arguments: Vec<&str> = options.iter().map(String::as_str).collect();
-        arguments.extend(["release", "."]);
-        let release = ftparchive(&suite, &arguments);
-        fs::write(suite.join("Release"), release).unwrap();
-        let key = *self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        clearsign(key, &suite.join("Release"), &suite.join("InRelease"));
-    }
+/// Indexes and signs it.
+pub fn index(root: &Path, key: Key) {
+    let suite = root.join("dists").join(debian::codename());
+    let binary = suite.join(COMPONENT).join(format!("binary-{}", debian::architecture()));
+    fs::create_dir_all(&binary).unwrap();
+    let _ = fs::remove_file(suite.join("Release"));
+    let _ = fs::remove_file(suite.join("InRelease"));
+    let packages = ftparchive(root, &["packages", "pool"]);
+    fs::write(binary.join("Packages"), packages).unwrap();
+    let fields = [
+        ("Origin", "Teleport"),
+        ("Label", "Teleport"),
+        ("Suite", debian::codename()),
+        ("Codename", debian::codename()),
+        ("Architectures", debian::architecture()),
+        ("Components", COMPONENT),
+    ];
+    let options = fields.map(|(field, value)| format!("-oAPT::FTPArchive::Release::{field}={value}"));
+    let mut arguments: Vec<&str> = options.iter().map(String::as_str).collect();
+    arguments.extend(["release", "."]);
+    let release = ftparchive(&suite, &arguments);
+    fs::write(suite.join("Release"), release).unwrap();
+    clearsign(key, &suite.join("Release"), &suite.join("InRelease"));
 }
 
 fn ftparchive(directory: &Path, arguments: &[&str]) -> String {
@@ -104,25 +49,13 @@ fn ftparchive(directory: &Path, arguments: &[&str]) -> String {
     outside(&mut command)
 }
 
-fn file_name(name: &str, version: &str) -> String {
+/// The name of a package's file.
+pub fn file_name(name: &str, version: &str) -> String {
     format!("{name}_{version}_{}.deb", debian::architecture())
 }
 
-/// The package file, built at the first call for it.
-fn built(package: &Package) -> PathBuf {
-    /// A number for the directory of each, and the file once it is built.
-    type Built = HashMap<String, Arc<(usize, OnceLock<PathBuf>)>>;
-    static BUILT: OnceLock<Mutex<Built>> = OnceLock::new();
-    let slot = {
-        let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-        let number = built.len();
-        Arc::clone(built.entry(format!("{package:?}")).or_insert_with(|| Arc::new((number, OnceLock::new()))))
-    };
-    let (number, file) = &*slot;
-    file.get_or_init(|| build(package, &scratch::directory().join("debs").join(number.to_string()))).clone()
-}
-
-fn build(package: &Package, directory: &Path) -> PathBuf {
+/// Builds a package in a new directory.
+pub fn build(package: &Package, directory: &Path) -> PathBuf {
     let tree = directory.join("tree");
     let control = tree.join("DEBIAN");
     fs::create_dir_all(&control).unwrap();

@@ -1,11 +1,11 @@
 //! What hosts have in common, made once a process: the program installed, the names and keys known, and an agent of some
-//! version installed by apt. A host is an overlay of a layer, a layer an overlay of the base.
+//! version installed by a package manager. A host is an overlay of a layer, a layer an overlay of the base.
 
-use super::apt::Repository;
+use super::manager::Manager;
 use super::network::Network;
 use super::package::Package;
+use super::repository::Repository;
 use super::server::{NAMES, Server};
-use super::signing::Key;
 use super::tls::{Cert, authority};
 use super::{outside, program, scratch};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -16,10 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Where hosts find the apt repository.
-pub const APT_URL: &str = "https://apt.example.com/debian/";
-/// The path part of it, with the address of its server.
-pub const APT_SERVER: (&str, &str) = ("127.0.0.2:443", "/debian/");
+/// The address of the repository's server.
+pub const PACKAGES_SERVER: &str = "127.0.0.2:443";
 
 /// The edition that `Host::with_agent` installs.
 pub const EDITION: &str = "teleport-ent";
@@ -31,26 +29,27 @@ pub struct Layer {
     pub repository: Repository,
 }
 
-/// The layer with the agent of this version, or with none.
-pub fn layer(agent: Option<&str>) -> Arc<OnceLock<Layer>> {
-    type Layers = HashMap<Option<String>, Arc<OnceLock<Layer>>>;
+/// The layer with the agent of this version, or with none, and the repository of this package manager.
+pub fn layer(manager: Manager, agent: Option<&str>) -> Arc<OnceLock<Layer>> {
+    type Layers = HashMap<(Manager, Option<String>), Arc<OnceLock<Layer>>>;
     static LAYERS: OnceLock<Mutex<Layers>> = OnceLock::new();
     let slot = {
         let mut layers = LAYERS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(layers.entry(agent.map(str::to_owned)).or_default())
+        Arc::clone(layers.entry((manager, agent.map(str::to_owned))).or_default())
     };
-    slot.get_or_init(|| Layer::make(agent));
+    slot.get_or_init(|| Layer::make(manager, agent));
     slot
 }
 
 impl Layer {
-    fn make(agent: Option<&str>) -> Layer {
+    fn make(manager: Manager, agent: Option<&str>) -> Layer {
         let (directory, _) = scratch::new_host_directory();
         let root = mount_overlay(&directory, scratch::base().as_os_str());
         prepare(&root);
-        let repository = Repository::new(&directory.join("repository"));
+        manager.set_up(&root);
+        let repository = Repository::new(manager.format(), &directory.join("repository"));
         if let Some(version) = agent {
-            install_agent(&root, &repository, version);
+            install_agent(manager, &root, &repository, version);
         }
         // Whoever looks through the directories of this machine at this moment would keep it busy; nobody writes to it.
         umount2(&root, MntFlags::MNT_DETACH).unwrap();
@@ -89,23 +88,25 @@ fn prepare(root: &Path) {
     fs::write(&trust_store, format!("{trusted}{}", authority())).unwrap();
     let names: String = NAMES.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
     fs::write(root.join("etc/hosts"), format!("127.0.0.1 localhost\n::1 localhost\n{names}")).unwrap();
-    fs::write(root.join("usr/share/keyrings/teleport-archive-keyring.asc"), Key::Trusted.public()).unwrap();
-    fs::write(root.join("etc/apt/sources.list.d/teleport.list"), Repository::source(APT_URL)).unwrap();
 }
 
-fn install_agent(root: &Path, repository: &Repository, version: &str) {
+fn install_agent(manager: Manager, root: &Path, repository: &Repository, version: &str) {
     repository.publish(&[Package::agent(EDITION, version)]);
     let network = Network::new();
-    let server = Server::https(&network, APT_SERVER.0, Cert::Good);
-    server.directory(APT_SERVER.1, repository.root());
-    let chroot = |arguments: &[&str]| {
+    let server = Server::https(&network, PACKAGES_SERVER, Cert::Good);
+    server.directory(manager.served_below(), repository.root());
+    let chroot = |lines: &str| {
         let mut command = network.command("chroot");
-        command.arg(root).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
+        command.arg(root).args(["/bin/sh", "-euc", lines]).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
         outside(&mut command);
     };
-    chroot(&["apt-get", "-q", "-oAPT::Update::Error-Mode=any", "update"]);
-    chroot(&["apt-get", "-q", "-y", "install", &format!("{EDITION}={version}")]);
-    chroot(&["systemctl", "enable", "teleport.service"]);
+    if manager == Manager::Zypper {
+        // dnf does so by itself; zypper must never be told to.
+        chroot(&format!("rpm --import {}", super::rpm::KEY_FILE));
+    }
+    chroot(manager.refresh());
+    chroot(&manager.install(EDITION, Some(version)));
+    chroot("systemctl enable teleport.service");
     let yaml = "version: v3\nteleport:\n  nodename: host\n  data_dir: /var/lib/teleport\nssh_service:\n  enabled: true\n\
                 auth_service:\n  enabled: false\nproxy_service:\n  enabled: false\n";
     fs::write(root.join("etc/teleport.yaml"), yaml).unwrap();

@@ -5,12 +5,15 @@
 #![allow(dead_code, unused_imports, reason = "no user of this module needs all of it")]
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test, as it should")]
 
-pub mod apt;
+mod apt;
 mod debian;
 mod layer;
 mod machine;
+mod manager;
 pub mod network;
 pub mod package;
+mod repository;
+mod rpm;
 mod run;
 mod scratch;
 pub mod server;
@@ -20,7 +23,9 @@ mod throwaway;
 mod tls;
 mod upgrader;
 
+pub use manager::{Format, Manager};
 pub use package::{AGENT_UNIT, Package};
+pub use repository::{Repository, flip};
 pub use run::{Ran, Run, Running};
 pub use server::{Request, Response, Server, Stream};
 pub use signing::Key;

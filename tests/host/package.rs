@@ -1,5 +1,6 @@
 //! A package as tests describe it, whatever package manager it is for.
 
+use super::signing::Key;
 use super::{outside, scratch, stand_in_agent};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -40,6 +41,10 @@ pub struct Package {
     pub(super) files: Vec<(String, u32, String)>,
     pub(super) preinst: Option<String>,
     pub(super) postinst: Option<String>,
+    /// The release after the version, where packages have one.
+    pub(super) release: String,
+    /// Who has signed it, where packages are signed one by one.
+    pub(super) signed: Option<Key>,
     /// The behaviour of the agent in it, if there is an agent in it.
     behaviour: Option<String>,
     prefix: String,
@@ -61,6 +66,8 @@ impl Package {
             files: Vec::new(),
             preinst: None,
             postinst: None,
+            release: "1".into(),
+            signed: Some(Key::Trusted),
             behaviour: None,
             prefix: String::new(),
             unit: AGENT_UNIT.into(),
@@ -114,6 +121,16 @@ impl Package {
     /// Replaces the lines of shell that run after it is installed.
     pub fn postinst(self, lines: &str) -> Package {
         Package { postinst: Some(lines.into()), ..self }
+    }
+
+    /// Gives it another release than 1. A Debian package has none.
+    pub fn release(self, release: &str) -> Package {
+        Package { release: release.into(), ..self }
+    }
+
+    /// Has it signed by another key, or by none. An apt repository's packages are all signed by its index alone.
+    pub fn signed(self, by: Option<Key>) -> Package {
+        Package { signed: by, ..self }
     }
 
     /// Writes its files below a directory.

@@ -17,8 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 /// The names that hosts know, and where they are: each an address of its own, for one to be down while the others work.
-pub const NAMES: [(&str, &str); 3] =
-    [("releases.example.com", "127.0.0.1"), ("apt.example.com", "127.0.0.2"), ("proxy.example.com", "127.0.0.3")];
+///
+/// A host has one repository, of packages for apt or for dnf and zypper, and one server for it.
+pub const NAMES: [(&str, &str); 4] = [
+    ("releases.example.com", "127.0.0.1"),
+    ("apt.example.com", "127.0.0.2"),
+    ("yum.example.com", "127.0.0.2"),
+    ("proxy.example.com", "127.0.0.3"),
+];
 
 /// A request that a server received.
 #[derive(Clone, Debug, PartialEq, Eq)]

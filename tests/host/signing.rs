@@ -3,7 +3,7 @@
 use super::{outside, scratch};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A key to sign with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,17 @@ pub fn detach_sign(key: Key, file: &Path, signature: &Path) {
     sign(key, "--detach-sign", file, signature);
 }
 
-/// The directory of the keys, to be `GNUPGHOME` for what signs by itself (`rpmsign`).
-pub fn home() -> &'static Path {
+/// Signs a package file.
+pub fn sign_rpm(key: Key, file: &Path) {
+    let mut sign = Command::new("rpmsign");
+    sign.env("GNUPGHOME", home()).args(["--addsign", "--define", "__gpg /usr/bin/gpg", "--define"]);
+    sign.arg(format!("_gpg_name {}", key.name())).arg(file);
+    let _turn = turn();
+    outside(&mut sign);
+}
+
+/// The directory of the keys, to be `GNUPGHOME`.
+fn home() -> &'static Path {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
     HOME.get_or_init(|| {
         // Not in the repository: gpg's agent listens on a socket in it, whose path may have 107 characters at most.
@@ -59,12 +68,16 @@ pub fn home() -> &'static Path {
 }
 
 fn sign(key: Key, how: &str, file: &Path, signed: &Path) {
-    // One at a time: gpg's agent refuses what it has no room for.
-    static TURN: Mutex<()> = Mutex::new(());
     let mut sign = gpg();
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     sign.args(["--yes", "--armor", "--local-user", key.name(), how, "--output"]).arg(signed).arg(file);
     outside(&mut sign);
+}
+
+/// One at a time: gpg's agent refuses what it has no room for.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn gpg() -> Command {

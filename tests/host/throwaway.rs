@@ -1,9 +1,10 @@
 //! A throwaway host: a real Debian with systemd, apt, dnf and zypper, booted in half a second and gone when dropped.
 
-use super::apt::Repository;
-use super::layer::{APT_SERVER, Layer, layer};
+use super::layer::{Layer, PACKAGES_SERVER, layer};
 use super::machine::Machine;
+use super::manager::Manager;
 use super::network::Network;
+use super::repository::Repository;
 use super::run::{Ran, Run, Running};
 use super::scratch;
 use super::server::{Response, Server};
@@ -29,9 +30,11 @@ pub struct Host {
     pub network: Network,
     /// The server of the release channel, `https://releases.example.com`.
     pub releases: Server,
-    /// The server of the apt repository, `https://apt.example.com`.
+    /// The package manager that has its agent, and its repository.
+    pub manager: Manager,
+    /// The server of the repository, `https://apt.example.com` or `https://yum.example.com`.
     pub packages: Server,
-    /// The apt repository.
+    /// The repository.
     pub repository: Repository,
     machine: Option<Machine>,
     _layer: Arc<OnceLock<Layer>>,
@@ -40,19 +43,24 @@ pub struct Host {
 impl Host {
     /// A host with the program installed, no agent, an empty repository, and a channel that says `none`.
     pub fn new() -> Host {
-        Host::from_layer(None)
+        Host::from_layer(Manager::Apt, None)
     }
 
     /// A host that runs the agent of this version, installed from the repository by apt, with a channel that says the
     /// same version, and the program set up to follow that channel.
     pub fn with_agent(version: &str) -> Host {
-        let host = Host::from_layer(Some(version));
+        Host::with_agent_from(Manager::Apt, version)
+    }
+
+    /// The same with another package manager.
+    pub fn with_agent_from(manager: Manager, version: &str) -> Host {
+        let host = Host::from_layer(manager, Some(version));
         host.wait_for("the agent's pid file", SOON, || host.read("/run/teleport.pid").is_some());
         host
     }
 
-    fn from_layer(agent: Option<&str>) -> Host {
-        let layer_slot = layer(agent);
+    fn from_layer(manager: Manager, agent: Option<&str>) -> Host {
+        let layer_slot = layer(manager, agent);
         let layer = layer_slot.get().unwrap();
         let (directory, name) = scratch::new_host_directory();
         let root = layer.mount(&directory);
@@ -60,10 +68,11 @@ impl Host {
         fs::write(root.join("etc/machine-id"), machine_id(&name)).unwrap();
         let network = Network::new();
         let repository = layer.repository.copy(&directory.join("repository"));
-        let packages = Server::https(&network, APT_SERVER.0, Cert::Good);
-        packages.directory(APT_SERVER.1, repository.root());
+        let packages = Server::https(&network, PACKAGES_SERVER, Cert::Good);
+        packages.directory(manager.served_below(), repository.root());
         let releases = Server::https(&network, "127.0.0.1:443", Cert::Good);
-        let mut host = Host { name, directory, root, network, releases, packages, repository, machine: None, _layer: layer_slot };
+        let mut host =
+            Host { name, directory, root, network, releases, manager, packages, repository, machine: None, _layer: layer_slot };
         host.set_version(agent.unwrap_or("none"));
         host.set_critical("no");
         host.boot();
@@ -211,8 +220,13 @@ impl Host {
         line.and_then(|line| line.strip_prefix("Teleport v")).expect("the agent's first line in its log").to_owned()
     }
 
-    /// The version of a package, with dpkg's word for its state: `ii 14.3.33`.
+    /// The version of a package, with dpkg's word for its state: `ii 14.3.33`; what rpm lists is `ii` too.
     pub fn installed(&self, package: &str) -> String {
+        if self.manager != Manager::Apt {
+            let mut query = self.machine().enter(&["rpm", "-q", "--qf", "ii %{VERSION}\n", package]);
+            let output = String::from_utf8_lossy(&query.output().unwrap().stdout).trim().to_owned();
+            return if output.ends_with("is not installed") { String::new() } else { output };
+        }
         let format = "-f=${db:Status-Abbrev}${Version}";
         let mut query = self.machine().enter(&["dpkg-query", "-W", format, package]);
         String::from_utf8_lossy(&query.output().unwrap().stdout).trim().to_owned()

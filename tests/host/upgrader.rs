@@ -1,6 +1,6 @@
 //! What a test says about the upgrader's own files on a host, and asks of it.
 
-use super::{Host, Package, Ran};
+use super::{Host, Manager, Package, Ran};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const HOUR: i64 = 3600;
@@ -12,7 +12,12 @@ impl Host {
     /// A host whose agent of 14.3.33 could go to 14.3.34: the repository has both, the channel wants the newer one, the
     /// maintenance window is open, and a sound upgrade takes a second less than twenty to be believed.
     pub fn with_upgrade() -> Host {
-        let host = Host::with_agent("14.3.33");
+        Host::with_upgrade_from(Manager::Apt)
+    }
+
+    /// The same with another package manager.
+    pub fn with_upgrade_from(manager: Manager) -> Host {
+        let host = Host::with_agent_from(manager, "14.3.33");
         host.offer(Package::agent("teleport-ent", "14.3.34"));
         host.configure("observe-seconds", "1\n");
         host.open_window();

@@ -1,0 +1,120 @@
+//! What dnf, yum and zypper have in common: the rpm database, and repositories in `*.repo` files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::locks::Lock;
+use super::{PackageError, READ_LIMIT, complaint};
+use crate::command::Command;
+use crate::observe::agent::Installed;
+use crate::observe::config::{Installer, PACKAGES};
+use crate::observe::rpm;
+use crate::version::Version;
+
+/// The id of Teleport's repository, in every `*.repo` file that Teleport's documentation has people make.
+pub const REPOSITORY: &str = "teleport";
+/// What every transaction of rpm locks, in the two places where the database may be.
+pub const TRANSACTION_LOCKS: [Lock; 2] = [Lock::Record("/var/lib/rpm/.rpm.lock"), Lock::Record("/usr/lib/sysimage/rpm/.rpm.lock")];
+
+/// The package manager of a host whose agent rpm's database has.
+///
+/// Many hosts have the programs of both. Then it is the one that has Teleport's repository; if both or neither do, it is
+/// zypper where zypper has any repository at all, which is so on SUSE and nowhere else.
+pub fn installer() -> Installer {
+    if super::zypper::program().is_none() {
+        return Installer::Yum;
+    }
+    if super::yum::program().is_none() {
+        return Installer::Zypper;
+    }
+    let has = |directories: &[&str]| repository_file(directories).is_some();
+    match (has(&super::zypper::REPOSITORIES), has(&super::yum::REPOSITORIES)) {
+        (true, false) => Installer::Zypper,
+        (false, true) => Installer::Yum,
+        _ if repo_files(&super::zypper::REPOSITORIES).is_empty() => Installer::Yum,
+        _ => Installer::Zypper,
+    }
+}
+
+/// The file in which Teleport's repository is configured, if it is there by its id.
+pub fn repository_file(directories: &[&str]) -> Option<PathBuf> {
+    let heading = format!("[{REPOSITORY}]");
+    let has_it = |file: &PathBuf| fs::read_to_string(file).is_ok_and(|text| text.lines().any(|line| line.trim() == heading));
+    repo_files(directories).into_iter().find(has_it)
+}
+
+fn repo_files(directories: &[&str]) -> Vec<PathBuf> {
+    let entries = directories.iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "repo"));
+    files.sort();
+    files
+}
+
+/// The first of `names` that is a program of this host, and the file that it really is.
+pub fn find_program(names: &[&'static str]) -> Option<(&'static str, PathBuf)> {
+    names.iter().find_map(|name| Some((*name, Path::new("/usr/bin").join(name).canonicalize().ok()?)))
+}
+
+/// Versions as the package manager listed them. A repository may hold what is no version of ours; it is not for us.
+pub fn versions<'a>(spelled: impl Iterator<Item = &'a str>) -> Vec<(Version, String)> {
+    spelled.filter_map(|text| Some((Version::from_rpm(text).ok()?, text.to_string()))).collect()
+}
+
+/// Reads the package back from the database.
+pub fn installed(name: &str) -> Result<Option<Installed>> {
+    Ok(rpm::installed(&[name])?.pop())
+}
+
+/// As `installed`, after what a transaction that was cut off has left in the database was taken out of it.
+pub fn installed_once(name: &str) -> Result<Option<Installed>, PackageError> {
+    let found = installed(name)?;
+    if found.as_ref().is_none_or(|installed| installed.damage.is_none()) {
+        return Ok(found);
+    }
+    mend()?;
+    Ok(installed(name)?)
+}
+
+/// Whether `wanted`, which may lack the release, is what the package is already.
+pub fn is(installed: &Installed, wanted: &str) -> bool {
+    installed.package_version == wanted || installed.package_version.rsplit_once('-').is_some_and(|(version, _)| version == wanted)
+}
+
+/// Takes out of the database all but the latest entry of an agent that it lists twice, as a transaction that was cut off
+/// leaves it. The files stay: they are written whole by the install that follows.
+pub fn mend() -> Result<(), PackageError> {
+    let entries = ["-q", "--qf", "%{INSTALLTIME}|%{NAME}|%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n"].iter().chain(&PACKAGES);
+    let output = Command::new("rpm", entries).limit(READ_LIMIT).run()?;
+    let mut lines: Vec<&str> = output.lines().filter(|line| line.contains('|')).collect();
+    lines.sort_unstable();
+    for pair in surplus(&lines) {
+        let erase = ["-e", "--justdb", "--noscripts", "--notriggers", "--nodeps", pair];
+        let output = Command::new("rpm", erase).run()?;
+        if !output.success() {
+            return Err(PackageError::Failed(complaint(&output)));
+        }
+    }
+    Ok(())
+}
+
+/// Of lines like `1700000000|teleport|teleport-14.3.33-1.x86_64`, oldest first, the entries that a later one supersedes.
+fn surplus<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let name = |line: &&'a str| line.split('|').nth(1);
+    let superseded = |(index, line): &(usize, &&'a str)| lines[index + 1..].iter().any(|later| name(later) == name(line));
+    lines.iter().enumerate().filter(superseded).filter_map(|(_, line)| line.split('|').nth(2)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_entry_of_each_package_stays() {
+        let lines = ["1|a|a-1-1.x86_64", "2|b|b-1-1.x86_64", "3|a|a-2-1.x86_64"];
+        assert_eq!(surplus(&lines), ["a-1-1.x86_64"]);
+        assert_eq!(surplus(&lines[1..]), [""; 0]);
+    }
+}
