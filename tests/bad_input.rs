@@ -35,7 +35,14 @@ fn every_file_of_the_configuration() {
         ("package", "teleport", 2, vec!["names teleport, which is not installed (teleport-ent is)"]),
         ("installer", "brew", 2, vec!["/installer: \"brew\" is not known; write one of: apt"]),
         ("insecure", "maybe", 2, vec!["/insecure: \"maybe\" is not known; write one of: yes, no"]),
-        ("insecure", "yes", 2, vec!["/endpoint: the file \"insecure\" says yes, and releases.example.com is not this host"]),
+        (
+            "insecure",
+            "yes",
+            2,
+            vec![
+                "/endpoint: the file \"insecure\" says yes, which is for this very host only, and releases.example.com is another",
+            ],
+        ),
         ("service", "rm -rf /", 2, vec!["/service: \"rm -rf /\" is not the name of a service"]),
         ("lock-wait-seconds", "soon", 2, vec!["/lock-wait-seconds: \"soon\" is not a number of seconds"]),
         ("observe-seconds", "1.5", 2, vec!["/observe-seconds: \"1.5\" is not a number of seconds"]),

@@ -210,31 +210,6 @@ fn an_agent_that_is_down_is_upgraded_outside_the_window() {
 }
 
 #[test]
-fn a_pass_that_was_killed_is_finished_by_the_next() {
-    let host = Host::with_upgrade();
-    host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
-    let cut_off = host.spawn(&["teleport-upgrade", "run"]);
-    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
-    // The whole group of processes at once, as a power cut would.
-    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", cut_off.unit()]).expect(0);
-    assert_ne!(cut_off.wait().status, 0);
-    assert_eq!(host.installed("teleport-ent"), "iF 14.3.34");
-    host.write("/run/go-on", "");
-    // Neither the window nor the version server has a say in whether a half-installed agent is mended.
-    host.closed_window();
-    host.releases.stop();
-    let ran = host.upgrader("run").expect(75);
-    assert!(
-        ran.stderr.contains("was cut off while it changed teleport-ent from 14.3.33 to 14.3.34; finishing it"),
-        "{}",
-        ran.stderr
-    );
-    host.assert_agent_runs("14.3.34");
-    host.releases.start();
-    assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.34 == 14.3.34)\n");
-}
-
-#[test]
 fn a_signal_during_an_install_waits_for_its_end() {
     for signal in ["SIGTERM", "SIGINT", "SIGHUP"] {
         let host = Host::with_upgrade();

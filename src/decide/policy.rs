@@ -9,6 +9,7 @@ use crate::observe::agent::Agent;
 use crate::observe::channel::Target;
 use crate::observe::history::{Change, FailedTarget, History};
 use crate::observe::schedule::{Absence, Window, WindowStatus};
+use crate::observe::service::{Health, Service};
 use crate::version::Version;
 
 /// Everything that a decision rests on.
@@ -123,7 +124,7 @@ pub fn decide(seen: &Observation) -> Decision {
     if let Err(refusal) = compatibility::check(&seen.agent.package.version, target) {
         return Decision::Refuse(refusal);
     }
-    let Some(action) = needed(&seen.agent, target) else {
+    let Some(action) = needed(seen, target) else {
         return Decision::Nothing(Idle::UpToDate);
     };
     if seen.forced {
@@ -149,24 +150,31 @@ fn is_held(failed: &FailedTarget, action: &Action) -> bool {
 }
 
 /// What has to change for the agent to run `target`, if anything.
-fn needed(agent: &Agent, target: &Version) -> Option<Action> {
-    let installed = &agent.package;
+fn needed(seen: &Observation, target: &Version) -> Option<Action> {
+    let installed = &seen.agent.package;
     if installed.version != *target {
         return Some(Action::Upgrade { from: installed.version.clone(), to: target.clone() });
     }
     if let Some(damage) = &installed.damage {
         return Some(Action::Reinstall(target.clone(), damage.clone()));
     }
-    if let Some(service) = agent.down() {
+    if let Some(service) = down(seen) {
         // Its package looks whole. It is installed again all the same: that starts it, and whatever else is wrong is overwritten.
         return Some(Action::Reinstall(target.clone(), format!("{} {}", service.unit, service.health)));
     }
-    agent.outdated().map(|service| Action::Restart(target.clone(), service.unit.clone()))
+    seen.agent.outdated().map(|service| Action::Restart(target.clone(), service.unit.clone()))
+}
+
+/// The first service that is down although it should be up. A single crash is systemd's to mend, unless what it would start again
+/// is known to be broken.
+fn down(seen: &Observation) -> Option<&Service> {
+    let broken = seen.agent.package.damage.is_some() || seen.history.failed.as_ref().is_some_and(|failed| failed.way_back_failed);
+    seen.agent.services.iter().find(|service| service.health.is_down() || (broken && service.health == Health::Crashed))
 }
 
 /// Whether `action` is for now or for later.
 fn timed(seen: &Observation, action: Action) -> Decision {
-    if let Some(service) = seen.agent.down() {
+    if let Some(service) = down(seen) {
         return Decision::Go(action, Cause::Down(service.unit.clone(), service.health.to_string()));
     }
     let wait = match &seen.windows {
@@ -254,7 +262,7 @@ mod tests {
     use crate::observe::agent::Installed;
     use crate::observe::database::Database;
     use crate::observe::schedule::Schedule;
-    use crate::observe::service::{Binary, Health, Service};
+    use crate::observe::service::Binary;
 
     /// 2026-11-20 02:00 UTC, in the middle of nowhere.
     const NOW: i64 = 1_795_140_000;
@@ -366,8 +374,10 @@ mod tests {
         seen.agent.package.damage = Some("broken".into());
         let again = Action::Reinstall(version("14.3.33"), "broken".into());
         assert!(matches!(decide(&seen), Decision::Wait(action, _) if action == again));
-        seen.agent.services[0].health = Health::Failed("exit-code".into());
-        assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again));
+        for health in [Health::Failed("exit-code".into()), Health::CrashLooping, Health::Crashed] {
+            seen.agent.services[0].health = health;
+            assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use log::warn;
 
-use super::config::{Config, Installer, PACKAGES};
+use super::config::{Config, DEFAULT_SERVICE, Installer, PACKAGES};
 use super::database::Database;
 use super::program;
 use super::service::{self, Binary, Health, Service};
@@ -84,17 +84,17 @@ impl Agent {
         let found = find(config)?;
         let mut package = select(found, config.package.as_deref())?;
         package.damage = package.damage.or_else(|| program::damage(Path::new(BINARY)));
-        // On a host without systemd (a container being built, say) there is no service to care for.
-        let services = service::services(&config.services).unwrap_or_else(|error| {
-            warn!("{error:#}; going on as if the agent's service were stopped");
-            Vec::new()
-        });
+        let services = services(config)?;
+        if let Some(absent) = services.iter().find(|service| service.health == Health::Absent) {
+            let unit = &absent.unit;
+            // A damaged package may lack its unit; installing it again brings it back.
+            if *unit != DEFAULT_SERVICE && package.damage.is_none() {
+                let remedy = "write the name of the service that runs the agent, or remove this file";
+                return Err(config.error("service", &format!("this host has no {unit}"), remedy).into());
+            }
+            warn!("this host has no {unit}; nothing is reloaded after an upgrade");
+        }
         Ok(Agent { package, services })
-    }
-
-    /// The first service that is down although it should be up.
-    pub fn down(&self) -> Option<&Service> {
-        self.services.iter().find(|service| service.health.is_down())
     }
 
     /// The first service that runs another binary than the one on the disk.
@@ -119,6 +119,16 @@ fn find(config: &Config) -> Result<Vec<Installed>> {
         }
     }
     Ok(Vec::new())
+}
+
+/// The services that run the agent.
+fn services(config: &Config) -> Result<Vec<Service>> {
+    // A container that is being built, say.
+    if !Path::new("/run/systemd/system").exists() {
+        warn!("systemd does not run on this host; there is no service to look after");
+        return Ok(Vec::new());
+    }
+    service::services(&config.services)
 }
 
 /// Picks the package to upgrade: the one that the configuration names, else the only one there is.

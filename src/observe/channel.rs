@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use log::{debug, warn};
 use rustls::CertificateError;
-use ureq::Agent;
 use ureq::http::StatusCode;
+use ureq::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::{Agent, Proxy};
 
 use super::config::Endpoint;
+use super::proxy;
 use crate::text::printable;
 use crate::version::Version;
 
@@ -38,17 +40,20 @@ pub enum Target {
 /// A release channel, and the connection to it.
 pub struct Channel<'a> {
     endpoint: &'a Endpoint,
-    agent: Agent,
+    agent: Result<Agent, Problem>,
+    /// The proxy that leads there, if one does.
+    proxy: Option<String>,
 }
 
 /// Why the version server gave no usable answer.
 #[derive(Debug)]
 pub struct ChannelError {
     address: String,
+    proxy: Option<String>,
     problem: Problem,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Problem {
     /// The network or the server has a bad time; asking again later may help.
     Unreachable(String),
@@ -66,7 +71,10 @@ impl ChannelError {
 impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.problem {
-            Problem::Unreachable(what) => write!(f, "cannot reach {}: {what}; the next pass tries again", self.address),
+            Problem::Unreachable(what) => {
+                let through = self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+                write!(f, "cannot reach {}{through}: {what}; the next pass tries again", self.address)
+            }
             Problem::Lasting(what, remedy) => write!(f, "{}: {what}; {remedy}", self.address),
         }
     }
@@ -77,6 +85,17 @@ impl std::error::Error for ChannelError {}
 impl<'a> Channel<'a> {
     /// Prepares to ask the channel at `endpoint`; nothing is sent yet.
     pub fn new(endpoint: &'a Endpoint) -> Channel<'a> {
+        let (host, port) = endpoint.server();
+        let named = proxy::for_https(host, port).filter(|_| endpoint.is_secure());
+        let proxy = match named.as_deref().map(Proxy::new).transpose() {
+            Ok(proxy) => proxy,
+            Err(_) => {
+                let problem = Problem::Lasting("HTTPS_PROXY is not the address of a proxy".into(), CORRECT_PROXY);
+                return Channel { endpoint, agent: Err(problem), proxy: None };
+            }
+        };
+        // What it was given may have a password in it.
+        let shown = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let config = Agent::config_builder()
             .https_only(endpoint.is_secure())
             .timeout_connect(Some(CONNECT))
@@ -86,10 +105,11 @@ impl<'a> Channel<'a> {
             .max_redirects_will_error(true)
             .http_status_as_error(false)
             .max_response_header_size(16 * 1024)
+            .proxy(proxy)
             .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls(endpoint.is_secure()))
             .build();
-        Channel { endpoint, agent: config.new_agent() }
+        Channel { endpoint, agent: Ok(config.new_agent()), proxy: shown }
     }
 
     /// Asks for the target version.
@@ -127,7 +147,7 @@ impl<'a> Channel<'a> {
     }
 
     fn error(&self, name: &str, problem: Problem) -> ChannelError {
-        ChannelError { address: self.endpoint.file(name), problem }
+        ChannelError { address: self.endpoint.file(name), proxy: self.proxy.clone(), problem }
     }
 
     /// Gets a file of the channel, trying again while that may help.
@@ -149,15 +169,23 @@ impl<'a> Channel<'a> {
     }
 
     fn ask_once(&self, name: &str) -> Result<String, Problem> {
-        let mut response = self.agent.get(self.endpoint.file(name)).call().map_err(explain)?;
+        let agent = self.agent.as_ref().map_err(Problem::clone)?;
+        let mut response = agent.get(self.endpoint.file(name)).call().map_err(explain)?;
         if response.status() != StatusCode::OK {
             return Err(explain_status(response.status()));
         }
+        let has = |header: HeaderName| response.headers().contains_key(header);
+        let says_its_length = has(CONTENT_LENGTH) || has(TRANSFER_ENCODING);
         let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec().map_err(explain)?;
+        // A version cut short is another version.
+        if !says_its_length && !body.ends_with(b"\n") {
+            return Err(Problem::Unreachable("the answer may be cut short: it says no length and ends in no line".into()));
+        }
         String::from_utf8(body).map_err(|_| Problem::Lasting("the answer is not text".into(), CHECK_ENDPOINT))
     }
 }
 
+const CORRECT_PROXY: &str = "correct it in /etc/default/teleport, or in this shell";
 const NO_HOST: &str = "there is no such host, or the name service does not answer";
 const CHECK_ENDPOINT: &str = "check the address in the file \"endpoint\", and what that server serves";
 
@@ -170,7 +198,9 @@ fn tls(needed: bool) -> TlsConfig {
             warn!("trust store: {error}");
         }
         if loaded.certs.is_empty() {
-            warn!("this host trusts no certificate authority; install the package ca-certificates");
+            warn!(
+                "no certificate authority is trusted; install the package ca-certificates, or correct SSL_CERT_FILE where it is set"
+            );
         }
         roots = loaded.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
     }
@@ -211,10 +241,7 @@ fn explain(error: ureq::Error) -> Problem {
         Error::Timeout(phase) => Problem::Unreachable(format!("no answer in time ({})", phase_name(phase))),
         Error::HostNotFound => Problem::Unreachable(NO_HOST.into()),
         Error::ConnectionFailed => Problem::Unreachable("no connection".into()),
-        Error::ConnectProxyFailed(what) => {
-            Problem::Unreachable(format!("the proxy that HTTPS_PROXY names refused: {}", printable(&what, 80)))
-        }
-        Error::InvalidProxyUrl => Problem::Lasting("HTTPS_PROXY is not an address".into(), "correct it in /etc/default/teleport"),
+        Error::ConnectProxyFailed(what) => Problem::Unreachable(format!("the proxy refused: {}", printable(&what, 80))),
         Error::TooManyRedirects => lasting("the server sends from one address to another without end".into()),
         Error::RequireHttpsOnly(_) => lasting("the server sends to an address without TLS".into()),
         Error::BodyExceedsLimit(_) => lasting("the answer is longer than any version".into()),

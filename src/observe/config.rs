@@ -21,6 +21,9 @@ const MAX_BYTES: u64 = 16 * 1024;
 /// The agent packages that Teleport publishes, and this program upgrades.
 pub const PACKAGES: [&str; 3] = ["teleport-ent", "teleport-ent-fips", "teleport"];
 
+/// The unit that Teleport's packages bring.
+pub const DEFAULT_SERVICE: &str = "teleport.service";
+
 /// Everything that an operator can set, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -80,6 +83,8 @@ impl fmt::Display for Installer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     scheme: &'static str,
+    host: String,
+    port: Option<u16>,
     rest: String,
 }
 
@@ -105,6 +110,11 @@ impl Endpoint {
         format!("{}://{}/{name}", self.scheme, self.rest)
     }
 
+    /// The host, and the port that is asked.
+    pub fn server(&self) -> (&str, u16) {
+        (&self.host, self.port.unwrap_or(if self.is_secure() { 443 } else { 80 }))
+    }
+
     /// Whether the channel is asked over TLS.
     pub fn is_secure(&self) -> bool {
         self.scheme == "https"
@@ -112,39 +122,35 @@ impl Endpoint {
 
     /// Reads `host[:port]/path`; a second value says what should be written instead, when a spelling is only tolerated.
     fn parse(text: &str, insecure: bool) -> Result<(Endpoint, Option<String>), String> {
-        let (plain, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            _ => (false, text),
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
+            None => (None, text),
+        };
+        let plain = match scheme.as_deref() {
+            Some("https") => false,
+            Some("http") if !insecure => return Err("it starts with http://, and versions are only asked for over TLS".into()),
+            Some("http") => true,
+            None => insecure,
+            Some(_) => return Err(format!("\"{}\" has an unknown scheme", printable(text, 80))),
         };
         let trimmed = rest.trim_end_matches('/');
         let rest = trimmed.strip_suffix("/version").unwrap_or(trimmed).trim_end_matches('/');
-        let host = valid_address(rest)?;
-        if plain && !insecure {
-            return Err("it starts with http://, and versions are only asked for over TLS".into());
+        let (host, port) = valid_address(rest)?;
+        if plain && !is_loopback(&host) {
+            return Err(format!(
+                "the file \"insecure\" says yes, which is for this very host only, and {host} is another; remove that file"
+            ));
         }
-        if insecure && !is_loopback(&host) {
-            return Err(format!("the file \"insecure\" says yes, and {host} is not this host"));
-        }
-        let scheme = if insecure { "http" } else { "https" };
+        let scheme = if plain { "http" } else { "https" };
         let tolerated = (rest != text).then(|| rest.to_string());
-        Ok((Endpoint { scheme, rest: rest.to_string() }, tolerated))
+        Ok((Endpoint { scheme, host, port, rest: rest.to_string() }, tolerated))
     }
 }
 
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.rest)
-    }
-}
-
-/// Checks `host[:port][/path]` and returns the host.
-fn valid_address(text: &str) -> Result<String, String> {
+/// Checks `host[:port][/path]` and returns the host and the port.
+fn valid_address(text: &str) -> Result<(String, Option<u16>), String> {
     let bad = |what: &str| Err(format!("\"{}\" {what}", printable(text, 80)));
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~/:[]%+=,".contains(c);
-    if text.contains("://") {
-        return bad("has an unknown scheme");
-    }
     if !text.chars().all(allowed) {
         return bad("has characters that do not belong there");
     }
@@ -156,7 +162,7 @@ fn valid_address(text: &str) -> Result<String, String> {
     if host.is_empty() || host.starts_with('.') || host.starts_with('-') || (!port.is_empty() && uri.port_u16().is_none()) {
         return bad("is not an address");
     }
-    Ok(host.to_string())
+    Ok((host.to_string(), uri.port_u16()))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -186,16 +192,16 @@ impl Config {
     pub fn contradicts(&self, installer: Installer, package: &str, database: Database) -> ConfigError {
         let right: Vec<&str> =
             INSTALLERS.iter().filter(|(_, other)| other.database() == Some(database)).map(|(name, _)| *name).collect();
-        self.installer_error(
+        self.error(
+            "installer",
             &format!("it says {installer}, but {package} was installed by {database}, whose database holds it"),
             &format!("write {}, or remove this file: it is found out", right.join(" or ")),
         )
     }
 
-    /// An error of the file `installer`.
-    pub fn installer_error(&self, problem: &str, remedy: &str) -> ConfigError {
-        let file = self.schedule.with_file_name("installer");
-        ConfigError { file, problem: problem.to_string(), remedy: remedy.to_string() }
+    /// The error of a value that contradicts what is found on the host.
+    pub fn error(&self, name: &str, problem: &str, remedy: &str) -> ConfigError {
+        ConfigError { file: self.schedule.with_file_name(name), problem: problem.to_string(), remedy: remedy.to_string() }
     }
 }
 
@@ -240,7 +246,13 @@ impl<'a> Files<'a> {
     /// The lines of a file that carry a value; none if there is no such file, or nothing but comments in it.
     fn lines(&self, name: &str) -> Result<Vec<String>, ConfigError> {
         let path = self.directory.join(name);
-        let unreadable = |error: io::Error| self.error(name, &io_problem(&error), "make it a readable text file, or remove it");
+        let unreadable = |error: io::Error| {
+            let remedy = match error.kind() {
+                io::ErrorKind::PermissionDenied => "try it as root",
+                _ => "make it a readable text file, or remove it",
+            };
+            self.error(name, &io_problem(&error), remedy)
+        };
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -315,7 +327,7 @@ impl<'a> Files<'a> {
     fn services(&self) -> Result<Vec<String>, ConfigError> {
         let units = self.lines("service")?;
         if units.is_empty() {
-            return Ok(vec!["teleport.service".to_string()]);
+            return Ok(vec![DEFAULT_SERVICE.to_string()]);
         }
         let mut full = Vec::new();
         for unit in units {
@@ -371,7 +383,7 @@ mod tests {
             ("observe-seconds", "3"),
         ])
         .unwrap();
-        assert_eq!(config.endpoint.to_string(), "example.com:8443/a/b");
+        assert_eq!(config.endpoint.file("version"), "https://example.com:8443/a/b/version");
         assert_eq!(config.package.as_deref(), Some("teleport"));
         assert_eq!(config.installer, Some(Installer::Nop));
         assert_eq!(config.services, ["teleport.service", "teleport@other.service"]);
@@ -396,8 +408,10 @@ mod tests {
             ("[::1]:80/x", true, Ok("http://[::1]:80/x/version")),
             ("http://example.com/x", false, Err("starts with http://")),
             ("http://localhost/x", false, Err("starts with http://")),
-            ("example.com/x", true, Err("is not this host")),
-            ("localhost.example.com/x", true, Err("is not this host")),
+            ("https://localhost/x", true, Ok("https://localhost/x/version")),
+            ("HTTPS://example.com/x", false, Ok("https://example.com/x/version")),
+            ("example.com/x", true, Err("which is for this very host only, and example.com is another; remove that file")),
+            ("localhost.example.com/x", true, Err("is for this very host only")),
             ("ftp://example.com/x", false, Err("unknown scheme")),
             ("user@example.com/x", false, Err("characters that do not belong")),
             ("example.com/x?y", false, Err("characters that do not belong")),

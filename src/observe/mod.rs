@@ -7,6 +7,7 @@ pub mod database;
 pub mod dpkg;
 pub mod history;
 pub mod program;
+mod proxy;
 pub mod readiness;
 pub mod rpm;
 pub mod schedule;

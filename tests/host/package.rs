@@ -138,7 +138,9 @@ impl Package {
         if let Some(behaviour) = &self.behaviour {
             let below = root.join(self.prefix.trim_start_matches('/'));
             let mut agent = fs::read(stripped_agent()).unwrap();
-            agent.extend(format!("\nstand-in-agent version={} behaviour={behaviour}\n", self.version).bytes());
+            // A package may be of a revision (`14.3.34-1`), of which the program knows nothing.
+            let version = self.version.split('-').next().unwrap();
+            agent.extend(format!("\nstand-in-agent version={version} behaviour={behaviour}\n").bytes());
             write(&below, "usr/local/bin/teleport", 0o755, &agent);
             write(&below, "usr/local/bin/tctl", 0o755, b"#!/bin/sh\necho stand-in\n");
             write(&below, "lib/systemd/system/teleport.service", 0o644, self.unit.as_bytes());

@@ -70,7 +70,7 @@ pub fn manager(config: &Config, database: Database) -> Result<Box<dyn PackageMan
     };
     let missing = || {
         let problem = format!("the agent was installed by {database}, and this host has no {installer}");
-        config.installer_error(&problem, "install it, or write here the package manager that it has")
+        config.error("installer", &problem, "install it, or write here the package manager that it has")
     };
     Ok(match installer {
         Installer::Apt => Box::new(apt::Apt::new(limits)),

@@ -1,0 +1,297 @@
+//! A pass that is cut off or kept waiting, and a host that changes meanwhile: nothing is done twice, late, or to the wrong thing.
+
+use crate::host::{Host, Package, Running, SOON, WAITS};
+
+const STATE: &str = "/var/lib/teleport-upgrade";
+
+/// Kills the pass and all that it has started at once, as a power cut would.
+fn cut_off(host: &Host, pass: Running) {
+    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    assert_ne!(pass.wait().status, 0);
+}
+
+/// A host on which an upgrade was cut off while the package's script ran. The version server is down and the window closed since:
+/// neither has a say in whether a half-installed agent is mended.
+fn cut_off_in_the_install(package: Package) -> Host {
+    let host = Host::with_upgrade();
+    host.offer(package.postinst(WAITS));
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    cut_off(&host, pass);
+    assert!(host.installed("teleport-ent").starts_with("iF "), "{}", host.installed("teleport-ent"));
+    host.write("/run/go-on", "");
+    host.closed_window();
+    host
+}
+
+fn agent(version: &str) -> Package {
+    Package::agent("teleport-ent", version)
+}
+
+#[test]
+fn a_pass_that_was_killed_is_finished_by_the_next() {
+    let host = cut_off_in_the_install(agent("14.3.34"));
+    host.releases.stop();
+    let said = host.upgrader("dry-run").expect(75).stdout;
+    assert!(said.contains("began the change from 14.3.33 to 14.3.34 and has not ended it"), "{said}");
+    let ran = host.upgrader("run").expect(75);
+    assert!(
+        ran.stderr.contains("was cut off while it changed teleport-ent from 14.3.33 to 14.3.34; finishing it"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.stdout, "done: upgraded from 14.3.33 to 14.3.34, because an earlier pass was cut off\n");
+    host.assert_agent_runs("14.3.34");
+    host.releases.start();
+    let pid = host.agent_pid();
+    assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.34 == 14.3.34)\n");
+    assert_eq!(host.agent_pid(), pid);
+}
+
+#[test]
+fn a_version_is_finished_as_the_repository_spells_it() {
+    let host = Host::with_upgrade();
+    host.repository.remove("teleport-ent", "14.3.34");
+    host.repository.publish(&[agent("14.3.34-1").preinst("touch /run/installing; test -e /run/go-on || kill -KILL $PPID")]);
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    cut_off(&host, pass);
+    host.write("/run/go-on", "");
+    host.upgrader("run").expect(0);
+    assert_eq!((host.installed("teleport-ent").as_str(), host.running_version().as_str()), ("ii 14.3.34-1", "14.3.34"));
+}
+
+#[test]
+fn a_pass_that_was_killed_before_the_install_has_changed_nothing() {
+    let host = Host::with_upgrade();
+    let file = host.repository.file("teleport-ent", "14.3.34");
+    let path = format!("/debian/pool/{}", file.file_name().unwrap().to_str().unwrap());
+    // A server that never sends the package.
+    host.packages.raw_route(&path, |_, stream| {
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the download", SOON, || host.packages.paths().contains(&path));
+    cut_off(&host, pass);
+    host.packages.remove_route(&path);
+    host.closed_window();
+    // The operator has thought better of it.
+    host.set_version("none");
+    let pid = host.agent_pid();
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.33");
+    assert_eq!(host.agent_pid(), pid);
+}
+
+#[test]
+fn what_a_person_installed_meanwhile_is_left_alone() {
+    let host = cut_off_in_the_install(agent("14.3.34"));
+    host.offer(agent("14.3.36"));
+    host.shell(
+        "dpkg --configure -a && apt-get -q update && apt-get -q -y install teleport-ent=14.3.36 && systemctl restart teleport",
+    )
+    .expect(0);
+    host.wait_for("the agent", SOON, || host.running_version() == "14.3.36");
+    let pid = host.agent_pid();
+    assert!(host.upgrader("run").expect(0).stdout.contains("no upgrades available (14.3.36 == 14.3.36)"));
+    host.assert_agent_runs("14.3.36");
+    assert_eq!(host.agent_pid(), pid);
+}
+
+#[test]
+fn another_edition_installed_meanwhile_is_left_alone() {
+    let host = cut_off_in_the_install(agent("14.3.34"));
+    host.repository.publish(&[Package::agent("teleport", "14.3.34")]);
+    host.shell("dpkg --configure -a && apt-get -q update && apt-get -q -y purge teleport-ent && apt-get -q -y install teleport")
+        .expect(0);
+    host.shell("systemctl enable teleport && systemctl restart teleport").expect(0);
+    host.upgrader("run").expect(0);
+    assert_eq!((host.installed("teleport").as_str(), host.installed("teleport-ent").as_str()), ("ii 14.3.34", ""));
+    assert_eq!(host.property("teleport.service", "ActiveState"), "active");
+}
+
+#[test]
+fn a_half_installed_agent_is_not_forgotten_while_the_repository_is_down() {
+    let host = cut_off_in_the_install(agent("14.3.34"));
+    // What a kill in the middle of the unpacking leaves.
+    let half = "/^Package: teleport-ent$/,/^$/s/^Status: .*/Status: install reinstreq half-installed/";
+    host.shell(&format!("rm -f /var/cache/apt/archives/*.deb; dpkg --configure -a; sed -i '{half}' /var/lib/dpkg/status"))
+        .expect(0);
+    assert_eq!(host.installed("teleport-ent"), "iHR14.3.34");
+    host.packages.stop();
+    host.upgrader("run").expect(75);
+    host.packages.start();
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_stop_after_finishing_does_not_kill_the_next_install() {
+    let host = cut_off_in_the_install(agent("14.3.34"));
+    host.open_window();
+    let waits = WAITS.replace("/run/installing", "/run/installing-2").replace("/run/go-on", "/run/go-on-2");
+    host.offer(agent("14.3.35").postinst(&waits));
+    host.run(&["systemctl", "start", "--no-block", "teleport-upgrade.service"]).expect(0);
+    host.wait_for("the second install", SOON, || host.read("/run/installing-2").is_some());
+    let stop = host.spawn(&["systemctl", "stop", "teleport-upgrade.service"]);
+    host.wait_for("the stop", SOON, || host.property("teleport-upgrade.service", "ActiveState") == "deactivating");
+    host.write("/run/go-on-2", "");
+    stop.wait().expect(0);
+    host.assert_agent_runs("14.3.35");
+}
+
+#[test]
+fn a_history_that_cannot_be_written_afterwards_costs_no_second_install() {
+    let host = Host::with_upgrade();
+    host.offer(agent("14.3.34").postinst(&format!("mkdir -p {STATE}/history.json.new")));
+    let ran = host.upgrader("run").expect(0);
+    assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("warning: /var/lib/teleport-upgrade/history.json: cannot write it"), "{}", ran.stderr);
+    host.remove(&format!("{STATE}/history.json.new"));
+    host.closed_window();
+    let pid = host.agent_pid();
+    host.upgrader("run").expect(0);
+    assert_eq!(host.agent_pid(), pid, "the agent is left alone");
+    assert!(!host.read(&format!("{STATE}/history.json")).unwrap().contains("unfinished"));
+}
+
+#[test]
+fn nothing_is_touched_that_could_not_be_recorded_first() {
+    let host = Host::with_upgrade();
+    host.upgrader("dry-run").expect(0);
+    host.shell(&format!("mkdir -p {STATE}/history.json.new")).expect(0);
+    let ran = host.upgrader("run").expect(1);
+    assert!(ran.stderr.contains("error: /var/lib/teleport-upgrade/history.json: cannot write it"), "{}", ran.stderr);
+    host.assert_agent_runs("14.3.33");
+}
+
+/// Holds dpkg's lock as its owner would, until the file `/run/let-go` is there.
+const HOLD: &str = "import fcntl, os, time
+lock = open('/var/lib/dpkg/lock-frontend', 'w')
+fcntl.lockf(lock, fcntl.LOCK_EX)
+open('/run/held', 'w').close()
+while not os.path.exists('/run/let-go'): time.sleep(0.05)
+";
+
+/// A pass of the service that waits for a lock that somebody else holds.
+fn kept_waiting(host: &Host) -> Running<'_> {
+    let holder = host.spawn(&["python3", "-c", HOLD]);
+    host.wait_for("the lock", SOON, || host.read("/run/held").is_some());
+    host.run(&["systemctl", "start", "--no-block", "teleport-upgrade.service"]).expect(0);
+    host.wait_for("the pass", SOON, || host.journal("teleport-upgrade.service").contains("waiting for python3"));
+    holder
+}
+
+#[test]
+fn a_window_that_closes_while_a_pass_waits_is_closed() {
+    let host = Host::with_upgrade();
+    let holder = kept_waiting(&host);
+    host.closed_window();
+    host.write("/run/let-go", "");
+    holder.wait().expect(0);
+    host.wait_for("the pass's end", SOON, || host.journal("teleport-upgrade.service").contains("waiting to upgrade from 14.3.33"));
+    host.assert_agent_runs("14.3.33");
+}
+
+#[test]
+fn a_stop_before_anything_is_begun_is_obeyed_at_once() {
+    let host = Host::with_upgrade();
+    let holder = kept_waiting(&host);
+    host.run(&["systemctl", "stop", "teleport-upgrade.service"]).expect(0);
+    host.write("/run/let-go", "");
+    holder.wait().expect(0);
+    host.assert_agent_runs("14.3.33");
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn the_mark_is_cleared_even_if_the_version_server_is_down() {
+    let host = Host::with_upgrade();
+    host.remove("/etc/teleport-upgrade.d/schedule");
+    host.upgrader("run").expect(0);
+    host.closed_window();
+    host.releases.stop();
+    host.upgrader("run").expect(75);
+    host.releases.start();
+    host.configure("schedule", "");
+    let ran = host.upgrader("run").expect(0);
+    assert!(ran.stdout.contains("if the next pass still finds it so"), "{}", ran.stdout);
+    host.assert_agent_runs("14.3.33");
+}
+
+#[test]
+fn a_service_that_a_failing_script_stopped_is_started_again() {
+    let host = Host::with_upgrade();
+    host.offer(agent("14.3.34").preinst("systemctl stop teleport.service; exit 1"));
+    let ran = host.upgrader("run").expect(1);
+    assert!(ran.stderr.contains("teleport.service was stopped on the way; starting it again"), "{}", ran.stderr);
+    host.wait_for("the agent", SOON, || host.property("teleport.service", "ActiveState") == "active");
+    assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
+}
+
+#[test]
+fn one_crash_is_systemds_to_mend() {
+    let host = Host::with_upgrade();
+    host.closed_window();
+    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"]).expect(0);
+    host.wait_for("the crash", SOON, || host.property("teleport.service", "SubState") == "auto-restart");
+    let ran = host.upgrader("run").expect(0);
+    assert!(ran.stdout.contains("waiting to upgrade"), "{}", ran.stdout);
+}
+
+#[test]
+fn an_agent_that_is_down_at_the_wanted_version_is_not_up_to_date() {
+    let host = Host::with_upgrade();
+    host.set_version("14.3.33");
+    host.closed_window();
+    let short = "head -c 4096 /usr/local/bin/teleport > /usr/local/bin/new; chmod 755 /usr/local/bin/new; mv /usr/local/bin/new /usr/local/bin/teleport";
+    host.shell(&format!("{short}; systemctl kill --signal=SIGKILL teleport.service")).expect(0);
+    host.wait_for("the crash", SOON, || host.property("teleport.service", "SubState") != "running");
+    let ran = host.upgrader("run").expect(0);
+    assert!(ran.stdout.contains("done: installed 14.3.33 again (/usr/local/bin/teleport is cut short: "), "{}", ran.stdout);
+    host.assert_agent_runs("14.3.33");
+}
+
+#[test]
+fn no_user_can_keep_the_updater_from_working() {
+    let host = Host::with_upgrade();
+    host.set_version("14.3.33");
+    host.upgrader("run").expect(0);
+    let ran = host.command(&["flock", "--exclusive", "/var/lib/teleport-upgrade/lock", "true"]).user("alice").run();
+    assert_ne!(ran.status, 0, "{}", ran.stdout);
+    // A FIFO where the agent's pid file should be.
+    host.shell("rm /run/teleport.pid && mkfifo /run/teleport.pid").expect(0);
+    host.upgrader("run").expect(0);
+}
+
+#[test]
+fn what_dpkg_complains_of_in_other_packages_is_not_our_business() {
+    let host = Host::with_upgrade();
+    let odd = "Package: odd\\nStatus: install ok installed\\nArchitecture: all\\nVersion: odd-1\\nDescription: x\\n";
+    host.shell(&format!("printf '\\n{odd}' >> /var/lib/dpkg/status")).expect(0);
+    assert_ne!(host.run(&["dpkg-query", "-W", "teleport-ent"]).expect(0).stderr, "", "else this test shows nothing");
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_service_that_does_not_exist_is_named() {
+    let host = Host::with_upgrade();
+    host.configure("service", "teleprot\n");
+    let ran = host.upgrader("run").expect(2);
+    assert!(
+        ran.stderr.contains("/etc/teleport-upgrade.d/service: this host has no teleprot.service; write the name"),
+        "{}",
+        ran.stderr
+    );
+    host.assert_agent_runs("14.3.33");
+}
+
+#[test]
+fn an_outcome_that_nobody_reads_stops_nothing() {
+    let host = Host::with_upgrade();
+    host.shell("teleport-upgrade version > /dev/full").expect(0);
+    host.shell("teleport-upgrade run > /dev/full").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
