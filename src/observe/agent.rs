@@ -104,16 +104,6 @@ impl Agent {
     }
 }
 
-/// The services that run the agent.
-fn services(config: &Config) -> Result<Vec<Service>> {
-    // A container that is being built, say.
-    if !Path::new("/run/systemd/system").exists() {
-        warn!("systemd does not run on this host; there is no service to look after");
-        return Ok(Vec::new());
-    }
-    service::services(&config.services)
-}
-
 /// Asks one package database, and the other if that one has no agent.
 fn find(config: &Config) -> Result<Vec<Installed>> {
     let expected = config.installer.and_then(Installer::database);
@@ -129,6 +119,16 @@ fn find(config: &Config) -> Result<Vec<Installed>> {
         }
     }
     Ok(Vec::new())
+}
+
+/// The services that run the agent.
+fn services(config: &Config) -> Result<Vec<Service>> {
+    // A container that is being built, say.
+    if !Path::new("/run/systemd/system").exists() {
+        warn!("systemd does not run on this host; there is no service to look after");
+        return Ok(Vec::new());
+    }
+    service::services(&config.services)
 }
 
 /// Picks the package to upgrade: the one that the configuration names, else the only one there is.

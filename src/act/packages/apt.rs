@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use log::warn;
 
+use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Lock, Locks};
-use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, complaint, install_error, only, refresh_error};
+use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, only};
 use crate::command::{Command, Output};
 use crate::observe::agent::Installed;
 use crate::observe::dpkg;

@@ -1,6 +1,7 @@
 //! Package managers: one trait, one file for each.
 
 mod apt;
+mod complaint;
 mod locks;
 mod nop;
 mod rpm;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use log::warn;
 
-use crate::command::{Command, Output};
+use crate::command::Command;
 use crate::observe::agent::{BINARY, Installed};
 use crate::observe::config::{Config, ConfigError, Installer};
 use crate::observe::database::Database;
@@ -109,124 +110,16 @@ fn choose(offered: &[(Version, String)], installed: &Installed, target: &Version
     })
 }
 
-/// Passes if `changed`, the packages that a simulated install would change, has none but `name` in it.
+/// Passes if `changed`, the packages that a simulated install would change, is `name` and nothing else.
 fn only(name: &str, changed: impl IntoIterator<Item = String>) -> Result<(), PackageError> {
-    let others: Vec<String> = changed.into_iter().filter(|package| package != name).collect();
-    if others.is_empty() { Ok(()) } else { Err(PackageError::TouchesOthers(others)) }
-}
-
-/// What a refresh that failed says about the repository of `source`.
-fn refresh_error(output: &Output, source: &str) -> PackageError {
-    let (source, said) = (source.to_string(), complaint(output));
-    // A run that was ended may have said anything before.
-    if output.code().is_some() && says_any(output, &UNSIGNED) {
-        PackageError::Untrusted { source, said }
-    } else if output.code().is_some() && says_any(output, &NO_ROOM) {
-        PackageError::NoRoom(said)
+    let (ours, others): (Vec<String>, Vec<String>) = changed.into_iter().partition(|package| package == name);
+    if !others.is_empty() {
+        Err(PackageError::TouchesOthers(others))
+    } else if ours.is_empty() {
+        Err(PackageError::Failed(format!("a simulated install of {name} does not say what it would change")))
     } else {
-        PackageError::Unreachable { source, said }
+        Ok(())
     }
-}
-
-/// What an install that failed says: about the package, about this host, or something else.
-fn install_error(output: &Output, source: &str) -> PackageError {
-    let (source, said) = (source.to_string(), complaint(output));
-    if says_any(output, &NO_ROOM) {
-        PackageError::NoRoom(said)
-    } else if says_any(output, &UNSIGNED) {
-        PackageError::Unauthentic { source, said }
-    } else if says_any(output, &SCRIPT) {
-        PackageError::Script(said)
-    } else if says_any(output, &UNSOLVABLE) {
-        PackageError::Unsolvable(said)
-    } else if says_any(output, &NO_SERVER) {
-        PackageError::Unreachable { source, said }
-    } else if says_any(output, &OTHER_THAN_INDEXED) {
-        PackageError::Mismatch { source, said }
-    } else {
-        PackageError::Failed(said)
-    }
-}
-
-/// In which words apt, dnf, yum, zypper and rpm complain of a signature.
-const UNSIGNED: [&str; 18] = [
-    "is not signed",
-    "NO_PUBKEY",
-    "EXPKEYSIG",
-    "BADSIG",
-    "REVKEYSIG",
-    "signature verification",
-    "Signature verification failed",
-    "couldn't be verified",
-    "cannot be authenticated",
-    "GPG check FAILED",
-    "GPG signature",
-    "not correct for this package",
-    "Public key for",
-    "NOKEY",
-    "BAD (package",
-    "not signed",
-    "unsigned file",
-    "signed with an unknown key",
-];
-/// In which words they complain of a full disk.
-const NO_ROOM: [&str; 6] = [
-    "No space left on device",
-    "enough free space",
-    "more space needed",
-    "more space on the",
-    // What dnf's downloads and zypper's say of it.
-    "Curl error (23)",
-    "hardlink/copy",
-];
-/// In which words they complain of a file that is not the one that the index names, or is not there.
-const OTHER_THAN_INDEXED: [&str; 8] = [
-    "Hash Sum mismatch",
-    "unexpected size",
-    "checksum doesn't match",
-    "hecksum mismatch",
-    "Digest verification failed",
-    "404",
-    "not found on medium",
-    "Error downloading packages",
-];
-/// In which words they complain of a script in a package.
-const SCRIPT: [&str; 2] = ["script subprocess", "scriptlet failed"];
-/// In which words they complain of what a package needs, or cannot be beside.
-const UNSOLVABLE: [&str; 4] = ["nothing provides", " Depends: ", "conflicting requests", " conflicts with "];
-/// In which words they complain of a server that does not answer.
-const NO_SERVER: [&str; 6] =
-    ["Could not connect", "Couldn't connect", "Connection refused", "imeout", "imed out", "Could not resolve"];
-
-fn says_any(output: &Output, signs: &[&str]) -> bool {
-    signs.iter().any(|sign| output.says(sign))
-}
-
-/// The lines in which a package manager says what was wrong: those in words that are known, else those that look like it.
-fn complaint(output: &Output) -> String {
-    const MARKS: [&str; 7] = ["E: ", "W: ", "Err:", "Error:", "error:", "Problem:", "dpkg: error"];
-    let known = [&UNSIGNED[..], &NO_ROOM, &OTHER_THAN_INDEXED, &SCRIPT, &UNSOLVABLE, &NO_SERVER].concat();
-    let telling = |signs: &[&str]| {
-        let mut lines: Vec<String> =
-            output.lines().map(plain).filter(|line| signs.iter().any(|sign| line.contains(sign))).collect();
-        let all = lines.clone();
-        // Many a complaint is said twice, the second time with where it comes from.
-        lines.retain(|line| !all.iter().any(|other| other != line && other.contains(line.as_str())));
-        lines.dedup();
-        lines[..lines.len().min(3)].join(" / ")
-    };
-    let said = [telling(&known), telling(&MARKS)].into_iter().find(|said| !said.is_empty());
-    // A run that was ended may have said anything before.
-    said.filter(|_| output.code().is_some()).unwrap_or_else(|| output.summary())
-}
-
-/// A line without the XML that zypper puts around it.
-fn plain(line: &str) -> String {
-    let text = if line.starts_with('<') { line.split_once('>').map_or(line, |(_, text)| text) } else { line };
-    let text = text.split_once("</").map_or(text, |(text, _)| text).trim();
-    [("&apos;", "'"), ("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")]
-        .iter()
-        .fold(text.to_string(), |text, (entity, character)| text.replace(entity, character))
 }
 
 /// Asks the agent's program for its version: `Teleport v14.3.33 git:... go...`.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::complaint::complaint;
 use super::locks::Lock;
-use super::{PackageError, READ_LIMIT, complaint};
+use super::{PackageError, READ_LIMIT};
 use crate::command::Command;
 use crate::observe::agent::Installed;
 use crate::observe::config::{Installer, PACKAGES};

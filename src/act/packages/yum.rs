@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Lock, Locks, process};
-use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, complaint, install_error, only, refresh_error, rpm};
+use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, only, rpm};
 use crate::command::{Command, Output};
 use crate::observe::agent::Installed;
 use crate::observe::rpm::VERSIONLOCK;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use log::warn;
 
+use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Locks, process};
-use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, complaint, install_error, only, refresh_error, rpm};
+use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, only, rpm};
 use crate::command::{Command, Output};
 use crate::observe::agent::Installed;
 use crate::version::Version;
@@ -117,7 +118,11 @@ impl Zypper {
         if output.code() == Some(NOT_FOUND) {
             return Err(PackageError::Failed(format!("the repository of {} has no {name} {wanted}", self.source_name())));
         }
-        only(name, changed(&output))?;
+        let changed = changed(&output);
+        // With no summary, it got no further than that: the solver found no way.
+        if !changed.is_empty() || self.is_done(&output) {
+            only(name, changed)?;
+        }
         if !self.is_done(&output) {
             return Err(install_error(&output, &self.source_name()));
         }
