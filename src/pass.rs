@@ -6,18 +6,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use chrono::Utc;
-use log::{Level, debug};
+use log::{Level, debug, warn};
 use nix::unistd::geteuid;
 
 use crate::act::lock::{Lock, Taken};
-use crate::act::packages::{self, PackageManager};
+use crate::act::packages::{self, PackageManager, Prepared};
 use crate::act::record::Record;
 use crate::act::scope;
 use crate::act::signals::Signals;
 use crate::act::upgrade::{Outcome, Transaction};
 use crate::cli::Options;
 use crate::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Question};
-use crate::observe::agent::{Agent, NoAgent};
+use crate::observe::agent::{Agent, Installed, NoAgent};
 use crate::observe::channel::{Channel, ChannelError, Target};
 use crate::observe::config::{Config, ConfigError};
 use crate::observe::history::{Change, History};
@@ -116,25 +116,32 @@ struct Pass<'a> {
     forced: bool,
     signals: Signals,
     record: Record,
-    /// The version that the package manager has made ready to install, and how the repository spells it.
-    prepared: Option<(Version, String)>,
+    /// The version that the package manager has made ready to install.
+    prepared: Option<(Version, Prepared)>,
     /// Whether it was said what is available.
     announced: bool,
 }
 
 impl Pass<'_> {
     fn run(mut self) -> Result<Exit> {
-        let mut seen = observe(self.config, self.record.history().clone(), self.forced)?;
+        let seen = observe(self.config, self.record.history().clone(), self.forced)?;
         // Whatever becomes of this pass, the next one must know what this one saw of the schedule.
         let absent_since = policy::schedule_absent_since(&seen);
         self.record.update(|history| history.schedule_absent_since = absent_since)?;
         let packages = packages::manager(self.config, seen.agent.package.database)?;
+        let package = seen.agent.package.clone();
+        let exit = self.decide_and_act(packages.as_ref(), seen);
+        self.see_to_the_lock(packages.as_ref(), &package);
+        exit
+    }
+
+    fn decide_and_act(&mut self, packages: &dyn PackageManager, mut seen: Observation) -> Result<Exit> {
         loop {
             let decision;
             (seen, decision) = decide(self.config, seen)?;
             let exit = match decision {
-                Decision::Finish(change) => self.finish(packages.as_ref(), &seen, &change),
-                Decision::Go(action, cause) => self.act(packages.as_ref(), &seen, &action, &cause)?,
+                Decision::Finish(change) => self.finish(packages, &seen, &change),
+                Decision::Go(action, cause) => self.act(packages, &seen, &action, &cause)?,
                 other => {
                     self.announce(&seen);
                     Some(report(&other))
@@ -148,6 +155,28 @@ impl Pass<'_> {
             let unfinished = self.record.history().unfinished.clone();
             let history = History { unfinished, failed: self.record.history().failed.clone(), ..seen.history };
             seen = Observation { target: seen.target, critical: seen.critical, ..observe(self.config, history, self.forced)? };
+        }
+    }
+
+    /// Has ordinary system updates leave the agent alone, or no longer, as the configuration wants it. An administrator's own lock is
+    /// not touched.
+    fn see_to_the_lock(&mut self, packages: &dyn PackageManager, package: &Installed) {
+        let history = self.record.history();
+        if history.unfinished.is_some() {
+            return;
+        }
+        let done = match (self.config.lock, package.held, history.locked_by_us) {
+            (true, false, _) => packages.hold(&package.name).map(|()| true),
+            (false, true, true) => packages.release(&package.name).map(|()| false),
+            (false, false, true) => Ok(false),
+            _ => return,
+        };
+        let recorded = done.map_err(anyhow::Error::from).and_then(|ours| self.record.update(|history| history.locked_by_us = ours));
+        if let Err(error) = recorded {
+            warn!(
+                "{}: its lock against ordinary system updates is not as it should be: {error:#}; the next pass tries again",
+                package.name
+            );
         }
     }
 
@@ -179,7 +208,7 @@ impl Pass<'_> {
         let prepared = self.prepared.take().filter(|(version, _)| Some(version) == target);
         if let (Some(target), None) = (target, &prepared) {
             match packages.prepare(&seen.agent.package, target) {
-                Ok(package_version) => self.prepared = Some((target.clone(), package_version)),
+                Ok(prepared) => self.prepared = Some((target.clone(), prepared)),
                 Err(error) => return Ok(Some(conclude(action, "", &Outcome::Untouched(error)))),
             }
             return Ok(None);
@@ -188,7 +217,7 @@ impl Pass<'_> {
         let mut transaction = Transaction { packages, record: &mut self.record, observe: self.config.observe, now: seen.now };
         let outcome = match (action, prepared) {
             (Action::Restart(_, unit), _) => transaction.restart(unit),
-            (_, Some((version, package_version))) => transaction.upgrade(&seen.agent, &version, &package_version)?,
+            (_, Some((version, prepared))) => transaction.upgrade(&seen.agent, &version, &prepared)?,
             (_, None) => return Ok(None),
         };
         Ok(Some(conclude(action, &cause.to_string(), &outcome)))

@@ -39,6 +39,7 @@ fn a_run_of_dpkg_that_was_interrupted_is_ended_first() {
 #[test]
 fn needrestart_restarts_nothing_on_our_account() {
     let host = Host::with_upgrade();
+    host.configure("lock", "no\n");
     host.write("/etc/needrestart/conf.d/auto.conf", "$nrconf{restart} = 'a';\n");
     host.write("/etc/systemd/system/bystander.service", "[Service]\nExecStart=/usr/local/bin/bystander infinity\n");
     host.shell("cp /bin/sleep /usr/local/bin/bystander && systemctl daemon-reload && systemctl start bystander").expect(0);

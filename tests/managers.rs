@@ -39,6 +39,8 @@ cases! {
         a_dependency_that_nothing_provides
         a_locked_agent_is_left_alone_by_others_and_upgraded_by_us
         a_lock_that_was_lost_is_put_back_once
+        the_agent_is_locked_from_the_first_run_on
+        a_lock_of_the_administrators_is_never_taken_away
         a_dead_second_repository
         a_repository_among_others
         an_installer_that_contradicts_the_database
@@ -336,6 +338,42 @@ fn a_locked_agent_is_left_alone_by_others_and_upgraded_by_us(manager: Manager) {
     }
 }
 
+/// Has the system updated in the ordinary way, and asserts whether that changed the agent.
+#[track_caller]
+fn ordinary_update(host: &Host, expected: &str) {
+    let update = host.shell(host.manager.update_all()).expect(0);
+    assert_eq!(host.installed("teleport-ent"), format!("ii {expected}"), "{}", update.stdout);
+}
+
+fn the_agent_is_locked_from_the_first_run_on(manager: Manager) {
+    let host = Host::with_upgrade_from(manager);
+    host.set_version("14.3.33");
+    // A dry run locks nothing.
+    host.upgrader("dry-run").expect(0);
+    host.upgrader("run").expect(0);
+    ordinary_update(&host, "14.3.33");
+    host.set_version("14.3.34");
+    upgrades(&host);
+    host.repository.publish(&[Package::agent("teleport-ent", "14.3.35")]);
+    ordinary_update(&host, "14.3.34");
+    // The lock is ours, and goes when it is not wanted any more.
+    host.configure("lock", "no\n");
+    host.upgrader("run").expect(0);
+    ordinary_update(&host, "14.3.35");
+}
+
+fn a_lock_of_the_administrators_is_never_taken_away(manager: Manager) {
+    for lock in manager.locks("teleport-ent") {
+        let host = Host::with_upgrade_from(manager);
+        host.shell(&lock).expect(0);
+        host.upgrader("run").expect(0);
+        host.configure("lock", "no\n");
+        host.upgrader("run").expect(0);
+        host.repository.publish(&[Package::agent("teleport-ent", "14.3.35")]);
+        ordinary_update(&host, "14.3.34");
+    }
+}
+
 /// What a pass has recorded that was cut off while it upgraded a locked agent.
 const CUT_OFF: &str = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.33", "from_package_version": "14.3.33",
     "to": "14.3.34", "to_package_version": "14.3.34", "held": true, "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
@@ -445,10 +483,12 @@ fn processes(ran: &Ran, programs: &[&str]) -> Vec<usize> {
 fn no_process_too_many(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     let programs = ["dpkg-query", "apt-get", "apt-cache", "dpkg", "rpm", "dnf", "zypper", "rpmkeys"];
-    // Refresh, look, simulate, install. The database: when the pass begins, once all is prepared, and to see what the install
+    // Locking the package costs another process, once.
+    host.configure("lock", "no\n");
+    // Refresh, look, simulate, download, install. The database: when the pass begins, once all is prepared, and to see what the install
     // did; rpm's right before the install too. These hosts have both databases.
     let (upgrade, look) = match manager {
-        Manager::Apt => ([3, 3, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]),
+        Manager::Apt => ([3, 4, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]),
         Manager::Yum => ([2, 0, 0, 0, 4, 3, 0, 0], [1, 0, 0, 0, 1, 0, 0, 0]),
         Manager::Zypper => ([2, 0, 0, 0, 4, 0, 4, 1], [1, 0, 0, 0, 1, 0, 0, 0]),
     };

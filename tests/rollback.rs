@@ -1,6 +1,6 @@
 //! A version that does not run is taken back; a pass that was cut off is finished by the next.
 
-use crate::host::{Host, Package, Ran, SOON, WAITS};
+use crate::host::{AGENT_UNIT, Host, Package, Ran, SOON, WAITS};
 
 /// Has the channel name a version that is no good, and asserts that it is taken back, not tried again, and that a good one
 /// is. The outcome must name `reason`.
@@ -247,4 +247,66 @@ fn a_version_that_failed_is_tried_again_by_force() {
     host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
     host.upgrader("force").expect(0);
     host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn the_way_back_is_kept_aside_when_the_repository_no_longer_has_it() {
+    let host = Host::with_upgrade();
+    host.configure("observe-seconds", "5\n");
+    host.repository.remove("teleport-ent", "14.3.33");
+    host.shell("apt-get clean").expect(0);
+    host.offer(agent("crash-on-reload"));
+    let before = host.shell("dpkg-query --status teleport-ent; md5sum $(dpkg-query --listfiles teleport-ent) 2>/dev/null").stdout;
+    let ran = host.upgrader("run").expect(4);
+    assert!(ran.stderr.contains("no longer has teleport-ent 14.3.33; keeping it aside for the way back"), "{}", ran.stderr);
+    host.assert_agent_runs("14.3.33");
+    let after = host.shell("dpkg-query --status teleport-ent; md5sum $(dpkg-query --listfiles teleport-ent) 2>/dev/null").stdout;
+    assert_eq!(after.replace("hold ok", "install ok"), before, "the package is what it was");
+    assert!(host.shell("ls /var/lib/teleport-upgrade/way-back").stdout.is_empty(), "and nothing of it is left aside");
+}
+
+#[test]
+fn a_way_back_that_was_cut_off_is_gone_to_its_end() {
+    let host = Host::with_upgrade();
+    host.repository.publish(&[Package::agent("teleport-ent", "14.3.33").postinst(WAITS)]);
+    host.offer(agent("bad-version"));
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the way back", SOON, || host.read("/run/installing").is_some());
+    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    assert_ne!(pass.wait().status, 0);
+    host.write("/run/go-on", "");
+    let ran = host.upgrader("run").expect(4);
+    assert!(ran.stdout.contains("does not say its version"), "{}", ran.stdout);
+    assert!(!ran.stderr.contains("installing teleport-ent 14.3.34"), "{}", ran.stderr);
+    host.assert_agent_runs("14.3.33");
+    assert!(host.upgrader("run").expect(0).stdout.contains("not trying 14.3.34 again"));
+}
+
+#[test]
+fn services_of_other_types_are_watched_too() {
+    for (kind, start) in [
+        ("Type=notify\nNotifyAccess=all", "/usr/local/bin/teleport start --pid-file=/run/teleport.pid"),
+        // A process of its own that the shell leaves behind.
+        ("Type=forking", "/bin/sh -c '/usr/local/bin/teleport start --pid-file=/run/teleport.pid & sleep 1'"),
+    ] {
+        let host = Host::with_agent("14.3.33");
+        let type_of = |text: &str| {
+            text.replace("Type=simple", kind)
+                .lines()
+                .map(|line| if line.starts_with("ExecStart=") { format!("ExecStart={start}\n") } else { format!("{line}\n") })
+                .collect::<String>()
+        };
+        let unit = type_of(AGENT_UNIT);
+        host.write("/etc/systemd/system/teleport.service", &unit);
+        host.shell("systemctl daemon-reload && systemctl restart teleport.service").expect(0);
+        host.wait_for("the agent", SOON, || host.property("teleport.service", "SubState") == "running");
+        host.open_window();
+        host.configure("observe-seconds", "3\n");
+        host.offer(agent("crash-on-reload"));
+        host.upgrader("run").expect(4);
+        host.assert_agent_runs("14.3.33");
+        host.offer(Package::agent("teleport-ent", "14.3.35"));
+        host.upgrader("run").expect(0);
+        host.assert_agent_runs("14.3.35");
+    }
 }

@@ -22,6 +22,11 @@ impl Record {
         Record { state: state.to_path_buf(), history: History::read(state) }
     }
 
+    /// The state directory.
+    pub fn directory(&self) -> &Path {
+        &self.state
+    }
+
     /// What is recorded.
     pub fn history(&self) -> &History {
         &self.history

@@ -1,15 +1,17 @@
 //! The transaction: install, prove, bring the service up, watch it, or go back.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use log::{error, info, warn};
 
-use super::packages::{PackageError, PackageManager};
+use super::packages::{PackageError, PackageManager, Prepared};
 use super::record::Record;
 use super::service;
-use crate::observe::agent::Agent;
+use crate::observe::agent::{Agent, Installed};
 use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::service::{Health, Service};
 use crate::version::Version;
@@ -51,14 +53,17 @@ pub struct Transaction<'a> {
 
 impl Transaction<'_> {
     /// Brings the agent to `target`, which may be the version it has, and which the package manager has prepared.
-    pub fn upgrade(&mut self, agent: &Agent, target: &Version, package_version: &str) -> Result<Outcome> {
+    pub fn upgrade(&mut self, agent: &Agent, target: &Version, prepared: &Prepared) -> Result<Outcome> {
         let installed = &agent.package;
+        let way_back = if prepared.has_installed || installed.version == *target { None } else { self.keep(installed) };
         let change = Change {
             package: installed.name.clone(),
             from: installed.version.clone(),
             from_package_version: installed.package_version.clone(),
             to: target.clone(),
-            to_package_version: package_version.to_string(),
+            to_package_version: prepared.package_version.clone(),
+            way_back,
+            unfit: None,
             held: installed.held,
             services: to_bring_up(agent),
             since: self.now,
@@ -68,6 +73,17 @@ impl Transaction<'_> {
         let outcome = self.install_and_check(&change, &agent.services);
         self.close(&change, &outcome);
         Ok(outcome)
+    }
+
+    /// Keeps the installed version's package aside, if that is possible.
+    fn keep(&self, installed: &Installed) -> Option<PathBuf> {
+        let Installed { name, package_version, .. } = installed;
+        info!("the repository no longer has {name} {package_version}; keeping it aside for the way back");
+        let kept = match &installed.damage {
+            None => self.packages.keep(installed, &self.record.directory().join("way-back")),
+            Some(damage) => Err(PackageError::Failed(damage.clone())),
+        };
+        kept.map_err(|error| warn!("there is no way back to {name} {package_version}: {error}")).ok()
     }
 
     /// Restarts a service that still runs an older binary than the one installed.
@@ -89,6 +105,8 @@ impl Transaction<'_> {
         }
         let outcome = match self.packages.installed(package) {
             Ok(None) => None,
+            Ok(Some(now)) if now.version != *from && now.version != *to && now.damage.is_none() => None,
+            _ if change.unfit.is_some() => Some(self.go_back(change, &[], change.unfit.clone().unwrap_or_default())),
             Ok(Some(now)) if self.packages.prove(package, &now.version).is_ok() => self.see_to_services(change, &now.version),
             // Whatever is half there is written whole by installing it again.
             _ => Some(self.install_and_check(change, &[])),
@@ -101,7 +119,7 @@ impl Transaction<'_> {
     }
 
     /// The package is whole, of whichever version: has the services run it.
-    fn see_to_services(&self, change: &Change, installed: &Version) -> Option<Outcome> {
+    fn see_to_services(&mut self, change: &Change, installed: &Version) -> Option<Outcome> {
         let ensured = each(&change.services, |unit| service::ensure(unit, self.observe));
         match ensured {
             Err(_) if service::host_is_going_down() => Some(going_down()),
@@ -116,7 +134,7 @@ impl Transaction<'_> {
     }
 
     /// Installs, checks, and goes back if the version does not run. `before` is how the services were.
-    fn install_and_check(&self, change: &Change, before: &[Service]) -> Outcome {
+    fn install_and_check(&mut self, change: &Change, before: &[Service]) -> Outcome {
         info!("installing {} {}", change.package, change.to_package_version);
         let installed = self.packages.install(&change.package, &change.to_package_version);
         let Err(reason) = self.packages.prove(&change.package, &change.to) else {
@@ -144,13 +162,26 @@ impl Transaction<'_> {
         }
     }
 
-    fn go_back(&self, change: &Change, before: &[Service], reason: String) -> Outcome {
+    fn go_back(&mut self, change: &Change, before: &[Service], reason: String) -> Outcome {
         if change.from == change.to {
             return Outcome::Broken { reason, back: "there is no other version to go back to".into() };
         }
         error!("{} {}: {reason}; going back to {}", change.package, change.to, change.from);
-        if let Err(error) = self.packages.install(&change.package, &change.from_package_version) {
-            error!("{error}");
+        // Cut off from here on, the next pass goes on with the way back, and does not try that version again.
+        self.write_down(|history| {
+            if let Some(unfinished) = &mut history.unfinished {
+                unfinished.unfit = Some(reason.clone());
+            }
+        });
+        if self.packages.prove(&change.package, &change.from).is_err() {
+            let installed = self.packages.install(&change.package, &change.from_package_version);
+            let installed = match (&change.way_back, installed) {
+                (Some(file), Err(_)) => self.packages.install_kept(file),
+                (_, installed) => installed,
+            };
+            if let Err(error) = installed {
+                error!("{error}");
+            }
         }
         let back = self.packages.prove(&change.package, &change.from).and_then(|()| {
             service::read_units_again();
@@ -169,6 +200,10 @@ impl Transaction<'_> {
             && let Err(error) = self.packages.hold(&change.package)
         {
             warn!("{} was on hold and could not be put on hold again: {error}", change.package);
+        }
+        if let (Some(file), false) = (&change.way_back, matches!(outcome, Outcome::Unfinished(_) | Outcome::Broken { .. })) {
+            // It served its purpose, or was not needed; what cannot be removed costs some space.
+            let _ = fs::remove_file(file);
         }
         let (at, target) = (self.now, change.to.clone());
         self.write_down(|history| match outcome {

@@ -323,6 +323,8 @@ mod tests {
             from_package_version: "14.3.33".into(),
             to: version("14.3.34"),
             to_package_version: "14.3.34".into(),
+            way_back: None,
+            unfit: None,
             held: false,
             services: vec!["teleport.service".into()],
             since: at(NOW - 60),

@@ -35,6 +35,8 @@ pub struct Config {
     pub installer: Option<Installer>,
     /// The systemd units that run the agent.
     pub services: Vec<String>,
+    /// Whether to lock the package against ordinary system updates.
+    pub lock: bool,
     /// How long to wait for another run of the package manager to end.
     pub lock_wait: Duration,
     /// How long a package manager may take to refresh its index.
@@ -180,6 +182,7 @@ impl Config {
             package: files.one_of("package", &PACKAGES)?,
             installer: files.installer()?,
             services: files.services()?,
+            lock: files.yes_or_no("lock")?.unwrap_or(true),
             lock_wait: files.seconds("lock-wait-seconds", 600)?,
             // One small repository takes seconds; all of a host's, a minute or two on a slow line.
             refresh: files.seconds("refresh-seconds", 180)?,

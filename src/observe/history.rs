@@ -27,6 +27,9 @@ pub struct History {
     /// The target that was found unfit for this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedTarget>,
+    /// Whether we locked the package against ordinary system updates. A lock that was there before is somebody else's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub locked_by_us: bool,
     /// The last change of the agent's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_change: Option<Done>,
@@ -45,6 +48,12 @@ pub struct Change {
     pub to: Version,
     /// That version as the repository spells it.
     pub to_package_version: String,
+    /// The package of the version before, where it was kept aside because no repository has it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<PathBuf>,
+    /// Why the version is not fit, once that is known: the way back has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<String>,
     /// Whether the package was on hold, and must be again afterwards.
     #[serde(default)]
     pub held: bool,

@@ -36,7 +36,7 @@ pub fn installed(names: &[&str]) -> Result<Vec<Installed>> {
     if output.code().is_none() {
         bail!("cannot read the package database: {}", output.summary());
     }
-    let mut lines: Vec<&str> = output.lines().filter(|line| !line.ends_with(" is not installed")).collect();
+    let mut lines: Vec<&str> = output.answer().filter(|line| !line.ends_with(" is not installed")).collect();
     lines.sort_unstable();
     let mut found: Vec<Installed> = Vec::new();
     for line in lines {

@@ -229,7 +229,14 @@ impl Host {
         }
         let format = "-f=${db:Status-Abbrev}${Version}";
         let mut query = self.machine().enter(&["dpkg-query", "-W", format, package]);
-        String::from_utf8_lossy(&query.output().unwrap().stdout).trim().to_owned()
+        let said = String::from_utf8_lossy(&query.output().unwrap().stdout).trim().to_owned();
+        // Whether a package is on hold is a question of its own.
+        said.strip_prefix('h').map_or(said.clone(), |rest| format!("i{rest}"))
+    }
+
+    /// Whether apt and dpkg have a package on hold.
+    pub fn is_on_hold(&self, package: &str) -> bool {
+        self.run(&["apt-mark", "showhold", package]).expect(0).stdout.trim() == package
     }
 
     // Waiting, and power.

@@ -1,13 +1,16 @@
 //! apt and dpkg, on Debian, Ubuntu and their kin.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use log::warn;
 
-use super::complaint::{complaint, install_error, refresh_error};
+use super::complaint::{complaint, install_error, is_unsigned, refresh_error};
 use super::locks::{Lock, Locks};
-use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, only};
+use super::repack::repack;
+use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only};
 use crate::command::{Command, Output};
 use crate::observe::agent::Installed;
 use crate::observe::dpkg;
@@ -22,6 +25,8 @@ const LOCKS: [Lock; 4] = [
     Lock::Record("/var/lib/apt/lists/lock"),
     Lock::Record("/var/cache/apt/archives/lock"),
 ];
+/// The agent is some 150 MB; a slow line may take its time, but not for ever.
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// What a refresh says that failed in part, whatever its status.
 const FETCH_FAILED: &str = "Some index files failed to download";
 
@@ -37,7 +42,7 @@ impl Apt {
     /// Finds Teleport's repository.
     pub fn new(limits: Limits) -> Apt {
         let locks = Locks { held: &LOCKS, refusal, limit: limits.lock_wait };
-        Apt { limits, locks, source: SOURCES.into_iter().find(|path| Path::new(path).is_file()) }
+        Apt { limits, locks, source: SOURCES.into_iter().find(|path| has_entry(path)) }
     }
 
     /// Where the repository is configured, for messages.
@@ -67,14 +72,18 @@ impl Apt {
             "-oAcquire::http::Timeout=20",
             "-oAcquire::https::Timeout=20",
             "-oAcquire::Retries=1",
+            // What a host's own settings say of these is not meant for us.
+            "-oAPT::Get::AutomaticRemove=0",
+            "-oAPT::Get::Download-Only=0",
+            "-oAPT::Install-Suggests=0",
         ]
         .map(String::from);
         let arguments = arguments.iter().map(|argument| (*argument).to_string());
         quiet(Command::new("apt-get", common.into_iter().chain(self.narrow()).chain(arguments)))
     }
 
-    /// Brings the index up to date.
-    fn refresh(&self) -> Result<(), PackageError> {
+    /// Brings the index up to date. Where other repositories are refreshed too, what they complain of is returned.
+    fn refresh(&self) -> Result<Option<Output>, PackageError> {
         let mut options = Vec::new();
         if self.source.is_some() {
             // Else a failed refresh ends with status 0, and the install goes by whatever index is there.
@@ -85,26 +94,49 @@ impl Apt {
         // An apt older than 2.1 does not know the option above.
         let failed = !output.success() || output.says(FETCH_FAILED);
         match failed {
-            false => Ok(()),
+            false => Ok(None),
             true if self.source.is_some() => Err(refresh_error(&output, self.source_name())),
             true => {
                 // Some other repository may be down; whether Teleport's brought the target is seen next.
                 warn!("{}; going on with the index as it is", output.summary());
-                Ok(())
+                Ok(Some(output))
             }
         }
     }
 
-    /// The versions of the package that the repository has, as it spells them.
-    fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
+    /// The versions of the package that the repositories have: `teleport-ent | 14.3.34 | https://... Packages`.
+    fn madison(&self, name: &str) -> Result<Output, PackageError> {
         let arguments = self.narrow().into_iter().chain(["madison".to_string(), name.to_string()]);
         let output = quiet(Command::new("apt-cache", arguments)).limit(READ_LIMIT).run()?;
         if !output.success() {
             return Err(PackageError::Failed(complaint(&output)));
         }
-        // `teleport-ent | 14.3.34 | https://...`. A repository may hold what is no version of ours; it is not for us.
-        let spelled = output.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim);
-        Ok(spelled.filter_map(|text| Some((Version::from_debian(text).ok()?, text.to_string()))).collect())
+        Ok(output)
+    }
+
+    /// Installs, or does with `extra` what leads up to it.
+    fn run_install(&self, extra: &[&str], wanted: &str, limit: Option<Duration>) -> Result<(), PackageError> {
+        let arguments = [&INSTALL[..], extra, &[wanted]].concat();
+        let run = || {
+            self.locks.run(|| {
+                let command = self.apt_get(&arguments);
+                match limit {
+                    Some(limit) => command.limit(limit).run(),
+                    None => command.run(),
+                }
+            })
+        };
+        let mut output = run()?;
+        if output.says("dpkg was interrupted") {
+            self.mend()?;
+            output = run()?;
+        }
+        if output.success() { Ok(()) } else { Err(install_error(&output, self.source_name())) }
+    }
+
+    fn mark(&self, verb: &'static str, name: &str) -> Result<(), PackageError> {
+        let output = self.locks.run(|| Command::new("apt-mark", [verb, name]).limit(READ_LIMIT).run())?;
+        if output.success() { Ok(()) } else { Err(PackageError::Failed(output.summary())) }
     }
 
     /// Fails if installing `wanted` would change any package but `name`.
@@ -130,28 +162,40 @@ const INSTALL: [&str; 8] = [
 ];
 
 impl PackageManager for Apt {
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<String, PackageError> {
-        self.refresh()?;
-        let offered = self.offered(&installed.name)?;
-        let package_version = choose(&offered, installed, target, self.source_name())?;
-        self.touches_only(&installed.name, &format!("{}={package_version}", installed.name))?;
-        Ok(package_version)
+    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+        let complaints = self.refresh()?;
+        let madison = self.madison(&installed.name)?;
+        if let Some(output) = complaints.filter(|output| sources(&madison).any(|source| distrusts(output, source))) {
+            return Err(refresh_error(&output, self.source_name()));
+        }
+        let prepared = choose(&offered(&madison), installed, target, self.source_name())?;
+        let wanted = format!("{}={}", installed.name, prepared.package_version);
+        self.touches_only(&installed.name, &wanted)?;
+        // Ahead, so that what may be slow or fail is over before anything is touched.
+        self.run_install(&["--download-only"], &wanted, Some(DOWNLOAD_LIMIT))?;
+        Ok(prepared)
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
-        let wanted = format!("{name}={package_version}");
-        let run = || self.locks.run(|| self.apt_get(&[&INSTALL[..], &[&wanted]].concat()).run());
-        let mut output = run()?;
-        if output.says("dpkg was interrupted") {
-            self.mend()?;
-            output = run()?;
-        }
-        if output.success() { Ok(()) } else { Err(install_error(&output, self.source_name())) }
+        self.run_install(&[], &format!("{name}={package_version}"), None)
+    }
+
+    fn keep(&self, installed: &Installed, directory: &Path) -> Result<PathBuf, PackageError> {
+        Ok(repack(installed, directory)?)
+    }
+
+    fn install_kept(&self, file: &Path) -> Result<(), PackageError> {
+        let arguments = ["--force-confdef".as_ref(), "--force-confold".as_ref(), "--install".as_ref(), file.as_os_str()];
+        let output = self.locks.run(|| quiet(Command::new("dpkg", arguments)).run())?;
+        if output.success() { Ok(()) } else { Err(PackageError::Failed(output.summary())) }
     }
 
     fn hold(&self, name: &str) -> Result<(), PackageError> {
-        let output = self.locks.run(|| Command::new("apt-mark", ["hold", name]).limit(READ_LIMIT).run())?;
-        if output.success() { Ok(()) } else { Err(PackageError::Failed(output.summary())) }
+        self.mark("hold", name)
+    }
+
+    fn release(&self, name: &str) -> Result<(), PackageError> {
+        self.mark("unhold", name)
     }
 
     fn mend(&self) -> Result<(), PackageError> {
@@ -163,6 +207,43 @@ impl PackageManager for Apt {
     fn installed(&self, name: &str) -> Result<Option<Installed>> {
         Ok(dpkg::installed(&[name])?.pop())
     }
+}
+
+/// Whether a source file has an entry in use. A release upgrade leaves those of others commented out or disabled.
+fn has_entry(path: &str) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let mut lines = text.lines().map(str::trim);
+    if path.ends_with(".list") {
+        lines.any(|line| line.starts_with("deb ") || line.starts_with("deb\t") || line.starts_with("deb["))
+    } else {
+        text.split("\n\n").any(|entry| {
+            let field = |name: &str| {
+                let value = |line: &str| {
+                    line.split_once(':')
+                        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+                        .map(|(_, value)| value.trim().to_string())
+                };
+                entry.lines().find_map(value)
+            };
+            field("URIs").is_some() && field("Enabled").is_none_or(|value| value != "no")
+        })
+    }
+}
+
+/// The versions that `apt-cache madison` lists, and how the repository spells them. It may hold what is no version of ours.
+fn offered(madison: &Output) -> Vec<(Version, String)> {
+    let spelled = madison.answer().filter_map(|line| line.split('|').nth(1)).map(str::trim);
+    spelled.filter_map(|text| Some((Version::from_debian(text).ok()?, text.to_string()))).collect()
+}
+
+/// The addresses of the repositories that it lists.
+fn sources(madison: &Output) -> impl Iterator<Item = &str> {
+    madison.answer().filter_map(|line| line.split('|').nth(2)?.split_whitespace().next())
+}
+
+/// Whether a refresh found the repository at `source` not to be authentic.
+fn distrusts(refresh: &Output, source: &str) -> bool {
+    refresh.lines().any(|line| line.contains(source) && is_unsigned(line))
 }
 
 /// Lets nothing that runs during an install ask questions, or restart other services on our account.
@@ -183,4 +264,28 @@ fn changed(output: &Output) -> impl Iterator<Item = &str> {
         let (verb, rest) = line.split_once(' ')?;
         ["Inst", "Remv", "Purg"].contains(&verb).then(|| rest.split([' ', ':']).next())?
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_file_counts_only_with_an_entry_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text, expected) in [
+            ("a.list", "# comment\ndeb [signed-by=/x] https://a b c\n", true),
+            ("a.list", "# deb https://a b c # disabled on upgrade\n", false),
+            ("a.list", "deb-src https://a b c\n", false),
+            ("a.sources", "Types: deb\nURIs: https://a\nSuites: b\n", true),
+            ("a.sources", "Enabled: no\nTypes: deb\nURIs: https://a\n", false),
+            ("a.sources", "Enabled: no\nURIs: https://a\n\nTypes: deb\nuris: https://b\n", true),
+            ("a.sources", "# nothing\n", false),
+        ] {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            assert_eq!(has_entry(path.to_str().unwrap()), expected, "{text:?}");
+        }
+        assert!(!has_entry("/no/such/file.list"));
+    }
 }

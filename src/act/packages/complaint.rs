@@ -65,6 +65,11 @@ pub fn refresh_error(output: &Output, source: &str) -> PackageError {
     }
 }
 
+/// Whether a line complains of a signature.
+pub fn is_unsigned(line: &str) -> bool {
+    UNSIGNED.iter().any(|sign| line.contains(sign))
+}
+
 /// What an install that failed says: about the package, about this host, or something else.
 pub fn install_error(output: &Output, source: &str) -> PackageError {
     let (source, said) = (source.to_string(), complaint(output));

@@ -4,14 +4,14 @@ mod apt;
 mod complaint;
 mod locks;
 mod nop;
+mod repack;
 mod rpm;
 mod yum;
 mod zypper;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use log::warn;
 
 use crate::command::Command;
 use crate::observe::agent::{BINARY, Installed};
@@ -28,7 +28,18 @@ pub trait PackageManager {
     /// Refreshes the index of Teleport's repository, and finds `target` in it as the repository spells it.
     ///
     /// Changes no package. Fails if installing the target would change any other package too.
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<String, PackageError>;
+    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError>;
+
+    /// Keeps the package of the installed version in `directory`, for the way back: the repository no longer has it.
+    fn keep(&self, installed: &Installed, directory: &Path) -> Result<PathBuf, PackageError> {
+        let _ = directory;
+        Err(PackageError::Failed(format!("{} cannot be made into a package again here", installed.package_version)))
+    }
+
+    /// Installs the package that `keep` made.
+    fn install_kept(&self, file: &Path) -> Result<(), PackageError> {
+        Err(PackageError::Failed(format!("{} cannot be installed", file.display())))
+    }
 
     /// Installs exactly this version of the package, up or down, or again, and touches no other package.
     ///
@@ -37,6 +48,9 @@ pub trait PackageManager {
 
     /// Has ordinary system updates leave the package alone. An install of ours goes through that, and may undo it.
     fn hold(&self, name: &str) -> Result<(), PackageError>;
+
+    /// Takes back what `hold` did.
+    fn release(&self, name: &str) -> Result<(), PackageError>;
 
     /// Ends what an interrupted run of the package manager left half done.
     fn mend(&self) -> Result<(), PackageError>;
@@ -92,22 +106,21 @@ struct Limits {
 /// For what only reads what is on the disk.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
-/// Finds the target in what the repository of `source` offers, newest first, and says so if there will be no way back.
-fn choose(offered: &[(Version, String)], installed: &Installed, target: &Version, source: &str) -> Result<String, PackageError> {
+/// Finds the target in what the repository of `source` offers, newest first.
+fn choose(offered: &[(Version, String)], installed: &Installed, target: &Version, source: &str) -> Result<Prepared, PackageError> {
     let spelled = |wanted: &Version| offered.iter().find(|(version, _)| version == wanted).map(|(_, spelled)| spelled);
-    if spelled(&installed.version).is_none() {
-        let Installed { name, version, .. } = installed;
-        warn!("the repository of {source} no longer has {name} {version}: there is no way back from {target}");
-    }
     // The very package that is installed, if it is to be installed again.
     let again = offered.iter().map(|(_, spelled)| spelled).find(|spelled| **spelled == installed.package_version);
     let chosen = again.filter(|_| installed.version == *target).or_else(|| spelled(target));
-    chosen.cloned().ok_or_else(|| PackageError::NotOffered {
-        name: installed.name.clone(),
-        target: target.to_string(),
-        source: source.to_string(),
-        newest: offered.iter().map(|(version, _)| version).max().map(ToString::to_string),
-    })
+    let Some(package_version) = chosen.cloned() else {
+        return Err(PackageError::NotOffered {
+            name: installed.name.clone(),
+            target: target.to_string(),
+            source: source.to_string(),
+            newest: offered.iter().map(|(version, _)| version).max().map(ToString::to_string),
+        });
+    };
+    Ok(Prepared { package_version, has_installed: again.is_some() })
 }
 
 /// Passes if `changed`, the packages that a simulated install would change, is `name` and nothing else.
@@ -131,6 +144,15 @@ fn binary_version() -> Result<Version, String> {
     let said = output.lines().find(|line| line.starts_with("Teleport ")).unwrap_or_default();
     let word = said.split_whitespace().nth(1).unwrap_or_default();
     word.parse().map_err(|error| format!("{BINARY} does not say its version: {error}"))
+}
+
+/// A version that is ready to be installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// How the repository spells it.
+    pub package_version: String,
+    /// Whether the repository still has the version that is installed.
+    pub has_installed: bool,
 }
 
 /// Why a package manager did not do what it was asked.

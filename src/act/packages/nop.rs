@@ -3,7 +3,7 @@
 use anyhow::Result;
 use log::warn;
 
-use super::{PackageError, PackageManager};
+use super::{PackageError, PackageManager, Prepared};
 use crate::observe::agent::Installed;
 use crate::observe::database::Database;
 use crate::version::Version;
@@ -12,8 +12,8 @@ use crate::version::Version;
 pub struct Nop(pub Database);
 
 impl PackageManager for Nop {
-    fn prepare(&self, _: &Installed, target: &Version) -> Result<String, PackageError> {
-        Ok(target.to_string())
+    fn prepare(&self, _: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+        Ok(Prepared { package_version: target.to_string(), has_installed: true })
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
@@ -22,6 +22,10 @@ impl PackageManager for Nop {
     }
 
     fn hold(&self, _: &str) -> Result<(), PackageError> {
+        Ok(())
+    }
+
+    fn release(&self, _: &str) -> Result<(), PackageError> {
         Ok(())
     }
 

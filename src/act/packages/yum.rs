@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Lock, Locks, process};
-use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, only, rpm};
+use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
 use crate::command::{Command, Output};
 use crate::observe::agent::Installed;
 use crate::observe::rpm::VERSIONLOCK;
@@ -154,16 +154,16 @@ impl Yum {
 }
 
 impl PackageManager for Yum {
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<String, PackageError> {
+    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
         let offered = self.offered(&installed.name)?;
-        let package_version = choose(&offered, installed, target, &self.source_name())?;
+        let prepared = choose(&offered, installed, target, &self.source_name())?;
         // From what was just refreshed.
-        let output = self.change(&installed.name, &package_version, Some(installed), &["-C", "--assumeno"])?;
+        let output = self.change(&installed.name, &prepared.package_version, Some(installed), &["-C", "--assumeno"])?;
         if !output.says("Transaction Summary") {
             return Err(install_error(&output, &self.source_name()));
         }
         only(&installed.name, changed(&output, &installed.name))?;
-        Ok(package_version)
+        Ok(prepared)
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
@@ -180,6 +180,18 @@ impl PackageManager for Yum {
         } else {
             self.lock_by_exclude(name)
         }
+    }
+
+    fn release(&self, name: &str) -> Result<(), PackageError> {
+        let files = [Some(Path::new(VERSIONLOCK)), self.source.as_deref()];
+        for file in files.into_iter().flatten().filter(|file| file.exists()) {
+            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let released = without_lock(&text, name);
+            if released != text {
+                replace(file, &released)?;
+            }
+        }
+        Ok(())
     }
 
     fn mend(&self) -> Result<(), PackageError> {
@@ -228,6 +240,18 @@ fn with_exclude(text: &str, name: &str) -> Option<String> {
     }
     let with = |line: &str| if line.trim() == heading { format!("{line}\n{MARK}\nexclude={name}\n") } else { format!("{line}\n") };
     Some(text.lines().map(with).collect())
+}
+
+/// A file without what `hold` writes: the plugin's line for all versions, or the line below our mark.
+fn without_lock(text: &str, name: &str) -> String {
+    let (by_plugin, by_exclude) = (format!("!{name}"), format!("exclude={name}"));
+    let mut marked = false;
+    let kept = text.lines().filter(|line| {
+        let ours = *line == by_plugin || *line == MARK || (marked && *line == by_exclude);
+        marked = *line == MARK;
+        !ours
+    });
+    kept.map(|line| format!("{line}\n")).collect()
 }
 
 /// Replaces a file at one stroke.
@@ -279,5 +303,12 @@ mod tests {
         let excluded = with_exclude(text, "teleport-ent").unwrap();
         assert_eq!(excluded, format!("[other]\nname=Other\n\n[teleport]\n{MARK}\nexclude=teleport-ent\nname=Teleport\n"));
         assert_eq!(with_exclude(&excluded, "teleport-ent"), None);
+        assert_eq!(without_lock(&excluded, "teleport-ent"), text);
+    }
+
+    #[test]
+    fn only_our_own_lock_is_taken_back() {
+        let text = "# Added\n!teleport-ent\nteleport-ent-0:14.3.33-1.*\n!teleport\nexclude=teleport-ent\n";
+        assert_eq!(without_lock(text, "teleport-ent"), text.replace("!teleport-ent\n", ""));
     }
 }

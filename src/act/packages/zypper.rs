@@ -11,7 +11,7 @@ use log::warn;
 
 use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Locks, process};
-use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, only, rpm};
+use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
 use crate::command::{Command, Output};
 use crate::observe::agent::Installed;
 use crate::version::Version;
@@ -164,13 +164,20 @@ impl Zypper {
     }
 }
 
+impl Zypper {
+    fn lock_command(&self, verb: &str, name: &str) -> Result<(), PackageError> {
+        let output = self.locks.run(|| Command::new("zypper", ["--non-interactive", verb, name]).limit(READ_LIMIT).run())?;
+        if output.success() { Ok(()) } else { Err(PackageError::Failed(complaint(&output))) }
+    }
+}
+
 impl PackageManager for Zypper {
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<String, PackageError> {
+    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
         self.refresh()?;
         let offered = self.offered(&installed.name)?;
-        let package_version = choose(&offered, installed, target, &self.source_name())?;
-        self.fetch(&installed.name, &package_version, installed.held)?;
-        Ok(package_version)
+        let prepared = choose(&offered, installed, target, &self.source_name())?;
+        self.fetch(&installed.name, &prepared.package_version, installed.held)?;
+        Ok(prepared)
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
@@ -190,9 +197,11 @@ impl PackageManager for Zypper {
         if rpm::installed(name)?.is_some_and(|installed| installed.held) {
             return Ok(());
         }
-        let arguments = ["--non-interactive", "addlock", name];
-        let output = self.locks.run(|| Command::new("zypper", arguments).limit(READ_LIMIT).run())?;
-        if output.success() { Ok(()) } else { Err(PackageError::Failed(complaint(&output))) }
+        self.lock_command("addlock", name)
+    }
+
+    fn release(&self, name: &str) -> Result<(), PackageError> {
+        self.lock_command("removelock", name)
     }
 
     fn mend(&self) -> Result<(), PackageError> {
