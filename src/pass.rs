@@ -17,10 +17,11 @@ use crate::act::signals::Signals;
 use crate::act::upgrade::{Outcome, Transaction};
 use crate::cli::Options;
 use crate::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Question};
-use crate::observe::agent::{Agent, Installed, NoAgent};
+use crate::observe::agent::{Agent, NoAgent};
 use crate::observe::channel::{Channel, ChannelError, Target};
 use crate::observe::config::{Config, ConfigError};
 use crate::observe::history::{Change, History};
+use crate::observe::package::Installed;
 
 use crate::logging;
 use crate::observe::schedule::Schedule;

@@ -11,8 +11,9 @@ use log::{error, info, warn};
 use super::packages::{PackageError, PackageManager, Prepared};
 use super::record::Record;
 use super::service;
-use crate::observe::agent::{Agent, Installed};
+use crate::observe::agent::Agent;
 use crate::observe::history::{Change, Done, FailedTarget, History};
+use crate::observe::package::Installed;
 use crate::observe::service::{Health, Service};
 use crate::version::Version;
 

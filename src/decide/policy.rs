@@ -259,8 +259,7 @@ fn span(length: TimeDelta) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::agent::Installed;
-    use crate::observe::database::Database;
+    use crate::observe::package::{Database, Installed};
     use crate::observe::schedule::Schedule;
     use crate::observe::service::Binary;
 

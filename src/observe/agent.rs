@@ -7,30 +7,13 @@ use anyhow::{Context, Result};
 use log::warn;
 
 use super::config::{Config, DEFAULT_SERVICE, Installer, PACKAGES};
-use super::database::Database;
+use super::database;
+use super::package::Installed;
 use super::program;
 use super::service::{self, Binary, Health, Service};
-use crate::version::Version;
 
 /// Where every edition's package puts the agent.
 pub const BINARY: &str = "/usr/local/bin/teleport";
-
-/// A package on this host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Installed {
-    /// The package's name, which is also the edition.
-    pub name: String,
-    /// The version of the agent in it.
-    pub version: Version,
-    /// The version as the package database spells it, revision and all.
-    pub package_version: String,
-    /// What is wrong with the package, if anything is.
-    pub damage: Option<String>,
-    /// Whether ordinary system updates leave it alone, because somebody said so.
-    pub held: bool,
-    /// The database that lists it.
-    pub database: Database,
-}
 
 /// The agent, as it is at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,8 +90,8 @@ impl Agent {
 /// Asks one package database, and the other if that one has no agent.
 fn find(config: &Config) -> Result<Vec<Installed>> {
     let expected = config.installer.and_then(Installer::database);
-    for database in Database::in_order(expected) {
-        let found = database.installed(&PACKAGES).context("cannot find out which Teleport agent is installed")?;
+    for database in database::in_order(expected) {
+        let found = database::installed(database, &PACKAGES).context("cannot find out which Teleport agent is installed")?;
         if let (Some(package), Some(installer)) = (found.first(), config.installer)
             && expected.is_some_and(|expected| expected != database)
         {
@@ -147,6 +130,7 @@ fn select(mut found: Vec<Installed>, wanted: Option<&str>) -> Result<Installed, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::package::Database;
 
     fn package(name: &str) -> Installed {
         Installed {

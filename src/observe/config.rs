@@ -12,7 +12,7 @@ use log::warn;
 use nix::unistd::geteuid;
 use ureq::http::Uri;
 
-use super::database::Database;
+use super::package::Database;
 use crate::text::{io_problem, printable};
 
 /// More than any value takes.

@@ -2,8 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::agent::Installed;
-use super::database::Database;
+use super::package::{Database, Installed};
 use crate::command::Command;
 use crate::text::printable;
 use crate::version::Version;

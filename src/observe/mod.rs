@@ -6,6 +6,7 @@ pub mod config;
 pub mod database;
 pub mod dpkg;
 pub mod history;
+pub mod package;
 pub mod program;
 mod proxy;
 pub mod readiness;

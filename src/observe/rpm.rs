@@ -4,8 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use super::agent::Installed;
-use super::database::Database;
+use super::package::{Database, Installed};
 use crate::command::Command;
 use crate::text::printable;
 use crate::version::Version;

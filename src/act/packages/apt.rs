@@ -12,8 +12,8 @@ use super::locks::{Lock, Locks};
 use super::repack::repack;
 use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only};
 use crate::command::{Command, Output};
-use crate::observe::agent::Installed;
 use crate::observe::dpkg;
+use crate::observe::package::Installed;
 use crate::version::Version;
 
 /// Where a host has Teleport's repository, if it has it in a file of its own.

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::command::Command;
-use crate::observe::agent::{BINARY, Installed};
+use crate::observe::agent::BINARY;
 use crate::observe::config::{Config, ConfigError, Installer};
-use crate::observe::database::Database;
+use crate::observe::package::{Database, Installed};
 use crate::text::printable;
 use crate::version::Version;
 
@@ -80,7 +80,7 @@ pub fn manager(config: &Config, database: Database) -> Result<Box<dyn PackageMan
     let installer = match (config.installer, database) {
         (Some(installer), _) => installer,
         (None, Database::Dpkg) => Installer::Apt,
-        (None, Database::Rpm) => rpm::installer(),
+        (None, Database::Rpm) => rpm_installer(),
     };
     let missing = || {
         let problem = format!("the agent was installed by {database}, and this host has no {installer}");
@@ -92,6 +92,26 @@ pub fn manager(config: &Config, database: Database) -> Result<Box<dyn PackageMan
         Installer::Zypper => Box::new(zypper::Zypper::new(limits).ok_or_else(missing)?),
         Installer::Nop => Box::new(nop::Nop(database)),
     })
+}
+
+/// The package manager of a host whose agent rpm's database has.
+///
+/// Many hosts have the programs of both. Then it is the one that has Teleport's repository; if both or neither do, it is
+/// zypper where zypper has any repository at all, which is so on SUSE and nowhere else.
+fn rpm_installer() -> Installer {
+    if zypper::program().is_none() {
+        return Installer::Yum;
+    }
+    if yum::program().is_none() {
+        return Installer::Zypper;
+    }
+    let has = |directories: &[&str]| rpm::repository_file(directories).is_some();
+    match (has(&zypper::REPOSITORIES), has(&yum::REPOSITORIES)) {
+        (true, false) => Installer::Zypper,
+        (false, true) => Installer::Yum,
+        _ if rpm::repo_files(&zypper::REPOSITORIES).is_empty() => Installer::Yum,
+        _ => Installer::Zypper,
+    }
 }
 
 /// How long a package manager may take.

@@ -4,8 +4,8 @@ use anyhow::Result;
 use log::warn;
 
 use super::{PackageError, PackageManager, Prepared};
-use crate::observe::agent::Installed;
-use crate::observe::database::Database;
+use crate::observe::database;
+use crate::observe::package::{Database, Installed};
 use crate::version::Version;
 
 /// Installs nothing, and says that it did. Reads the database that has the agent.
@@ -34,7 +34,7 @@ impl PackageManager for Nop {
     }
 
     fn installed(&self, name: &str) -> Result<Option<Installed>> {
-        Ok(self.0.installed(&[name])?.pop())
+        Ok(database::installed(self.0, &[name])?.pop())
     }
 
     fn prove(&self, _: &str, _: &Version) -> Result<(), String> {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::READ_LIMIT;
 use crate::command::{Command, Output};
-use crate::observe::agent::Installed;
+use crate::observe::package::Installed;
 
 /// Packing some hundred megabytes takes seconds.
 const PACK_LIMIT: Duration = Duration::from_secs(600);

@@ -9,8 +9,8 @@ use super::complaint::complaint;
 use super::locks::Lock;
 use super::{PackageError, READ_LIMIT};
 use crate::command::Command;
-use crate::observe::agent::Installed;
-use crate::observe::config::{Installer, PACKAGES};
+use crate::observe::config::PACKAGES;
+use crate::observe::package::Installed;
 use crate::observe::rpm;
 use crate::version::Version;
 
@@ -19,26 +19,6 @@ pub const REPOSITORY: &str = "teleport";
 /// What every transaction of rpm locks, in the two places where the database may be.
 pub const TRANSACTION_LOCKS: [Lock; 2] = [Lock::Record("/var/lib/rpm/.rpm.lock"), Lock::Record("/usr/lib/sysimage/rpm/.rpm.lock")];
 
-/// The package manager of a host whose agent rpm's database has.
-///
-/// Many hosts have the programs of both. Then it is the one that has Teleport's repository; if both or neither do, it is
-/// zypper where zypper has any repository at all, which is so on SUSE and nowhere else.
-pub fn installer() -> Installer {
-    if super::zypper::program().is_none() {
-        return Installer::Yum;
-    }
-    if super::yum::program().is_none() {
-        return Installer::Zypper;
-    }
-    let has = |directories: &[&str]| repository_file(directories).is_some();
-    match (has(&super::zypper::REPOSITORIES), has(&super::yum::REPOSITORIES)) {
-        (true, false) => Installer::Zypper,
-        (false, true) => Installer::Yum,
-        _ if repo_files(&super::zypper::REPOSITORIES).is_empty() => Installer::Yum,
-        _ => Installer::Zypper,
-    }
-}
-
 /// The file in which Teleport's repository is configured, if it is there by its id.
 pub fn repository_file(directories: &[&str]) -> Option<PathBuf> {
     let heading = format!("[{REPOSITORY}]");
@@ -46,7 +26,8 @@ pub fn repository_file(directories: &[&str]) -> Option<PathBuf> {
     repo_files(directories).into_iter().find(has_it)
 }
 
-fn repo_files(directories: &[&str]) -> Vec<PathBuf> {
+/// The files in which repositories are configured.
+pub fn repo_files(directories: &[&str]) -> Vec<PathBuf> {
     let entries = directories.iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "repo"));

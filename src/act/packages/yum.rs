@@ -12,7 +12,7 @@ use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Lock, Locks, process};
 use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
 use crate::command::{Command, Output};
-use crate::observe::agent::Installed;
+use crate::observe::package::Installed;
 use crate::observe::rpm::VERSIONLOCK;
 use crate::version::Version;
 

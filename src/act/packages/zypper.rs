@@ -13,7 +13,7 @@ use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Locks, process};
 use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
 use crate::command::{Command, Output};
-use crate::observe::agent::Installed;
+use crate::observe::package::Installed;
 use crate::version::Version;
 
 /// Where repositories are configured.

@@ -1,0 +1,40 @@
+//! A package, as a package database lists it.
+
+use std::fmt;
+
+use crate::version::Version;
+
+/// A package on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// The package's name, which is also the edition.
+    pub name: String,
+    /// The version of the agent in it.
+    pub version: Version,
+    /// The version as the package database spells it, revision and all.
+    pub package_version: String,
+    /// What is wrong with the package, if anything is.
+    pub damage: Option<String>,
+    /// Whether ordinary system updates leave it alone, because somebody said so.
+    pub held: bool,
+    /// The database that lists it.
+    pub database: Database,
+}
+
+/// A package database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// Of Debian and its kin.
+    Dpkg,
+    /// Of Red Hat, SUSE and their kin.
+    Rpm,
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Database::Dpkg => "dpkg",
+            Database::Rpm => "rpm",
+        })
+    }
+}
