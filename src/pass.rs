@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use chrono::Utc;
-use log::{Level, debug};
+use log::{Level, debug, warn};
 use nix::unistd::geteuid;
 
 use crate::act::lock::{Lock, Taken};
-use crate::act::packages::{self, PackageManager};
+use crate::act::packages::{self, PackageError, PackageManager};
 use crate::act::record::Record;
 use crate::act::scope;
 use crate::act::signals::Signals;
@@ -84,8 +84,11 @@ pub fn dry_run(options: &Options) -> Result<Exit> {
     let seen = observe(&config, history, false)?;
     let (seen, decision) = decide(&config, seen)?;
     say(&available(&seen));
-    if let Decision::Go(action, cause) = &decision {
-        say(&format!("would now {action}: {cause}"));
+    match (&decision, distrust(&config, &seen, &decision)?) {
+        (Decision::Go(action, _), Some(error)) => return Ok(conclude(action, "", &Outcome::Untouched(error))),
+        (Decision::Go(action, cause), None) => say(&format!("would now {action}: {cause}")),
+        (_, Some(error)) => warn!("{error}"),
+        _ => {}
     }
     Ok(report(&decision))
 }
@@ -193,6 +196,23 @@ impl Pass<'_> {
         };
         Ok(Some(conclude(action, &cause.to_string(), &outcome)))
     }
+}
+
+/// The settings of this host, if there are any, for which `run` would refuse to install what is decided on.
+fn distrust(config: &Config, seen: &Observation, decision: &Decision) -> Result<Option<PackageError>> {
+    let (Decision::Go(action, _) | Decision::Wait(action, _)) = decision else { return Ok(None) };
+    if matches!(action, Action::Restart(..)) {
+        return Ok(None);
+    }
+    let checked = packages::manager(config, seen.agent.package.database)?.check_trust();
+    Ok(checked.err().and_then(|error| match error {
+        PackageError::Unchecked(_) => Some(error),
+        // An ordinary user may not see all.
+        other => {
+            warn!("{other}");
+            None
+        }
+    }))
 }
 
 /// Reads everything on this host that a decision rests on.

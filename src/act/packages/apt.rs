@@ -10,6 +10,7 @@ use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, complaint,
 use crate::command::{Command, Output};
 use crate::observe::agent::Installed;
 use crate::observe::dpkg;
+use crate::observe::trust::{self, Weakness};
 use crate::version::Version;
 
 /// Where a host has Teleport's repository, if it has it in a file of its own.
@@ -129,7 +130,12 @@ const INSTALL: [&str; 8] = [
 ];
 
 impl PackageManager for Apt {
+    fn weaknesses(&self) -> Result<Vec<Weakness>> {
+        trust::apt::weaknesses(self.source.map(Path::new))
+    }
+
     fn prepare(&self, installed: &Installed, target: &Version) -> Result<String, PackageError> {
+        self.check_trust()?;
         self.refresh()?;
         let offered = self.offered(&installed.name)?;
         let package_version = choose(&offered, installed, target, self.source_name())?;
@@ -138,6 +144,7 @@ impl PackageManager for Apt {
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
+        self.check_trust()?;
         let wanted = format!("{name}={package_version}");
         let run = || self.locks.run(|| self.apt_get(&[&INSTALL[..], &[&wanted]].concat()).run());
         let mut output = run()?;

@@ -13,6 +13,7 @@ use super::locks::{Locks, process};
 use super::{Limits, PackageError, PackageManager, READ_LIMIT, choose, complaint, install_error, only, refresh_error, rpm};
 use crate::command::{Command, Output};
 use crate::observe::agent::Installed;
+use crate::observe::trust::{self, Weakness};
 use crate::version::Version;
 
 /// Where repositories are configured.
@@ -160,7 +161,12 @@ impl Zypper {
 }
 
 impl PackageManager for Zypper {
+    fn weaknesses(&self) -> Result<Vec<Weakness>> {
+        trust::zypper::weaknesses(&REPOSITORIES, self.source.as_ref().map(|_| rpm::REPOSITORY))
+    }
+
     fn prepare(&self, installed: &Installed, target: &Version) -> Result<String, PackageError> {
+        self.check_trust()?;
         self.refresh()?;
         let offered = self.offered(&installed.name)?;
         let package_version = choose(&offered, installed, target, &self.source_name())?;
@@ -169,6 +175,7 @@ impl PackageManager for Zypper {
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
+        self.check_trust()?;
         let held = rpm::installed_once(name)?.is_some_and(|installed| installed.held);
         // Good for one install: after it, nothing is left of what was downloaded.
         if self.fetched.take() != Some(format!("{name}={package_version}")) {
