@@ -93,7 +93,7 @@ fn weak_options(text: &str) -> Vec<String> {
     for options in options {
         let pairs = || options.split_whitespace().filter_map(|option| option.trim_matches('"').split_once('='));
         for name in OPTIONS {
-            let last = pairs().filter(|(key, _)| key.eq_ignore_ascii_case(name)).last();
+            let last = pairs().filter(|(key, _)| key.eq_ignore_ascii_case(name)).next_back();
             if let Some((key, value)) = last.filter(|(_, value)| says_yes(value)) {
                 found.push(format!("[{key}={value}]"));
             }
