@@ -64,13 +64,14 @@ const APT_CASES: [Case; 15] = [
         repository: Bad::Unsigned,
     },
     Case {
-        set: "DEB822; printf 'Allow-Insecure:\\n on\\n' >>/etc/apt/sources.list.d/teleport.sources",
+        set: "DEB822; echo 'Allow-Insecure: on' >>/etc/apt/sources.list.d/teleport.sources",
         says: "/etc/apt/sources.list.d/teleport.sources says Allow-Insecure: on; remove that",
-        bare: INSECURE,
+        // It is in apt's manual, and apt 2.6 does not read it.
+        bare: "",
         repository: Bad::Unsigned,
     },
     Case {
-        set: "sed -i 's/\\[/[allow-insecure=yes /' /etc/apt/sources.list.d/teleport.list",
+        set: "sed -i 's/\\[/[allow-insecure=\"yes\" /' /etc/apt/sources.list.d/teleport.list",
         says: "/etc/apt/sources.list.d/teleport.list says [allow-insecure=yes]; remove that",
         bare: INSECURE,
         repository: Bad::IndexByUnknown,
@@ -188,7 +189,13 @@ const YUM_CASES: [Case; 8] = [
 
 const ZYPPER: &str = "zypper --non-interactive refresh; zypper --non-interactive install teleport-ent=14.3.34";
 
-const ZYPPER_CASES: [Case; 5] = [
+const ZYPPER_CASES: [Case; 6] = [
+    Case {
+        set: "sed -i 's/^gpgcheck=1/gpgcheck=0/' /etc/zypp/repos.d/teleport.repo; printf '[main]\\npkg_gpgcheck=1\\n' >/etc/zypp/zypp.conf",
+        says: "/etc/zypp/repos.d/teleport.repo says gpgcheck=0; write gpgcheck=1 there",
+        bare: ZYPPER,
+        repository: Bad::Unsigned,
+    },
     Case {
         set: "sed -i 's/^gpgcheck=1/gpgcheck=0/' /etc/zypp/repos.d/teleport.repo",
         says: "/etc/zypp/repos.d/teleport.repo says gpgcheck=0; write gpgcheck=1 there",
@@ -216,7 +223,7 @@ const ZYPPER_CASES: [Case; 5] = [
         repository: Bad::Unsigned,
     },
     Case {
-        set: "printf '[main]\\npkg_gpgcheck = off\\n' >/etc/zypp/zypp.conf",
+        set: "sed -i '/^gpgcheck/d' /etc/zypp/repos.d/teleport.repo; printf '[main]\\npkg_gpgcheck = off\\n' >/etc/zypp/zypp.conf",
         says: "/etc/zypp/zypp.conf says pkg_gpgcheck=off; write pkg_gpgcheck=1 there",
         bare: "echo repo_gpgcheck=0 >>/etc/zypp/repos.d/teleport.repo; zypper --non-interactive refresh; \
                zypper --non-interactive install teleport-ent=14.3.34",
@@ -312,7 +319,7 @@ fn harmless_settings_are_let_be() {
              printf 'APT::Authentication::TrustCDROM \"true\";\nAcquire::Check-Valid-Until \"false\";\n\
              // APT::Get::AllowUnauthenticated \"true\";\nAPT::Get::AllowUnauthenticated \"false\";\n' >/etc/apt/apt.conf.d/50a; \
              echo 'APT::Get::AllowUnauthenticated \"true\";' >/etc/apt/apt.conf.d/50b.disabled; \
-             sed -i 's/\\[/[trusted=no check-valid-until=no /' /etc/apt/sources.list.d/teleport.list",
+             sed -i 's/\\[/[check-valid-until=no /' /etc/apt/sources.list.d/teleport.list",
         ),
         (
             Manager::Yum,
@@ -322,7 +329,7 @@ fn harmless_settings_are_let_be() {
         ),
         (
             Manager::Zypper,
-            "echo repo_gpgcheck=0 >>/etc/zypp/repos.d/teleport.repo; printf '[main]\ngpgcheck=0\n' >/etc/zypp/zypp.conf; \
+            "echo repo_gpgcheck=0 >>/etc/zypp/repos.d/teleport.repo; printf '[main]\ngpgcheck=0\npkg_gpgcheck=0\n' >/etc/zypp/zypp.conf; \
              printf '[dead]\nname=dead\nbaseurl=https://dead.example.com/\ngpgcheck=0\n' >/etc/zypp/repos.d/dead.repo",
         ),
     ] {

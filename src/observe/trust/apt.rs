@@ -91,15 +91,29 @@ fn weak_options(text: &str) -> Vec<String> {
     let options = after_type.filter_map(|rest| Some(rest.trim_start().strip_prefix('[')?.split_once(']')?.0));
     let mut found = Vec::new();
     for options in options {
-        let pairs = || options.split_whitespace().filter_map(|option| option.trim_matches('"').split_once('='));
+        let pairs: Vec<(String, String)> = options.split_whitespace().filter_map(option).collect();
         for name in OPTIONS {
-            let last = pairs().filter(|(key, _)| key.eq_ignore_ascii_case(name)).next_back();
+            let last = pairs.iter().rfind(|(key, _)| key == name);
             if let Some((key, value)) = last.filter(|(_, value)| says_yes(value)) {
                 found.push(format!("[{key}={value}]"));
             }
         }
     }
     found
+}
+
+/// Reads `name=value`, perhaps with quotes somewhere, or characters by their numbers as in `%74rusted=yes`.
+fn option(word: &str) -> Option<(String, String)> {
+    let mut parts = word.split('%');
+    let mut plain = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => plain.extend([char::from(byte)].into_iter().chain(part.chars().skip(2))),
+            None => plain.extend(['%'].into_iter().chain(part.chars())),
+        }
+    }
+    let plain = plain.replace('"', "");
+    plain.split_once('=').map(|(key, value)| (key.to_string(), value.to_string()))
 }
 
 /// The fields of paragraphs with lines like `Trusted: yes`, but those of sources that are switched off.
@@ -154,13 +168,18 @@ mod tests {
     fn reads_the_options_of_a_line() {
         for (text, expected) in [
             ("deb [trusted=yes] https://a stable main\n", vec!["[trusted=yes]"]),
-            ("  deb\t[ arch=amd64  Trusted=TRUE ] https://a stable main", vec!["[Trusted=TRUE]"]),
+            ("  deb\t[ arch=amd64  trusted=TRUE ] https://a stable main", vec!["[trusted=TRUE]"]),
             (
                 "deb [allow-insecure=1 allow-weak=on allow-downgrade-to-insecure=enable] https://a s m",
                 vec!["[allow-insecure=1]", "[allow-weak=on]", "[allow-downgrade-to-insecure=enable]"],
             ),
             ("deb [\"trusted=yes\"] https://a s m", vec!["[trusted=yes]"]),
             ("deb [trusted=yes trusted=no] https://a s m", vec![]),
+            ("deb [trusted=no trusted=yes] https://a s m", vec!["[trusted=yes]"]),
+            ("deb [trusted=\"yes\"] https://a s m", vec!["[trusted=yes]"]),
+            ("deb [%74rusted=yes] https://a s m", vec!["[trusted=yes]"]),
+            ("deb [Trusted=yes trusted+=yes a%=b%zz] https://a s m", vec![]),
+            ("deb [trusted=no,yes] https://a s m", vec![]),
             ("deb [trusted=no signed-by=/a/trusted=yes] https://a s m", vec![]),
             ("# deb [trusted=yes] https://a s m\n#deb [trusted=yes] https://a s m", vec![]),
             ("deb https://a s m # [trusted=yes]\n", vec![]),
@@ -181,6 +200,7 @@ mod tests {
                 "Types: deb\nAllow-Weak: on\nAllow-Downgrade-To-Insecure: true\n",
                 vec!["Allow-Weak: on", "Allow-Downgrade-To-Insecure: true"],
             ),
+            ("Types: deb\nTrusted: no\nTrusted: yes\n", vec!["Trusted: yes"]),
             ("Types: deb\nEnabled: no\nTrusted: yes\n\nTypes: deb\n", vec![]),
             ("Types: deb\n# Trusted: yes\n#Trusted: yes\nTrusted: no\n", vec![]),
             ("Types: deb\nSigned-By:\n Trusted: yes\n", vec![]),

@@ -33,10 +33,13 @@ fn judge(main: &[Ini], repositories: &[Ini], only: Option<&str>) -> Vec<Weakness
     for ini in repositories {
         for id in ini.sections() {
             let own = |key: &str| ini.switch(|section| section == id, &[key]);
-            let effective =
-                |key: &str| own(key).or_else(|| main.iter().rev().find_map(|ini| ini.switch(|section| section == "main", &[key])));
+            let for_all = |key: &str| main.iter().rev().find_map(|ini| ini.switch(|section| section == "main", &[key]));
+            let general = own("gpgcheck");
+            // A repository that has a `gpgcheck` of its own is not subject to everybody's `pkg_gpgcheck`.
+            let packages = own("pkg_gpgcheck").or_else(|| if general.is_none() { for_all("pkg_gpgcheck") } else { None });
+            let general = general.or_else(|| for_all("gpgcheck"));
             let used = only.map_or_else(|| own("enabled").is_none_or(|switch| switch.on), |only| only == id);
-            let weak = weak(effective("gpgcheck"), effective("pkg_gpgcheck"));
+            let weak = weak(general, packages);
             for weakness in weak.iter().filter(|_| used).map(Switch::weakness) {
                 if !found.contains(&weakness) {
                     found.push(weakness);
@@ -48,9 +51,9 @@ fn judge(main: &[Ini], repositories: &[Ini], only: Option<&str>) -> Vec<Weakness
 }
 
 /// `gpgcheck`, on by default, checks packages where the index is not signed; `pkg_gpgcheck` alone says yes or no for them.
-fn weak(all: Option<Switch>, packages: Option<Switch>) -> Vec<Switch> {
+fn weak(general: Option<Switch>, packages: Option<Switch>) -> Vec<Switch> {
     let always = packages.as_ref().is_some_and(|switch| switch.on);
-    [all, packages].into_iter().flatten().filter(|switch| !switch.on && !always).collect()
+    [general, packages].into_iter().flatten().filter(|switch| !switch.on && !always).collect()
 }
 
 #[cfg(test)]
@@ -68,6 +71,9 @@ mod tests {
             ("gpgcheck=0", "pkg_gpgcheck=1", vec![]),
             ("pkg_gpgcheck = no", "", vec!["/zypp.conf says pkg_gpgcheck=no; write pkg_gpgcheck=1 there"]),
             ("pkg_gpgcheck =", "", vec![]),
+            ("pkg_gpgcheck=0", "gpgcheck=1", vec![]),
+            ("pkg_gpgcheck=1", "gpgcheck=0", vec!["/t.repo says gpgcheck=0; write gpgcheck=1 there"]),
+            ("pkg_gpgcheck=1\ngpgcheck=0", "", vec![]),
             ("pkg_gpgcheck=0", "pkg_gpgcheck=on", vec![]),
             ("", "gpgcheck=0", vec!["/t.repo says gpgcheck=0; write gpgcheck=1 there"]),
             ("pkg_gpgcheck=1", "pkg_gpgcheck=false", vec!["/t.repo says pkg_gpgcheck=false; write pkg_gpgcheck=1 there"]),
