@@ -350,11 +350,16 @@ fn only_a_pass_with_something_to_install_looks() {
         let ran = host.command(&["teleport-upgrade", "--verbose", command]).run().expect(status);
         (ran.stderr.contains("running apt-config"), ran.stderr.contains("/etc/apt/apt.conf.d/50hurry says "))
     };
-    // Nobody is surprised by it once the window opens.
+    // It tells people before the window opens.
     host.closed_window();
     assert_eq!((looks("run", 0), looks("dry-run", 0)), ((false, false), (true, true)));
     host.set_version("14.3.33");
     assert_eq!((looks("run", 0), looks("dry-run", 0)), ((false, false), (false, false)));
+    host.remove("/etc/apt/apt.conf.d/50hurry");
+    host.set_version("14.3.34");
+    host.open_window();
+    let ran = host.command(&["teleport-upgrade", "--verbose", "run"]).run().expect(0);
+    assert_eq!(ran.stderr.lines().filter(|line| line.contains("running apt-config")).count(), 1);
 }
 
 #[test]

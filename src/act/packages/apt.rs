@@ -1,5 +1,6 @@
 //! apt and dpkg, on Debian, Ubuntu and their kin.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use anyhow::Result;
@@ -31,13 +32,15 @@ pub struct Apt {
     locks: Locks,
     /// The file with Teleport's repository and nothing else, if there is one.
     source: Option<&'static str>,
+    /// Whether this pass has seen that its settings are in order.
+    checked: Cell<bool>,
 }
 
 impl Apt {
     /// Finds Teleport's repository.
     pub fn new(limits: Limits) -> Apt {
         let locks = Locks { held: &LOCKS, refusal, limit: limits.lock_wait };
-        Apt { limits, locks, source: SOURCES.into_iter().find(|path| Path::new(path).is_file()) }
+        Apt { limits, locks, source: SOURCES.into_iter().find(|path| Path::new(path).is_file()), checked: Cell::default() }
     }
 
     /// Where the repository is configured, for messages.
@@ -136,6 +139,7 @@ impl PackageManager for Apt {
 
     fn prepare(&self, installed: &Installed, target: &Version) -> Result<String, PackageError> {
         self.check_trust()?;
+        self.checked.set(true);
         self.refresh()?;
         let offered = self.offered(&installed.name)?;
         let package_version = choose(&offered, installed, target, self.source_name())?;
@@ -144,7 +148,9 @@ impl PackageManager for Apt {
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
-        self.check_trust()?;
+        if !self.checked.get() {
+            self.check_trust()?;
+        }
         let wanted = format!("{name}={package_version}");
         let run = || self.locks.run(|| self.apt_get(&[&INSTALL[..], &[&wanted]].concat()).run());
         let mut output = run()?;
