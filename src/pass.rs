@@ -10,7 +10,7 @@ use log::{Level, debug, warn};
 use nix::unistd::geteuid;
 
 use crate::act::lock::{Lock, Taken};
-use crate::act::packages::{self, PackageManager, Prepared};
+use crate::act::packages::{self, PackageError, PackageManager, Prepared};
 use crate::act::record::Record;
 use crate::act::scope;
 use crate::act::signals::Signals;
@@ -85,8 +85,11 @@ pub fn dry_run(options: &Options) -> Result<Exit> {
     let seen = observe(&config, history, false)?;
     let (seen, decision) = decide(&config, seen)?;
     say(&available(&seen));
-    if let Decision::Go(action, cause) = &decision {
-        say(&format!("would now {action}: {cause}"));
+    match (&decision, distrust(&config, &seen, &decision)?) {
+        (Decision::Go(action, _), Some(error)) => return Ok(conclude(action, "", &Outcome::Untouched(error))),
+        (Decision::Go(action, cause), None) => say(&format!("would now {action}: {cause}")),
+        (_, Some(error)) => warn!("{error}"),
+        _ => {}
     }
     Ok(report(&decision))
 }
@@ -223,6 +226,23 @@ impl Pass<'_> {
         };
         Ok(Some(conclude(action, &cause.to_string(), &outcome)))
     }
+}
+
+/// The settings of this host, if there are any, for which `run` would refuse to install what is decided on.
+fn distrust(config: &Config, seen: &Observation, decision: &Decision) -> Result<Option<PackageError>> {
+    let (Decision::Go(action, _) | Decision::Wait(action, _)) = decision else { return Ok(None) };
+    if matches!(action, Action::Restart(..)) {
+        return Ok(None);
+    }
+    let checked = packages::manager(config, seen.agent.package.database)?.check_trust();
+    Ok(checked.err().and_then(|error| match error {
+        PackageError::Unchecked(_) => Some(error),
+        // An ordinary user may not see all.
+        other => {
+            warn!("{other}");
+            None
+        }
+    }))
 }
 
 /// Reads everything on this host that a decision rests on.

@@ -11,4 +11,5 @@ mod lock;
 mod managers;
 mod plan;
 mod rollback;
+mod trust;
 mod upgrade;

@@ -13,4 +13,5 @@ pub mod readiness;
 pub mod rpm;
 pub mod schedule;
 pub mod service;
+pub mod trust;
 mod untrusted;

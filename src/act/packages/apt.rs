@@ -1,5 +1,6 @@
 //! apt and dpkg, on Debian, Ubuntu and their kin.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, 
 use crate::command::{Command, Output};
 use crate::observe::dpkg;
 use crate::observe::package::Installed;
+use crate::observe::trust::{self, Weakness};
 use crate::version::Version;
 
 /// Where a host has Teleport's repository, if it has it in a file of its own.
@@ -36,13 +38,15 @@ pub struct Apt {
     locks: Locks,
     /// The file with Teleport's repository and nothing else, if there is one.
     source: Option<&'static str>,
+    /// Whether this pass has seen that its settings are in order.
+    checked: Cell<bool>,
 }
 
 impl Apt {
     /// Finds Teleport's repository.
     pub fn new(limits: Limits) -> Apt {
         let locks = Locks { held: &LOCKS, refusal, limit: limits.lock_wait };
-        Apt { limits, locks, source: SOURCES.into_iter().find(|path| has_entry(path)) }
+        Apt { limits, locks, source: SOURCES.into_iter().find(|path| has_entry(path)), checked: Cell::default() }
     }
 
     /// Where the repository is configured, for messages.
@@ -162,7 +166,13 @@ const INSTALL: [&str; 8] = [
 ];
 
 impl PackageManager for Apt {
+    fn weaknesses(&self) -> Result<Vec<Weakness>> {
+        trust::apt::weaknesses(self.source.map(Path::new))
+    }
+
     fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+        self.check_trust()?;
+        self.checked.set(true);
         let complaints = self.refresh()?;
         let madison = self.madison(&installed.name)?;
         if let Some(output) = complaints.filter(|output| sources(&madison).any(|source| distrusts(output, source))) {
@@ -177,6 +187,9 @@ impl PackageManager for Apt {
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
+        if !self.checked.get() {
+            self.check_trust()?;
+        }
         self.run_install(&[], &format!("{name}={package_version}"), None)
     }
 

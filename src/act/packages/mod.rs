@@ -17,6 +17,7 @@ use crate::command::Command;
 use crate::observe::agent::BINARY;
 use crate::observe::config::{Config, ConfigError, Installer};
 use crate::observe::package::{Database, Installed};
+use crate::observe::trust::Weakness;
 use crate::text::printable;
 use crate::version::Version;
 
@@ -25,6 +26,15 @@ const VERSION_LIMIT: Duration = Duration::from_secs(30);
 
 /// What this program needs of a package manager. All of them check signatures by themselves; nothing here may weaken that.
 pub trait PackageManager {
+    /// The settings of this host that would have it take packages which nobody whom it trusts has signed. Only reads.
+    fn weaknesses(&self) -> anyhow::Result<Vec<Weakness>>;
+
+    /// Refuses to go on while there are any. Whatever prepares or installs a package begins with this.
+    fn check_trust(&self) -> Result<(), PackageError> {
+        let weaknesses = self.weaknesses()?;
+        if weaknesses.is_empty() { Ok(()) } else { Err(PackageError::Unchecked(weaknesses)) }
+    }
+
     /// Refreshes the index of Teleport's repository, and finds `target` in it as the repository spells it.
     ///
     /// Changes no package. Fails if installing the target would change any other package too.
@@ -185,6 +195,8 @@ pub enum PackageError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// Settings of this host let packages in that nobody has checked.
+    Unchecked(Vec<Weakness>),
     /// A repository's server does not answer, or not as it should.
     Unreachable {
         /// Where the repository is configured.
@@ -257,6 +269,10 @@ impl fmt::Display for PackageError {
                 "the package manager is in use by {holder}, for longer than {} s; the next pass tries again",
                 waited.as_secs()
             ),
+            PackageError::Unchecked(weaknesses) => {
+                let weaknesses: Vec<String> = weaknesses.iter().map(ToString::to_string).collect();
+                write!(f, "this host would take packages that nobody it trusts has signed: {}", weaknesses.join(", and "))
+            }
             PackageError::Unreachable { source, said } => {
                 write!(
                     f,

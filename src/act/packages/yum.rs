@@ -14,6 +14,8 @@ use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, 
 use crate::command::{Command, Output};
 use crate::observe::package::Installed;
 use crate::observe::rpm::VERSIONLOCK;
+use crate::observe::trust::yum::Dialect;
+use crate::observe::trust::{self, Weakness};
 use crate::version::Version;
 
 /// Where repositories are configured.
@@ -36,17 +38,10 @@ pub struct Yum {
     limits: Limits,
     locks: Locks,
     program: &'static str,
+    /// Which command line it understands, and which files it reads.
     dialect: Dialect,
     /// The file with Teleport's repository, if it is there by its id.
     source: Option<PathBuf>,
-}
-
-/// Which command line it understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    Dnf4,
-    Dnf5,
-    Yum3,
 }
 
 /// The program of this host, and the file that it really is.
@@ -91,7 +86,8 @@ impl Yum {
             Dialect::Dnf5 => &["--setopt=disable_excludes=*"],
             Dialect::Yum3 => &["--disableplugin=versionlock", "--disableexcludes=all", "--setopt=exit_on_lock=1"],
         });
-        Command::new(self.program, options.iter().chain(arguments))
+        // An alias of dnf 4's may turn what we ask for into something else, such as an install without checks.
+        Command::new(self.program, options.iter().chain(arguments)).env("DNF_DISABLE_ALIASES", "1")
     }
 
     /// Refreshes the index, and lists the versions of the package that the repository has, newest first.
@@ -154,7 +150,12 @@ impl Yum {
 }
 
 impl PackageManager for Yum {
+    fn weaknesses(&self) -> Result<Vec<Weakness>> {
+        trust::yum::weaknesses(self.dialect, &REPOSITORIES, self.source.as_ref().map(|_| rpm::REPOSITORY))
+    }
+
     fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+        self.check_trust()?;
         let offered = self.offered(&installed.name)?;
         let prepared = choose(&offered, installed, target, &self.source_name())?;
         // From what was just refreshed.
@@ -167,6 +168,7 @@ impl PackageManager for Yum {
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
+        self.check_trust()?;
         let output = self.change(name, package_version, rpm::installed_once(name)?.as_ref(), &[])?;
         if output.success() { Ok(()) } else { Err(install_error(&output, &self.source_name())) }
     }

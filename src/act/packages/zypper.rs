@@ -14,6 +14,7 @@ use super::locks::{Locks, process};
 use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
 use crate::command::{Command, Output};
 use crate::observe::package::Installed;
+use crate::observe::trust::{self, Weakness};
 use crate::version::Version;
 
 /// Where repositories are configured.
@@ -172,7 +173,12 @@ impl Zypper {
 }
 
 impl PackageManager for Zypper {
+    fn weaknesses(&self) -> Result<Vec<Weakness>> {
+        trust::zypper::weaknesses(&REPOSITORIES, self.source.as_ref().map(|_| rpm::REPOSITORY))
+    }
+
     fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+        self.check_trust()?;
         self.refresh()?;
         let offered = self.offered(&installed.name)?;
         let prepared = choose(&offered, installed, target, &self.source_name())?;
@@ -181,6 +187,7 @@ impl PackageManager for Zypper {
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
+        self.check_trust()?;
         let held = rpm::installed_once(name)?.is_some_and(|installed| installed.held);
         // Good for one install: after it, nothing is left of what was downloaded.
         if self.fetched.take() != Some(format!("{name}={package_version}")) {
