@@ -10,6 +10,7 @@ mod debian;
 mod layer;
 mod machine;
 mod manager;
+pub mod kill;
 pub mod network;
 pub mod package;
 mod repository;
