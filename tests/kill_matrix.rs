@@ -14,7 +14,8 @@
 #[path = "host/mod.rs"]
 mod host;
 
-use host::{Manager, kill};
+use host::Manager;
+use host::kill::{self, Cut};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -35,11 +36,14 @@ fn main() -> ExitCode {
 }
 
 fn matrix(manager: Manager, count: Option<usize>) -> usize {
-    let (count_by_default, writes) = match manager {
-        Manager::Apt => (40, (1..=14).collect::<Vec<usize>>()),
-        Manager::Yum | Manager::Zypper => (25, (1..=14).collect()),
+    let renames = |count| (1..=count).map(Cut::Rename);
+    let (count_by_default, further): (usize, Vec<Cut>) = match manager {
+        Manager::Apt => (40, renames(14).collect()),
+        // dnf writes to databases of its own before and after rpm's.
+        Manager::Yum => (25, renames(5).chain((25..=200).step_by(25).map(Cut::Database)).collect()),
+        Manager::Zypper => (25, renames(5).chain((15..=120).step_by(15).map(Cut::Database)).collect()),
     };
-    kill::sweep(manager, count.unwrap_or(count_by_default), &writes)
+    kill::sweep(manager, count.unwrap_or(count_by_default), &further)
 }
 
 fn named(name: &str) -> Option<Manager> {

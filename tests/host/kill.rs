@@ -1,6 +1,6 @@
 //! Upgrades that are cut off at some instant, killed with all that they have started, and what the passes after that make of it.
 
-use super::{Host, Manager, Running, SOON};
+use super::{AGENT_UNIT, Host, Manager, Package, Running, SOON};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,8 +21,10 @@ pub enum Cut {
     After(Duration),
     /// When the updater itself is about to rename its n-th file: when it records.
     Record(usize),
-    /// When the program that writes the package's files and the database is about to make its n-th change to them.
-    Write(usize),
+    /// When the package manager is about to rename its n-th file: in rpm's case one of the package's.
+    Rename(usize),
+    /// When rpm is about to write to its database for the n-th time.
+    Database(usize),
 }
 
 /// An upgrade that is cut off, and how the host is before and after.
@@ -38,13 +40,13 @@ pub struct Point {
     pub open: bool,
 }
 
-/// Cuts upgrades off at `count` instants spread over the time that one takes, and at these changes of the package's files.
-/// Prints a line for each and a summary, and returns how many hosts did not converge.
-pub fn sweep(manager: Manager, count: usize, writes: &[usize]) -> usize {
+/// Cuts upgrades off at `count` instants spread over the time that one takes, when the updater records, and at
+/// these further ones. Prints a line for each and a summary, and returns how many hosts did not converge.
+pub fn sweep(manager: Manager, count: usize, further: &[Cut]) -> usize {
     let whole = time_of_an_upgrade(manager);
     println!("{manager:?}: an upgrade takes {:.2} s when nothing disturbs it", whole.as_secs_f64());
     let spread = (1..=count).map(|i| Cut::After(whole.mul_f64(i as f64 / count as f64)));
-    let cuts = spread.chain([1, 2].map(Cut::Record)).chain(writes.iter().copied().map(Cut::Write));
+    let cuts = spread.chain([1, 2].map(Cut::Record)).chain(further.iter().copied());
     let point = |(i, cut)| Point { manager, cut, held: i % 3 == 0, open: i % 2 == 0 };
     let points: Vec<Point> = cuts.enumerate().map(point).collect();
     let (next, fates) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -72,7 +74,7 @@ pub fn sweep(manager: Manager, count: usize, writes: &[usize]) -> usize {
 /// How long an upgrade takes on a machine as busy as it will be.
 fn time_of_an_upgrade(manager: Manager) -> Duration {
     let upgrade = || {
-        let host = Host::with_upgrade_from(manager);
+        let host = host_with_upgrade(manager);
         let ran = host.upgrader("run").expect(0);
         host.assert_agent_runs("14.3.34");
         ran.elapsed
@@ -82,6 +84,15 @@ fn time_of_an_upgrade(manager: Manager) -> Duration {
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     times.iter().sum::<Duration>() / u32::try_from(AT_ONCE).unwrap()
+}
+
+/// A host whose agent could go to a version with which other files change too, some before the program and some after it.
+fn host_with_upgrade(manager: Manager) -> Host {
+    let host = Host::with_upgrade_from(manager);
+    let target = Package::agent("teleport-ent", "14.3.34").unit(&format!("# of 14.3.34\n{AGENT_UNIT}"));
+    let other = |package: Package, name| package.file(&format!("/usr/local/bin/{name}"), 0o755, "#!/bin/sh\necho 14.3.34\n");
+    host.offer(["tbot", "tctl", "tsh"].into_iter().fold(target, other));
+    host
 }
 
 /// What became of a host.
@@ -118,14 +129,15 @@ impl Point {
         let when = match self.cut {
             Cut::After(time) => format!("{:.2} s", time.as_secs_f64()),
             Cut::Record(n) => format!("record {n}"),
-            Cut::Write(n) => format!("write {n}"),
+            Cut::Rename(n) => format!("rename {n}"),
+            Cut::Database(n) => format!("write {n}"),
         };
         let (held, open) = (if self.held { "locked" } else { "-" }, if self.open { "open" } else { "closed" });
-        format!("{when:<9} {held:<6} {open:<6}")
+        format!("{when:<10} {held:<6} {open:<6}")
     }
 
     fn run(&self) -> Fate {
-        let host = Host::with_upgrade_from(self.manager);
+        let host = host_with_upgrade(self.manager);
         if self.held {
             host.shell(&self.manager.locks("teleport-ent")[0]).expect(0);
         }
@@ -170,12 +182,18 @@ impl Point {
                 let pass = host.spawn(&words);
                 assert_ne!(pass.wait().status, 0, "there was no such rename");
             }
-            Cut::Write(n) => {
-                stop_at_write(host, n);
+            Cut::Rename(n) | Cut::Database(n) => {
+                let call = match (self.manager, self.cut) {
+                    (Manager::Apt, _) => "rename",
+                    (_, Cut::Rename(_)) => "renameat",
+                    _ => "pwrite64",
+                };
+                stop_at(host, call, n);
                 let mut pass = host.spawn(&["teleport-upgrade", "run"]);
                 host.wait_for("the cut", SOON, || host.read("/run/cut").is_some() || !pass.is_running());
                 host.shell(&kill(&pass));
-                pass.wait();
+                let ran = pass.wait();
+                assert!(host.read("/run/cut").is_some(), "there was no such call: {ran:?}");
                 host.shell("if [ -e /usr/bin/program.real ]; then mv /usr/bin/program.real $(cat /run/replaced); fi").expect(0);
             }
         }
@@ -186,27 +204,24 @@ fn kill(pass: &Running) -> String {
     format!("systemctl kill --kill-whom=all --signal=SIGKILL {}", pass.unit())
 }
 
-/// Puts a program in the place of the one that changes the package's files, which kills that one when it is about to make its
-/// n-th change, says so in `/run/cut`, and waits to be killed with all the rest.
-fn stop_at_write(host: &Host, n: usize) {
-    let (program, verbs, calls) = match host.manager {
-        Manager::Apt => ("/usr/bin/dpkg", "*--unpack*|*--configure*", "/^rename"),
+/// Puts a program in the place of the one that changes the package's files, which kills that one when it is about to make this
+/// system call for the n-th time, says so in `/run/cut`, and waits to be killed with all the rest.
+fn stop_at(host: &Host, call: &str, n: usize) {
+    let (program, verbs) = match host.manager {
+        Manager::Apt => ("/usr/bin/dpkg", "*--unpack*|*--configure*"),
         // rpm itself is a part of dnf, and a program to zypper.
-        Manager::Yum => ("/usr/bin/dnf", "*--assumeno*) exec -a dnf /usr/bin/program.real \"$@\" ;; *\" install \"*", WRITES),
-        Manager::Zypper => ("/usr/bin/rpm", "*-U*", WRITES),
+        Manager::Yum => ("/usr/bin/dnf", "*--assumeno*) exec /usr/bin/program.real \"$@\" ;; *\" install \"*"),
+        Manager::Zypper => ("/usr/bin/rpm", "*-U*"),
     };
     let script = format!(
         "#!/bin/bash\ncase \"$*\" in {verbs}) ;; *) exec -a {program} /usr/bin/program.real \"$@\" ;; esac\n\
-         strace -f -o /dev/null -e trace={calls} -e inject={calls}:signal=KILL:when={n} /usr/bin/program.real \"$@\"\n\
+         strace -f -o /dev/null -e trace={call} -e inject={call}:signal=KILL:when={n} /usr/bin/program.real \"$@\"\n\
          status=$?\n[ $status = 137 ] || exit $status\ntouch /run/cut\nexec sleep infinity\n"
     );
     host.shell(&format!("mv {program} /usr/bin/program.real && echo {program} >/run/replaced")).expect(0);
     host.write(program, &script);
     host.set_mode(program, 0o755);
 }
-
-/// By what rpm changes files and its database.
-const WRITES: &str = "/^rename|pwrite64|unlink";
 
 /// What is to be seen of an agent on a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -234,8 +249,8 @@ impl State {
                 "dpkg --verify teleport-ent; dpkg --audit; ls /var/lib/dpkg/updates",
                 "apt-mark showhold",
             ),
-            Manager::Yum => (RPM_QUERY, "rpm --verify teleport-ent", "cat /etc/dnf/plugins/versionlock.list"),
-            Manager::Zypper => (RPM_QUERY, "rpm --verify teleport-ent", "cat /etc/zypp/locks"),
+            Manager::Yum => (RPM_QUERY, RPM_VERIFY, "cat /etc/dnf/plugins/versionlock.list"),
+            Manager::Zypper => (RPM_QUERY, RPM_VERIFY, "cat /etc/zypp/locks"),
         };
         let lines = [
             query,
@@ -298,4 +313,6 @@ impl State {
     }
 }
 
+/// Besides, the files that rpm had not put in place.
+const RPM_VERIFY: &str = "rpm --verify teleport-ent; ls /usr/local/bin | grep ';'";
 const RPM_QUERY: &str = "rpm -q --qf 'ii %{VERSION} ' teleport-ent";

@@ -7,10 +7,10 @@
 
 mod apt;
 mod debian;
+pub mod kill;
 mod layer;
 mod machine;
 mod manager;
-pub mod kill;
 pub mod network;
 pub mod package;
 mod repository;
