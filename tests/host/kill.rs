@@ -63,7 +63,7 @@ pub fn sweep(manager: Manager, count: usize, further: &[Cut]) -> usize {
     let worst = fates.iter().filter_map(|fate| fate.passes).max().unwrap_or(0);
     let of = |version: &str| fates.iter().filter(|fate| fate.converged() && fate.ended.runs == version).count();
     println!(
-        "{manager:?}: {} points, of which {} ended on 14.3.34 and {} on 14.3.33, after {worst} passes at worst; {lost} did not converge",
+        "{manager:?}: {} points, of which {} ended on 14.3.34 and {} on 14.3.33; passes it took at worst: {worst}; {lost} did not converge",
         fates.len(),
         of("14.3.34"),
         of("14.3.33")
@@ -118,7 +118,7 @@ impl Fate {
     fn describe(&self) -> String {
         let left = format!("left [{}]", self.left.describe());
         match self.passes {
-            Some(passes) if self.converged() => format!("{left}: sound on {} after {passes} passes", self.ended.runs),
+            Some(passes) if self.converged() => format!("{left}: sound on {}, passes it took: {passes}", self.ended.runs),
             _ => format!("{left}: NOT CONVERGED [{}]: {}", self.ended.describe(), self.problems.join("; ")),
         }
     }
@@ -149,17 +149,20 @@ impl Point {
         }
         let mut states = vec![left.clone()];
         let mut said = String::new();
-        while states.len() <= PATIENCE {
+        let mut is_quiet = false;
+        while !is_quiet && states.len() <= PATIENCE {
             let ran = host.upgrader("run");
             said += &format!("pass {}: {} {}{}", states.len(), ran.status, ran.stdout, ran.stderr);
-            states.push(State::of(&host));
-            if states.ends_with(&[states[states.len() - 2].clone(), states[states.len() - 2].clone()]) {
-                break;
-            }
+            let now = State::of(&host);
+            is_quiet = states.last() == Some(&now);
+            states.push(now);
         }
         let unsound = states.iter().rposition(|state| !state.is_sound(&before));
         let ended = states.pop().unwrap();
         let mut problems = ended.problems(&before);
+        if !is_quiet {
+            problems.push(format!("there is no quiet within {PATIENCE} passes"));
+        }
         if !problems.is_empty() || unsound.is_some_and(|last| last >= SOON_ENOUGH) {
             problems.push(said.replace('\n', " | "));
         }
@@ -232,12 +235,15 @@ struct State {
     damage: String,
     /// The version of the program on the disk.
     binary: String,
-    /// The service.
+    /// The state of the service.
     service: String,
-    /// The version of its process, and that process.
+    /// The version of its process.
     runs: String,
+    /// Its process.
     pid: String,
+    /// What keeps ordinary updates from the package.
     locks: String,
+    /// What the updater has recorded.
     history: String,
 }
 
@@ -313,6 +319,7 @@ impl State {
     }
 }
 
-/// Besides, the files that rpm had not put in place.
-const RPM_VERIFY: &str = "rpm --verify teleport-ent; ls /usr/local/bin | grep ';'";
+/// How rpm lists the versions of the agent that it has.
 const RPM_QUERY: &str = "rpm -q --qf 'ii %{VERSION} ' teleport-ent";
+/// How rpm tells which files are not the package's; and those that it had not put in place.
+const RPM_VERIFY: &str = "rpm --verify teleport-ent; ls /usr/local/bin | grep ';'";
