@@ -7,6 +7,7 @@ mod dry_run;
 mod host;
 mod hosts_work;
 mod interruptions;
+mod kills;
 mod lock;
 mod managers;
 mod plan;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use log::{error, info, warn};
+use log::{debug, error, info, warn};
 
 use super::packages::{PackageError, PackageManager, Prepared};
 use super::record::Record;
@@ -108,7 +108,7 @@ impl Transaction<'_> {
             Ok(None) => None,
             Ok(Some(now)) if now.version != *from && now.version != *to && now.damage.is_none() => None,
             _ if change.unfit.is_some() => Some(self.go_back(change, &[], change.unfit.clone().unwrap_or_default())),
-            Ok(Some(now)) if self.packages.prove(package, &now.version).is_ok() => self.see_to_services(change, &now.version),
+            Ok(Some(now)) if self.is_whole(package, &now.version) => self.see_to_services(change, &now.version),
             // Whatever is half there is written whole by installing it again.
             _ => Some(self.install_and_check(change, &[])),
         };
@@ -117,6 +117,12 @@ impl Transaction<'_> {
             None => self.write_down(|history| history.unfinished = None),
         }
         outcome
+    }
+
+    /// Whether nothing of an install that was cut off or failed is in the package, which is of `version`.
+    fn is_whole(&self, package: &str, version: &Version) -> bool {
+        let whole = self.packages.prove(package, version).and_then(|()| self.packages.verify(package));
+        whole.inspect_err(|reason| debug!("{package} is not whole: {reason}")).is_ok()
     }
 
     /// The package is whole, of whichever version: has the services run it.
@@ -152,7 +158,7 @@ impl Transaction<'_> {
             Err(error) => format!("{error} ({reason})"),
         };
         let error = installed.err().unwrap_or_else(|| PackageError::Failed(format!("nothing was installed: {unfit}")));
-        if change.from != change.to && self.packages.prove(&change.package, &change.from).is_ok() {
+        if change.from != change.to && self.is_whole(&change.package, &change.from) {
             // Most failures leave the package as it was; but one of its scripts may have stopped the service.
             service::start_again(&change.services);
             Outcome::Untouched(error)

@@ -7,6 +7,7 @@
 
 mod apt;
 mod debian;
+pub mod kill;
 mod layer;
 mod machine;
 mod manager;

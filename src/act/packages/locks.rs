@@ -77,7 +77,7 @@ impl Lock {
     }
 
     /// Who holds the lock, if somebody does.
-    fn holder(self) -> Option<String> {
+    pub fn holder(self) -> Option<String> {
         match self {
             Lock::Record(path) => record_holder(path),
             Lock::PidFile(path) => fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| is_alive(*pid)),

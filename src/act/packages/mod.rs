@@ -68,6 +68,12 @@ pub trait PackageManager {
     /// Reads the package back from the database.
     fn installed(&self, name: &str) -> anyhow::Result<Option<Installed>>;
 
+    /// Whether the package's files are those that the database has, where an install that was cut off leaves a mixture of two
+    /// versions that the database knows nothing of. If not, which is not.
+    fn verify(&self, _name: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Whether `version` is really there: whole in the database, and its program runs. If not, why.
     fn prove(&self, name: &str, version: &Version) -> Result<(), String> {
         match self.installed(name) {

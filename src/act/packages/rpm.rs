@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::complaint::complaint;
 use super::locks::Lock;
@@ -66,8 +66,12 @@ pub fn is(installed: &Installed, wanted: &str) -> bool {
 }
 
 /// Takes out of the database all but the latest entry of an agent that it lists twice, as a transaction that was cut off
-/// leaves it. The files stay: they are written whole by the install that follows.
+/// leaves it. The files stay: they are written whole by the install that follows. Those that it had not put in place go.
 pub fn mend() -> Result<(), PackageError> {
+    // They may be somebody's who is at it right now.
+    if !TRANSACTION_LOCKS.iter().any(|lock| lock.holder().is_some()) {
+        remove_unplaced()?;
+    }
     let entries = ["-q", "--qf", "%{INSTALLTIME}|%{NAME}|%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n"].iter().chain(&PACKAGES);
     let output = Command::new("rpm", entries).limit(READ_LIMIT).run()?;
     let mut lines: Vec<&str> = output.lines().filter(|line| line.contains('|')).collect();
@@ -82,6 +86,42 @@ pub fn mend() -> Result<(), PackageError> {
     Ok(())
 }
 
+/// Compares the package's files with the database. rpm puts the new ones in place before the database knows of any.
+pub fn verify(name: &str) -> Result<(), String> {
+    let output = Command::new("rpm", ["-V", "--nodeps", "--noscripts", name]).run().map_err(|error| format!("{error:#}"))?;
+    output.lines().find_map(differs).map_or(Ok(()), |file| Err(format!("{file} is not the one that {name} has")))
+}
+
+/// Reads `S.5....T.    /usr/local/bin/tctl` or `missing     /usr/local/bin/tctl`: the file, if its contents are others. What was
+/// done to a configuration file (`c`), or to a file's times and owners, was done by a person.
+fn differs(line: &str) -> Option<&str> {
+    let (result, rest) = line.split_once(' ')?;
+    let file = &rest[rest.find('/')?..];
+    let other = result == "missing" || (result.len() > 7 && result.contains('5'));
+    (other && !rest.trim_start().starts_with("c ")).then_some(file)
+}
+
+/// Removes files that a transaction that was cut off had not yet put in place of the agent's. They take as much room as the agent,
+/// and an install within the same second would stumble over them.
+fn remove_unplaced() -> Result<(), PackageError> {
+    let output = Command::new("rpm", ["-ql"].iter().chain(&PACKAGES)).limit(READ_LIMIT).run()?;
+    let mut directories: Vec<&Path> = output.answer().filter_map(|file| Path::new(file).parent()).collect();
+    directories.sort_unstable();
+    directories.dedup();
+    for entry in directories.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten() {
+        if is_unplaced(&entry.file_name().to_string_lossy()) {
+            fs::remove_file(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name is of the kind that rpm gives to a file before it is put in place: `teleport;6b0068db`.
+fn is_unplaced(name: &str) -> bool {
+    let time = name.rsplit_once(';').map(|(_, time)| time);
+    time.is_some_and(|time| time.len() == 8 && time.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Of lines like `1700000000|teleport|teleport-14.3.33-1.x86_64`, oldest first, the entries that a later one supersedes.
 fn surplus<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     let name = |line: &&'a str| line.split('|').nth(1);
@@ -92,6 +132,21 @@ fn surplus<'a>(lines: &[&'a str]) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_another_version_is_seen() {
+        assert_eq!(differs("S.5....T.    /usr/local/bin/tctl"), Some("/usr/local/bin/tctl"));
+        assert_eq!(differs("missing     /usr/local/bin/tctl"), Some("/usr/local/bin/tctl"));
+        for line in [".M....GT.    /usr/local/bin/tctl", "S.5....T.  c /etc/teleport.yaml", "missing   c /etc/teleport.yaml", ""] {
+            assert_eq!(differs(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_not_put_in_place_is_known_by_its_name() {
+        assert!(is_unplaced("teleport;6b0068db"));
+        assert!(!is_unplaced("teleport") && !is_unplaced("teleport;1") && !is_unplaced("teleport;6b0068dx"));
+    }
 
     #[test]
     fn the_latest_entry_of_each_package_stays() {

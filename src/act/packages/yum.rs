@@ -203,6 +203,10 @@ impl PackageManager for Yum {
     fn installed(&self, name: &str) -> Result<Option<Installed>> {
         rpm::installed(name)
     }
+
+    fn verify(&self, name: &str) -> Result<(), String> {
+        rpm::verify(name)
+    }
 }
 
 /// Who holds a lock that dnf or rpm was faster to ask for than we were to look at.

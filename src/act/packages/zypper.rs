@@ -218,6 +218,10 @@ impl PackageManager for Zypper {
     fn installed(&self, name: &str) -> Result<Option<Installed>> {
         rpm::installed(name)
     }
+
+    fn verify(&self, name: &str) -> Result<(), String> {
+        rpm::verify(name)
+    }
 }
 
 /// Who holds a lock, if zypper did nothing on account of one.

@@ -1,0 +1,325 @@
+//! Upgrades that are cut off at some instant, killed with all that they have started, and what the passes after that make of it.
+
+use super::{AGENT_UNIT, Host, Manager, Package, Running, SOON};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How many hosts are at work at once.
+const AT_ONCE: usize = 2;
+/// Within how many passes a host must be sound.
+const SOON_ENOUGH: usize = 2;
+/// After how many passes nobody waits for quiet any longer.
+const PATIENCE: usize = 5;
+
+/// When an upgrade is cut off.
+#[derive(Clone, Copy, Debug)]
+pub enum Cut {
+    /// So long after its start.
+    After(Duration),
+    /// When the updater itself is about to rename its n-th file: when it records.
+    Record(usize),
+    /// When the package manager is about to rename its n-th file: in rpm's case one of the package's.
+    Rename(usize),
+    /// When rpm is about to write to its database for the n-th time.
+    Database(usize),
+}
+
+/// An upgrade that is cut off, and how the host is before and after.
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    /// The package manager.
+    pub manager: Manager,
+    /// When.
+    pub cut: Cut,
+    /// Whether the package was locked.
+    pub held: bool,
+    /// Whether the maintenance window is open after it.
+    pub open: bool,
+}
+
+/// Cuts upgrades off at `count` instants spread over the time that one takes, when the updater records, and at
+/// these further ones. Prints a line for each and a summary, and returns how many hosts did not converge.
+pub fn sweep(manager: Manager, count: usize, further: &[Cut]) -> usize {
+    let whole = time_of_an_upgrade(manager);
+    println!("{manager:?}: an upgrade takes {:.2} s when nothing disturbs it", whole.as_secs_f64());
+    let spread = (1..=count).map(|i| Cut::After(whole.mul_f64(i as f64 / count as f64)));
+    let cuts = spread.chain([1, 2].map(Cut::Record)).chain(further.iter().copied());
+    let point = |(i, cut)| Point { manager, cut, held: i % 3 == 0, open: i % 2 == 0 };
+    let points: Vec<Point> = cuts.enumerate().map(point).collect();
+    let (next, fates) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let fate = catch_unwind(AssertUnwindSafe(|| point.run())).unwrap_or_else(|_| Fate::unknown());
+            println!("{manager:?} {:<12} {}", point.describe(), fate.describe());
+            fates.lock().unwrap_or_else(PoisonError::into_inner).push(fate);
+        }
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| _ = scope.spawn(work)));
+    let fates = fates.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let lost = fates.iter().filter(|fate| !fate.converged()).count();
+    let worst = fates.iter().filter_map(|fate| fate.passes).max().unwrap_or(0);
+    let of = |version: &str| fates.iter().filter(|fate| fate.converged() && fate.ended.runs == version).count();
+    println!(
+        "{manager:?}: {} points, of which {} ended on 14.3.34 and {} on 14.3.33; passes it took at worst: {worst}; {lost} did not converge",
+        fates.len(),
+        of("14.3.34"),
+        of("14.3.33")
+    );
+    lost
+}
+
+/// How long an upgrade takes on a machine as busy as it will be.
+fn time_of_an_upgrade(manager: Manager) -> Duration {
+    let upgrade = || {
+        let host = host_with_upgrade(manager);
+        let ran = host.upgrader("run").expect(0);
+        host.assert_agent_runs("14.3.34");
+        ran.elapsed
+    };
+    let times: Vec<Duration> = thread::scope(|scope| {
+        let running: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(upgrade)).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    times.iter().sum::<Duration>() / u32::try_from(AT_ONCE).unwrap()
+}
+
+/// A host whose agent could go to a version with which other files change too, some before the program and some after it.
+fn host_with_upgrade(manager: Manager) -> Host {
+    let host = Host::with_upgrade_from(manager);
+    let target = Package::agent("teleport-ent", "14.3.34").unit(&format!("# of 14.3.34\n{AGENT_UNIT}"));
+    let other = |package: Package, name| package.file(&format!("/usr/local/bin/{name}"), 0o755, "#!/bin/sh\necho 14.3.34\n");
+    host.offer(["tbot", "tctl", "tsh"].into_iter().fold(target, other));
+    host
+}
+
+/// What became of a host.
+struct Fate {
+    left: State,
+    ended: State,
+    /// After how many passes it was sound and stayed so.
+    passes: Option<usize>,
+    /// What is wrong with it at the end.
+    problems: Vec<String>,
+}
+
+impl Fate {
+    fn unknown() -> Fate {
+        let problems = vec!["the host itself failed, see above".into()];
+        Fate { left: State::default(), ended: State::default(), passes: None, problems }
+    }
+
+    fn converged(&self) -> bool {
+        self.problems.is_empty() && self.passes.is_some_and(|passes| passes <= SOON_ENOUGH)
+    }
+
+    fn describe(&self) -> String {
+        let left = format!("left [{}]", self.left.describe());
+        match self.passes {
+            Some(passes) if self.converged() => format!("{left}: sound on {}, passes it took: {passes}", self.ended.runs),
+            _ => format!("{left}: NOT CONVERGED [{}]: {}", self.ended.describe(), self.problems.join("; ")),
+        }
+    }
+}
+
+impl Point {
+    fn describe(&self) -> String {
+        let when = match self.cut {
+            Cut::After(time) => format!("{:.2} s", time.as_secs_f64()),
+            Cut::Record(n) => format!("record {n}"),
+            Cut::Rename(n) => format!("rename {n}"),
+            Cut::Database(n) => format!("write {n}"),
+        };
+        let (held, open) = (if self.held { "locked" } else { "-" }, if self.open { "open" } else { "closed" });
+        format!("{when:<10} {held:<6} {open:<6}")
+    }
+
+    fn run(&self) -> Fate {
+        let host = host_with_upgrade(self.manager);
+        if self.held {
+            host.shell(&self.manager.locks("teleport-ent")[0]).expect(0);
+        }
+        let before = State::of(&host);
+        self.cut_off(&host);
+        let left = State::of(&host);
+        if !self.open {
+            host.closed_window();
+        }
+        let mut states = vec![left.clone()];
+        let mut said = String::new();
+        let mut is_quiet = false;
+        while !is_quiet && states.len() <= PATIENCE {
+            let ran = host.upgrader("run");
+            said += &format!("pass {}: {} {}{}", states.len(), ran.status, ran.stdout, ran.stderr);
+            let now = State::of(&host);
+            is_quiet = states.last() == Some(&now);
+            states.push(now);
+        }
+        let unsound = states.iter().rposition(|state| !state.is_sound(&before));
+        let ended = states.pop().unwrap();
+        let mut problems = ended.problems(&before);
+        if !is_quiet {
+            problems.push(format!("there is no quiet within {PATIENCE} passes"));
+        }
+        if !problems.is_empty() || unsound.is_some_and(|last| last >= SOON_ENOUGH) {
+            problems.push(said.replace('\n', " | "));
+        }
+        Fate { left, ended, passes: Some(unsound.map_or(0, |last| last + 1)), problems }
+    }
+
+    fn cut_off(&self, host: &Host) {
+        match self.cut {
+            Cut::After(time) => {
+                let pass = host.spawn(&["teleport-upgrade", "run"]);
+                // Started as the pass is, which costs both the same time.
+                let kill = format!("sleep {}; {}", time.as_secs_f64(), kill(&pass));
+                host.shell(&kill);
+                pass.wait();
+            }
+            Cut::Record(n) => {
+                let strace = format!("strace -o /dev/null -e trace=/^rename -e inject=/^rename:signal=KILL:when={n}");
+                let mut words: Vec<&str> = strace.split(' ').collect();
+                words.extend(["teleport-upgrade", "run"]);
+                let pass = host.spawn(&words);
+                assert_ne!(pass.wait().status, 0, "there was no such rename");
+            }
+            Cut::Rename(n) | Cut::Database(n) => {
+                let call = match (self.manager, self.cut) {
+                    (Manager::Apt, _) => "rename",
+                    (_, Cut::Rename(_)) => "renameat",
+                    _ => "pwrite64",
+                };
+                stop_at(host, call, n);
+                let mut pass = host.spawn(&["teleport-upgrade", "run"]);
+                host.wait_for("the cut", SOON, || host.read("/run/cut").is_some() || !pass.is_running());
+                host.shell(&kill(&pass));
+                let ran = pass.wait();
+                assert!(host.read("/run/cut").is_some(), "there was no such call: {ran:?}");
+                host.shell("if [ -e /usr/bin/program.real ]; then mv /usr/bin/program.real $(cat /run/replaced); fi").expect(0);
+            }
+        }
+    }
+}
+
+fn kill(pass: &Running) -> String {
+    format!("systemctl kill --kill-whom=all --signal=SIGKILL {}", pass.unit())
+}
+
+/// Puts a program in the place of the one that changes the package's files, which kills that one when it is about to make this
+/// system call for the n-th time, says so in `/run/cut`, and waits to be killed with all the rest.
+fn stop_at(host: &Host, call: &str, n: usize) {
+    let (program, verbs) = match host.manager {
+        Manager::Apt => ("/usr/bin/dpkg", "*--unpack*|*--configure*"),
+        // rpm itself is a part of dnf, and a program to zypper.
+        Manager::Yum => ("/usr/bin/dnf", "*--assumeno*) exec /usr/bin/program.real \"$@\" ;; *\" install \"*"),
+        Manager::Zypper => ("/usr/bin/rpm", "*-U*"),
+    };
+    let script = format!(
+        "#!/bin/bash\ncase \"$*\" in {verbs}) ;; *) exec -a {program} /usr/bin/program.real \"$@\" ;; esac\n\
+         strace -f -o /dev/null -e trace={call} -e inject={call}:signal=KILL:when={n} /usr/bin/program.real \"$@\"\n\
+         status=$?\n[ $status = 137 ] || exit $status\ntouch /run/cut\nexec sleep infinity\n"
+    );
+    host.shell(&format!("mv {program} /usr/bin/program.real && echo {program} >/run/replaced")).expect(0);
+    host.write(program, &script);
+    host.set_mode(program, 0o755);
+}
+
+/// What is to be seen of an agent on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct State {
+    /// The database's word for the package.
+    database: String,
+    /// What the database finds wrong with the package's files, or dpkg with itself.
+    damage: String,
+    /// The version of the program on the disk.
+    binary: String,
+    /// The state of the service.
+    service: String,
+    /// The version of its process.
+    runs: String,
+    /// Its process.
+    pid: String,
+    /// What keeps ordinary updates from the package.
+    locks: String,
+    /// What the updater has recorded.
+    history: String,
+}
+
+impl State {
+    fn of(host: &Host) -> State {
+        let (query, verify, locks) = match host.manager {
+            Manager::Apt => (
+                "dpkg-query -W -f '${db:Status-Abbrev} ${Version}' teleport-ent",
+                "dpkg --verify teleport-ent; dpkg --audit; ls /var/lib/dpkg/updates",
+                "apt-mark showhold",
+            ),
+            Manager::Yum => (RPM_QUERY, RPM_VERIFY, "cat /etc/dnf/plugins/versionlock.list"),
+            Manager::Zypper => (RPM_QUERY, RPM_VERIFY, "cat /etc/zypp/locks"),
+        };
+        let lines = [
+            query,
+            verify,
+            "teleport version --raw",
+            "systemctl is-active teleport",
+            "/proc/$(cat /run/teleport.pid)/exe version --raw",
+            "cat /run/teleport.pid",
+            locks,
+            "cat /var/lib/teleport-upgrade/history.json",
+        ];
+        let script: String = lines.iter().map(|line| format!("echo $({{ {line}; }} 2>/dev/null)\n")).collect();
+        let said = host.shell(&script).expect(0).stdout;
+        let mut lines = said.lines().map(str::to_owned);
+        let mut next = || lines.next().unwrap();
+        State {
+            database: next(),
+            damage: next(),
+            binary: next(),
+            service: next(),
+            runs: next(),
+            pid: next(),
+            locks: next(),
+            history: next(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        let or = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+        let damaged = if self.damage.is_empty() { "" } else { ", damaged" };
+        let unfinished = if self.history.contains("unfinished") { ", unfinished" } else { "" };
+        format!(
+            "database {}{damaged}, binary {}, service {} {}{unfinished}",
+            or(&self.database),
+            or(&self.binary),
+            self.service,
+            or(&self.runs)
+        )
+    }
+
+    fn is_sound(&self, before: &State) -> bool {
+        self.problems(before).is_empty()
+    }
+
+    /// What is not as it must be; `before` is how the host was before the upgrade.
+    fn problems(&self, before: &State) -> Vec<String> {
+        let version = self.runs.as_str();
+        let state = before.database.split_once(' ').unwrap().0;
+        let checks = [
+            (["14.3.33", "14.3.34"].contains(&version), "another version runs"),
+            (self.database == format!("{state} {version}"), "the database is not as it was, but for the version"),
+            (self.damage.is_empty(), "the package is damaged"),
+            (self.binary == version, "the service does not run the program on the disk"),
+            (self.service == "active", "the service does not run"),
+            (self.locks == before.locks, "the lock is not as it was"),
+            (!self.history.contains("unfinished"), "a change is unfinished"),
+            (!self.history.contains("failed"), "a sound version was found unfit"),
+        ];
+        checks.iter().filter(|(holds, _)| !holds).map(|(_, problem)| (*problem).to_owned()).collect()
+    }
+}
+
+/// How rpm lists the versions of the agent that it has.
+const RPM_QUERY: &str = "rpm -q --qf 'ii %{VERSION} ' teleport-ent";
+/// How rpm tells which files are not the package's; and those that it had not put in place.
+const RPM_VERIFY: &str = "rpm --verify teleport-ent; ls /usr/local/bin | grep ';'";
