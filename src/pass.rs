@@ -110,6 +110,7 @@ pub fn run(options: &Options, forced: bool) -> Result<Exit> {
         record: Record::open(&options.state_dir),
         prepared: None,
         announced: false,
+        restarted: None,
     }
     .run()
 }
@@ -124,6 +125,8 @@ struct Pass<'a> {
     prepared: Option<(Version, Prepared)>,
     /// Whether it was said what is available.
     announced: bool,
+    /// The service that was restarted last.
+    restarted: Option<String>,
 }
 
 impl Pass<'_> {
@@ -140,15 +143,28 @@ impl Pass<'_> {
     }
 
     fn decide_and_act(&mut self, packages: &dyn PackageManager, mut seen: Observation) -> Result<Exit> {
+        // A way back that has failed, and from which version; a newer one may still mend the host.
+        let mut broken: Option<(Exit, Version)> = None;
         loop {
             let decision;
             (seen, decision) = decide(self.config, seen)?;
-            let exit = match decision {
-                Decision::Finish(change) => self.finish(packages, &seen, &change),
-                Decision::Go(action, cause) => self.act(packages, &seen, &action, &cause)?,
+            if let Some((exit, version)) = &broken
+                && !matches!(&decision, Decision::Go(action, _) if action.target() != version)
+            {
+                return Ok(*exit);
+            }
+            let exit = match &decision {
+                Decision::Finish(change) => {
+                    let exit = self.finish(packages, &seen, change);
+                    // Once a pass: what it could not end, or not write down, is for the next one.
+                    seen.history.unfinished = None;
+                    broken = exit.filter(|exit| *exit == Exit::Broken).map(|exit| (exit, change.to.clone()));
+                    exit.filter(|_| broken.is_none())
+                }
+                Decision::Go(action, cause) => self.act(packages, &seen, action, cause)?,
                 other => {
                     self.announce(&seen);
-                    Some(report(&other))
+                    Some(report(other))
                 }
             };
             if let Some(exit) = exit {
@@ -156,8 +172,7 @@ impl Pass<'_> {
             }
             // The time has gone on, and the host is not what it was: look again before the next step. What counts of the
             // earlier passes is what they had recorded when this one began.
-            let unfinished = self.record.history().unfinished.clone();
-            let history = History { unfinished, failed: self.record.history().failed.clone(), ..seen.history };
+            let history = History { failed: self.record.history().failed.clone(), ..seen.history };
             seen = Observation { target: seen.target, critical: seen.critical, ..observe(self.config, history, self.forced)? };
         }
     }
@@ -170,13 +185,18 @@ impl Pass<'_> {
             return;
         }
         let done = match (self.config.lock, package.held, history.locked_by_us) {
-            (true, false, _) => packages.hold(&package.name).map(|()| true),
-            (false, true, true) => packages.release(&package.name).map(|()| false),
-            (false, false, true) => Ok(false),
+            // Recorded first: a lock of which nobody knows whose it is would stay for ever.
+            (true, false, _) => {
+                self.record.update(|history| history.locked_by_us = true).and_then(|()| Ok(packages.hold(&package.name)?))
+            }
+            // It may be a lock that we do not recognise any more; what is ours is marked, and nothing else is taken.
+            (false, _, true) => packages
+                .release(&package.name)
+                .map_err(anyhow::Error::from)
+                .and_then(|()| self.record.update(|history| history.locked_by_us = false)),
             _ => return,
         };
-        let recorded = done.map_err(anyhow::Error::from).and_then(|ours| self.record.update(|history| history.locked_by_us = ours));
-        if let Err(error) = recorded {
+        if let Err(error) = done {
             warn!(
                 "{}: its lock against ordinary system updates is not as it should be: {error:#}; the next pass tries again",
                 package.name
@@ -219,10 +239,16 @@ impl Pass<'_> {
         }
         let _held = self.signals.hold();
         let mut transaction = Transaction { packages, record: &mut self.record, observe: self.config.observe, now: seen.now };
-        let outcome = match (action, prepared) {
-            (Action::Restart(_, unit), _) => transaction.restart(unit),
-            (_, Some((version, prepared))) => transaction.upgrade(&seen.agent, &version, &prepared)?,
-            (_, None) => return Ok(None),
+        if let Action::Restart(_, unit) = action {
+            let outcome = transaction.restart(unit);
+            let exit = conclude(action, &cause.to_string(), &outcome);
+            // There may be others.
+            let again = self.restarted.replace(unit.clone()).as_ref() == Some(unit);
+            return Ok((outcome != Outcome::Upgraded || again).then_some(exit));
+        }
+        let outcome = match prepared {
+            Some((version, prepared)) => transaction.upgrade(&seen.agent, &version, &prepared)?,
+            None => return Ok(None),
         };
         Ok(Some(conclude(action, &cause.to_string(), &outcome)))
     }
@@ -314,7 +340,7 @@ fn conclude(action: &Action, cause: &str, outcome: &Outcome) -> Exit {
         Outcome::RolledBack { reason } => {
             (format!("could not {action}: {reason}; the version before is back and runs well"), Exit::RolledBack)
         }
-        Outcome::Broken { reason, back } => {
+        Outcome::Broken { reason, back, .. } => {
             let line = format!(
                 "could not {action}: {reason}; and the way back failed: {back}; a person is needed, and every pass tries again"
             );

@@ -52,7 +52,7 @@ fn a_pass_that_was_killed_is_finished_by_the_next() {
 fn a_version_is_finished_as_the_repository_spells_it() {
     let host = Host::with_upgrade();
     host.repository.remove("teleport-ent", "14.3.34");
-    host.repository.publish(&[agent("14.3.34-1").preinst("touch /run/installing; test -e /run/go-on || kill -KILL $PPID")]);
+    host.repository.publish(&[agent("14.3.34-1").preinst(WAITS)]);
     let pass = host.spawn(&["teleport-upgrade", "run"]);
     host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
     cut_off(&host, pass);
@@ -294,4 +294,82 @@ fn an_outcome_that_nobody_reads_stops_nothing() {
     host.shell("teleport-upgrade version > /dev/full").expect(0);
     host.shell("teleport-upgrade run > /dev/full").expect(0);
     host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_service_that_a_failing_repair_stopped_is_not_taken_for_stopped_on_purpose() {
+    let host = Host::with_upgrade();
+    host.set_version("14.3.33");
+    host.repository.publish(&[agent("14.3.33").preinst("systemctl stop teleport.service; test -e /run/mended")]);
+    let half = "/^Package: teleport-ent$/,/^$/s/^Status: .*/Status: install reinstreq half-installed/";
+    host.shell(&format!("rm -f /var/cache/apt/archives/*.deb; sed -i '{half}' /var/lib/dpkg/status")).expect(0);
+    host.upgrader("run").expect(5);
+    host.write("/run/mended", "");
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.33");
+}
+
+#[test]
+fn a_way_back_that_cannot_be_fetched_now_is_gone_later() {
+    let host = Host::with_upgrade();
+    host.configure("observe-seconds", "5\n");
+    host.shell("apt-get clean").expect(0);
+    // The repository goes away as soon as the bad version is there.
+    let gone = "sed -i s/apt.example.com/gone.example.com/ /etc/hosts";
+    host.offer(agent("14.3.34").behaviour("crash-at-once").without_reload().postinst(gone));
+    host.upgrader("run").expect(5);
+    host.shell("sed -i s/gone.example.com/apt.example.com/ /etc/hosts").expect(0);
+    let ran = host.upgrader("run").expect(4);
+    assert!(ran.stdout.contains("the version before is back and runs well"), "{}", ran.stdout);
+    host.assert_agent_runs("14.3.33");
+}
+
+#[test]
+fn a_host_that_cannot_go_back_takes_a_newer_version() {
+    let host = Host::with_upgrade();
+    host.configure("observe-seconds", "5\n");
+    host.repository.publish(&[agent("14.3.33").postinst("exit 1")]);
+    host.offer(agent("14.3.34").behaviour("crash-at-once").without_reload());
+    host.upgrader("run").expect(5);
+    host.offer(agent("14.3.35"));
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.35");
+}
+
+#[test]
+fn a_history_that_stays_as_it_is_ends_the_pass_all_the_same() {
+    let host = Host::with_upgrade();
+    host.set_version("14.3.33");
+    let unfinished = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.32", "from_package_version": "14.3.32", "to": "14.3.33",
+        "to_package_version": "14.3.33", "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
+    host.write(&format!("{STATE}/history.json"), unfinished);
+    host.shell(&format!("mkdir -p {STATE}/history.json.new")).expect(0);
+    let ran = host.upgrader("run").expect(0);
+    assert_eq!(ran.stdout.matches("done: upgraded from 14.3.32 to 14.3.33").count(), 1, "{}", ran.stdout);
+}
+
+#[test]
+fn an_administrators_hold_survives_a_pass_that_was_cut_off_before_the_unpacking() {
+    let host = Host::with_upgrade();
+    host.set_version("14.3.33");
+    host.configure("lock", "no\n");
+    let unfinished = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.33", "from_package_version": "14.3.33", "to": "14.3.34",
+        "to_package_version": "14.3.34", "held": true, "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
+    host.write(&format!("{STATE}/history.json"), unfinished);
+    host.upgrader("run").expect(0);
+    assert!(host.is_on_hold("teleport-ent"));
+}
+
+#[test]
+fn one_service_that_is_down_does_not_cost_the_sessions_of_another() {
+    let host = Host::with_upgrade();
+    host.set_version("14.3.33");
+    host.closed_window();
+    host.write("/etc/systemd/system/second.service", "[Service]\nExecStart=/bin/false\n");
+    host.shell("systemctl daemon-reload; systemctl start second.service").expect(0);
+    host.wait_for("the failure", SOON, || host.property("second.service", "ActiveState") == "failed");
+    host.configure("service", "teleport\nsecond\n");
+    let pid = host.agent_pid();
+    host.upgrader("run").expect(5);
+    assert_eq!(host.agent_pid(), pid);
 }

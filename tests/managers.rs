@@ -411,6 +411,21 @@ fn without_the_version_lock_plugin_dnf_is_told_in_the_repositorys_file() {
     assert!(file.starts_with(mark), "{file}");
 }
 
+#[test]
+fn an_exclude_in_a_file_of_another_name_is_known_again_and_taken_back() {
+    let host = Host::with_upgrade_from(Manager::Yum);
+    host.set_version("14.3.33");
+    host.shell("rm /etc/dnf/plugins/versionlock.* /usr/lib/python3/dist-packages/dnf-plugins/versionlock.py").expect(0);
+    host.shell("cd /etc/yum.repos.d && mv teleport.repo teleport-yum.repo").expect(0);
+    let before = host.read("/etc/yum.repos.d/teleport-yum.repo");
+    host.upgrader("run").expect(0);
+    assert_ne!(host.read("/etc/yum.repos.d/teleport-yum.repo"), before);
+    assert_eq!(host.upgrader("run").expect(0).stderr, "");
+    host.configure("lock", "no\n");
+    host.upgrader("run").expect(0);
+    assert_eq!(host.read("/etc/yum.repos.d/teleport-yum.repo"), before);
+}
+
 fn a_dead_second_repository(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     let file = manager.source_file().replace("teleport", "dead");

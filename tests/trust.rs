@@ -242,6 +242,8 @@ const RESTORE: &str = "for each in apt dnf yum.repos.d zypp; do rm -rf /etc/$eac
 /// A host whose repository has a bad 14.3.34.
 fn with_bad_upgrade(manager: Manager, bad: Bad) -> Host {
     let host = Host::with_upgrade_from(manager);
+    // Else the bare package manager leaves the agent alone.
+    host.configure("lock", "no\n");
     let agent = Package::agent("teleport-ent", "14.3.34");
     match bad {
         Bad::IndexByUnknown => host.repository.sign_with(Key::Unknown),

@@ -37,8 +37,12 @@ pub enum Outcome {
         reason: String,
         /// What kept the one before from running.
         back: String,
+        /// Whether its package is whole at least.
+        put_back: bool,
     },
 }
+
+const NO_OTHER: &str = "there is no other version to go back to";
 
 /// What a transaction works with.
 pub struct Transaction<'a> {
@@ -87,11 +91,11 @@ impl Transaction<'_> {
         kept.map_err(|error| warn!("there is no way back to {name} {package_version}: {error}")).ok()
     }
 
-    /// Restarts a service that still runs an older binary than the one installed.
-    pub fn restart(&mut self, unit: &str) -> Outcome {
+    /// Has a service run the binary on the disk, that is down or still runs an older one.
+    pub fn restart(&self, unit: &str) -> Outcome {
         match service::bring_up(unit, self.observe) {
             Ok(()) => Outcome::Upgraded,
-            Err(reason) => Outcome::Untouched(PackageError::Failed(reason)),
+            Err(reason) => Outcome::Broken { reason, back: NO_OTHER.into(), put_back: true },
         }
     }
 
@@ -114,7 +118,12 @@ impl Transaction<'_> {
         };
         match &outcome {
             Some(outcome) => self.close(change, outcome),
-            None => self.write_down(|history| history.unfinished = None),
+            None => {
+                if self.packages.installed(package).is_ok_and(|now| now.is_some()) {
+                    self.hold_again(change);
+                }
+                self.write_down(|history| history.unfinished = None);
+            }
         }
         outcome
     }
@@ -163,6 +172,7 @@ impl Transaction<'_> {
             service::start_again(&change.services);
             Outcome::Untouched(error)
         } else if error.is_temporary() {
+            service::start_again(&change.services);
             Outcome::Unfinished(error)
         } else {
             self.go_back(change, before, unfit)
@@ -171,7 +181,9 @@ impl Transaction<'_> {
 
     fn go_back(&mut self, change: &Change, before: &[Service], reason: String) -> Outcome {
         if change.from == change.to {
-            return Outcome::Broken { reason, back: "there is no other version to go back to".into() };
+            service::start_again(&change.services);
+            let put_back = self.is_whole(&change.package, &change.from);
+            return Outcome::Broken { reason, back: NO_OTHER.into(), put_back };
         }
         error!("{} {}: {reason}; going back to {}", change.package, change.to, change.from);
         // Cut off from here on, the next pass goes on with the way back, and does not try that version again.
@@ -190,24 +202,23 @@ impl Transaction<'_> {
                 error!("{error}");
             }
         }
-        let back = self.packages.prove(&change.package, &change.from).and_then(|()| {
-            service::read_units_again();
-            let was = |unit: &str| before.iter().find(|service| service.unit == unit);
-            each(&change.services, |unit| service::bring_back(unit, was(unit), self.observe))
-        });
-        match back {
+        if let Err(back) = self.packages.prove(&change.package, &change.from) {
+            // Whatever is there, an agent that may run is better than none.
+            service::start_again(&change.services);
+            return Outcome::Broken { reason, back, put_back: false };
+        }
+        service::read_units_again();
+        let was = |unit: &str| before.iter().find(|service| service.unit == unit);
+        match each(&change.services, |unit| service::bring_back(unit, was(unit), self.observe)) {
             Ok(()) => Outcome::RolledBack { reason },
-            Err(back) => Outcome::Broken { reason, back },
+            Err(_) if service::host_is_going_down() => going_down(),
+            Err(back) => Outcome::Broken { reason, back, put_back: true },
         }
     }
 
     /// Leaves the package on hold if it was, and records how the change ended.
     fn close(&mut self, change: &Change, outcome: &Outcome) {
-        if change.held
-            && let Err(error) = self.packages.hold(&change.package)
-        {
-            warn!("{} was on hold and could not be put on hold again: {error}", change.package);
-        }
+        self.hold_again(change);
         if let (Some(file), false) = (&change.way_back, matches!(outcome, Outcome::Unfinished(_) | Outcome::Broken { .. })) {
             // It served its purpose, or was not needed; what cannot be removed costs some space.
             let _ = fs::remove_file(file);
@@ -222,10 +233,21 @@ impl Transaction<'_> {
             }
             Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
                 let way_back_failed = matches!(outcome, Outcome::Broken { .. });
-                let failed = FailedTarget { target, reason: reason.clone(), at, way_back_failed };
-                (history.unfinished, history.failed) = (None, Some(failed));
+                history.failed = Some(FailedTarget { target, reason: reason.clone(), at, way_back_failed });
+                // The next pass goes on with a way back that has not come to its end: what kept it from that may have passed.
+                if !matches!(outcome, Outcome::Broken { put_back: false, .. }) {
+                    history.unfinished = None;
+                }
             }
         });
+    }
+
+    fn hold_again(&self, change: &Change) {
+        if change.held
+            && let Err(error) = self.packages.hold(&change.package)
+        {
+            warn!("{} was on hold and could not be put on hold again: {error}", change.package);
+        }
     }
 
     /// What is done is done, recorded or not: the next pass looks at the host itself.

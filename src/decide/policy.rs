@@ -80,7 +80,7 @@ pub enum Action {
     },
     /// Install the same version again, because the package is damaged, and how.
     Reinstall(Version, String),
-    /// Restart this service, because it still runs an older binary than the one installed.
+    /// Have this service run what is installed: it is down, or still runs an older binary.
     Restart(Version, String),
 }
 
@@ -122,7 +122,7 @@ pub fn decide(seen: &Observation) -> Decision {
         Some(Target::Version(version)) => version,
     };
     if let Err(refusal) = compatibility::check(&seen.agent.package.version, target) {
-        return Decision::Refuse(refusal);
+        return repaired(seen).unwrap_or(Decision::Refuse(refusal));
     }
     let Some(action) = needed(seen, target) else {
         return Decision::Nothing(Idle::UpToDate);
@@ -131,7 +131,9 @@ pub fn decide(seen: &Observation) -> Decision {
         return Decision::Go(action, Cause::Forced);
     }
     match &seen.history.failed {
-        Some(failed) if failed.target == *target && is_held(failed, &action) => Decision::Hold(failed.clone()),
+        Some(failed) if failed.target == *target && is_held(failed, &action) => {
+            repaired(seen).unwrap_or(Decision::Hold(failed.clone()))
+        }
         _ => timed(seen, action),
     }
 }
@@ -151,18 +153,26 @@ fn is_held(failed: &FailedTarget, action: &Action) -> bool {
 
 /// What has to change for the agent to run `target`, if anything.
 fn needed(seen: &Observation, target: &Version) -> Option<Action> {
+    let installed = &seen.agent.package.version;
+    if installed != target {
+        return Some(Action::Upgrade { from: installed.clone(), to: target.clone() });
+    }
+    let outdated = || seen.agent.outdated().map(|service| Action::Restart(target.clone(), service.unit.clone()));
+    repair(seen).or_else(outdated)
+}
+
+/// What has to be done for the agent to run the version that is installed, if it is in pieces or down.
+fn repair(seen: &Observation) -> Option<Action> {
     let installed = &seen.agent.package;
-    if installed.version != *target {
-        return Some(Action::Upgrade { from: installed.version.clone(), to: target.clone() });
-    }
     if let Some(damage) = &installed.damage {
-        return Some(Action::Reinstall(target.clone(), damage.clone()));
+        return Some(Action::Reinstall(installed.version.clone(), damage.clone()));
     }
-    if let Some(service) = down(seen) {
-        // Its package looks whole. It is installed again all the same: that starts it, and whatever else is wrong is overwritten.
-        return Some(Action::Reinstall(target.clone(), format!("{} {}", service.unit, service.health)));
-    }
-    seen.agent.outdated().map(|service| Action::Restart(target.clone(), service.unit.clone()))
+    down(seen).map(|service| Action::Restart(installed.version.clone(), service.unit.clone()))
+}
+
+/// The target must not be installed; but an agent in pieces is no use to anybody, whatever its version.
+fn repaired(seen: &Observation) -> Option<Decision> {
+    repair(seen).map(|action| timed(seen, action))
 }
 
 /// The first service that is down although it should be up. A single crash is systemd's to mend, unless what it would start again
@@ -222,6 +232,13 @@ impl fmt::Display for Cause {
 }
 
 impl Action {
+    /// The version that the agent runs afterwards.
+    pub fn target(&self) -> &Version {
+        match self {
+            Action::Upgrade { to: version, .. } | Action::Reinstall(version, _) | Action::Restart(version, _) => version,
+        }
+    }
+
     /// What has been done, as a sentence has it: "upgraded from ...".
     pub fn done(&self) -> String {
         match self {
@@ -240,7 +257,7 @@ impl fmt::Display for Action {
             Action::Upgrade { from, to } if to < from => write!(f, "go back from {from} to {to}"),
             Action::Upgrade { from, to } => write!(f, "upgrade from {from} to {to}"),
             Action::Reinstall(version, damage) => write!(f, "install {version} again ({damage})"),
-            Action::Restart(version, unit) => write!(f, "have {unit} run the installed {version} (it runs an older binary)"),
+            Action::Restart(version, unit) => write!(f, "have {unit} run the installed {version}"),
         }
     }
 }
@@ -385,7 +402,7 @@ mod tests {
     fn an_agent_that_is_down_is_not_up_to_date() {
         let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), ..seen() };
         seen.agent.services[0].health = Health::CrashLooping;
-        let again = Action::Reinstall(version("14.3.33"), "teleport.service keeps crashing".into());
+        let again = Action::Restart(version("14.3.33"), "teleport.service".into());
         assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again));
         for health in [Health::Stopped, Health::Crashed, Health::Changing] {
             seen.agent.services[0].health = health;
@@ -422,6 +439,20 @@ mod tests {
         assert!(matches!(decide(&seen), Decision::Go(..)), "another target did");
         seen.history.failed = failed("14.3.34").map(|failed| FailedTarget { way_back_failed: true, ..failed });
         assert!(matches!(decide(&seen), Decision::Go(..)), "nothing to lose");
+    }
+
+    #[test]
+    fn a_target_that_may_not_be_installed_does_not_keep_what_is_there_from_being_mended() {
+        for (target, held) in [("14.3.34", true), ("16.0.0", false)] {
+            let mut seen = Observation { target: Some(Target::Version(version(target))), ..seen() };
+            seen.history.failed = failed("14.3.34").filter(|_| held);
+            seen.agent.services[0].health = Health::Failed("exit-code".into());
+            let restart = Action::Restart(version("14.3.33"), "teleport.service".into());
+            assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == restart), "{target}");
+            seen.agent.package.damage = Some("broken".into());
+            let again = Action::Reinstall(version("14.3.33"), "broken".into());
+            assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again), "{target}");
+        }
     }
 
     #[test]

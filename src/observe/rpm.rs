@@ -1,6 +1,7 @@
 //! The package database of Red Hat, SUSE and their kin, asked through `rpm`, and the files that lock packages there.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
@@ -24,7 +25,8 @@ pub const VERSIONLOCK: &str = "/etc/dnf/plugins/versionlock.list";
 const LOCK_FILES: [&str; 4] =
     [VERSIONLOCK, "/etc/dnf/versionlock.toml", "/etc/yum/pluginconf.d/versionlock.list", "/etc/zypp/locks"];
 /// Where packages are excluded.
-const EXCLUDE_FILES: [&str; 3] = ["/etc/dnf/dnf.conf", "/etc/yum.conf", "/etc/yum.repos.d/teleport.repo"];
+const EXCLUDE_FILES: [&str; 2] = ["/etc/dnf/dnf.conf", "/etc/yum.conf"];
+const REPOSITORIES: &str = "/etc/yum.repos.d";
 
 /// What the database says of each of `names` that is on the host, whole or in part.
 pub fn installed(names: &[&str]) -> Result<Vec<Installed>> {
@@ -72,11 +74,13 @@ fn twice(earlier: &Installed, later: Installed) -> Installed {
 
 /// Whether some file tells ordinary updates to leave the package alone.
 fn is_held(name: &str) -> bool {
-    let any_line = |files: &[&str], names_it: fn(&str, &str) -> bool| {
-        let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
-        texts.into_iter().any(|text| text.lines().any(|line| names_it(line.trim(), name)))
+    let any_line = |file: &Path, names_it: fn(&str, &str) -> bool| {
+        fs::read_to_string(file).is_ok_and(|text| text.lines().any(|line| names_it(line.trim(), name)))
     };
-    any_line(&LOCK_FILES, locks) || any_line(&EXCLUDE_FILES, excludes)
+    let repositories = fs::read_dir(REPOSITORIES).into_iter().flatten().flatten().map(|entry| entry.path());
+    LOCK_FILES.iter().any(|file| any_line(Path::new(file), locks))
+        || EXCLUDE_FILES.iter().any(|file| any_line(Path::new(file), excludes))
+        || repositories.filter(|file| file.extension().is_some_and(|end| end == "repo")).any(|file| any_line(&file, excludes))
 }
 
 /// `teleport`, `!teleport`, `teleport-0:14.3.33-1.*`, `0:teleport-14.3.33-1.*`, `name = "teleport"`, `solvable_name: teleport`.

@@ -138,6 +138,8 @@ impl Point {
 
     fn run(&self) -> Fate {
         let host = host_with_upgrade(self.manager);
+        // What a pass makes of the lock by itself is not the question here.
+        host.configure("lock", "no\n");
         if self.held {
             host.shell(&self.manager.locks("teleport-ent")[0]).expect(0);
         }

@@ -11,7 +11,7 @@ use log::warn;
 use super::complaint::{complaint, install_error, is_unsigned, refresh_error};
 use super::locks::{Lock, Locks};
 use super::repack::repack;
-use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only};
 use crate::command::{Command, Output};
 use crate::observe::dpkg;
 use crate::observe::package::Installed;
@@ -27,8 +27,6 @@ const LOCKS: [Lock; 4] = [
     Lock::Record("/var/lib/apt/lists/lock"),
     Lock::Record("/var/cache/apt/archives/lock"),
 ];
-/// The agent is some 150 MB; a slow line may take its time, but not for ever.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// What a refresh says that failed in part, whatever its status.
 const FETCH_FAILED: &str = "Some index files failed to download";
 

@@ -139,6 +139,8 @@ struct Limits {
     refresh: Duration,
 }
 
+/// The agent is some 150 MB; a slow line may take its time, but not for ever.
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// For what only reads what is on the disk.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 

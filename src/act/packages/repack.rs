@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::READ_LIMIT;
 use crate::command::{Command, Output};
+use crate::observe::agent::BINARY;
 use crate::observe::package::Installed;
 
 /// Packing some hundred megabytes takes seconds.
@@ -17,17 +18,30 @@ const PACK_LIMIT: Duration = Duration::from_secs(600);
 
 /// Packs the installed package into a file in `directory`, which must be root's alone.
 pub fn repack(installed: &Installed, directory: &Path) -> Result<PathBuf> {
-    let name = &installed.name;
-    let (tree, file) = (directory.join("tree"), directory.join(format!("{name}.deb")));
+    let (tree, file) = (directory.join("tree"), directory.join(format!("{}.deb", installed.name)));
     remove(&tree)?;
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    fs::create_dir(&tree)?;
+    let packed = fill(&installed.name, &tree).and_then(|()| pack(&tree, &file));
+    // Whatever became of it, the room that it took is needed for the upgrade.
+    remove(&tree)?;
+    if packed.is_err() {
+        let _ = fs::remove_file(&file);
+    }
+    packed.map(|()| file)
+}
+
+fn fill(name: &str, tree: &Path) -> Result<()> {
+    fs::create_dir(tree)?;
     let listed = query(&["--listfiles", name])?;
     let paths: Vec<&str> = listed.answer().filter(|line| line.starts_with('/') && *line != "/.").collect();
     for path in &paths {
         // What has others below it is a directory to the package, though it may be a link on this host, as /lib is.
         let has_others = paths.iter().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')));
-        copy(Path::new(path), &tree.join(&path[1..]), has_others).with_context(|| format!("cannot copy {path}"))?;
+        match copy(Path::new(path), &tree.join(&path[1..]), has_others) {
+            // Left out by the host's own rules (`path-exclude`), or removed by somebody: neither is needed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && *path != BINARY => {}
+            copied => copied.with_context(|| format!("cannot copy {path}"))?,
+        }
     }
     let control = tree.join("DEBIAN");
     fs::create_dir(&control)?;
@@ -37,15 +51,24 @@ pub fn repack(installed: &Installed, directory: &Path) -> Result<PathBuf> {
         let path = query(&["--control-path", name, item])?.answer().next().unwrap_or_default().to_string();
         copy(Path::new(&path), &control.join(item), false).with_context(|| format!("cannot copy {path}"))?;
     }
+    // What an administrator has edited must not pass for what the package shipped: the next upgrade would overwrite it.
+    let conffiles = control.join("conffiles");
+    if let Ok(text) = fs::read_to_string(&conffiles) {
+        let verified = Command::new("dpkg", ["--verify", name]).limit(PACK_LIMIT).run()?;
+        let edited = |path: &str| verified.answer().any(|line| line.ends_with(&format!(" c {path}")));
+        fs::write(&conffiles, text.lines().filter(|path| !edited(path)).map(|path| format!("{path}\n")).collect::<String>())?;
+    }
+    Ok(())
+}
+
+fn pack(tree: &Path, file: &Path) -> Result<()> {
     let arguments = ["-Zgzip".as_ref(), "-z1".as_ref(), "--build".as_ref(), tree.as_os_str(), file.as_os_str()];
     let packed = Command::new("dpkg-deb", arguments).limit(PACK_LIMIT).run()?;
-    remove(&tree)?;
     if !packed.success() {
         bail!("{}", packed.summary());
     }
     // It is to be there after a power cut, like the record that names it.
-    File::open(&file)?.sync_all()?;
-    Ok(file)
+    Ok(File::open(file)?.sync_all()?)
 }
 
 fn query(arguments: &[&str]) -> Result<Output> {

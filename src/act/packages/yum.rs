@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Lock, Locks, process};
-use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
 use crate::command::{Command, Output};
 use crate::observe::package::Installed;
 use crate::observe::rpm::VERSIONLOCK;
@@ -114,7 +114,7 @@ impl Yum {
         Ok(offered)
     }
 
-    /// Runs the command that turns what is installed into `wanted`; `with` makes it a simulation.
+    /// Runs the command that turns what is installed into `wanted`; `with` makes it one that changes nothing, and has a limit.
     fn change(&self, name: &str, wanted: &str, installed: Option<&Installed>, with: &[&str]) -> Result<Output, PackageError> {
         let lower = |installed: &Installed| Version::from_rpm(wanted).is_ok_and(|wanted| wanted < installed.version);
         let verb = match installed {
@@ -124,7 +124,10 @@ impl Yum {
             _ => "install",
         };
         let package = format!("{name}-{wanted}");
-        self.locks.run(|| self.command(&[with, &[verb, &package]].concat()).run())
+        self.locks.run(|| {
+            let command = self.command(&[with, &[verb, &package]].concat());
+            if with.is_empty() { command.run() } else { command.limit(DOWNLOAD_LIMIT).run() }
+        })
     }
 
     /// Has the version lock plugin of dnf 4 exclude every version: what it knows best, one version, would soon be another.
@@ -158,9 +161,11 @@ impl PackageManager for Yum {
         self.check_trust()?;
         let offered = self.offered(&installed.name)?;
         let prepared = choose(&offered, installed, target, &self.source_name())?;
-        // From what was just refreshed.
-        let output = self.change(&installed.name, &prepared.package_version, Some(installed), &["-C", "--assumeno"])?;
-        if !output.says("Transaction Summary") {
+        // The download ahead is a simulation too. yum 3 has it from a plugin only, so there it is one from what was just refreshed.
+        let yum3 = self.dialect == Dialect::Yum3;
+        let with: &[&str] = if yum3 { &["-C", "--assumeno"] } else { &["--downloadonly"] };
+        let output = self.change(&installed.name, &prepared.package_version, Some(installed), with)?;
+        if !output.says("Transaction Summary") || !(yum3 || output.success()) {
             return Err(install_error(&output, &self.source_name()));
         }
         only(&installed.name, changed(&output, &installed.name))?;
@@ -188,7 +193,7 @@ impl PackageManager for Yum {
         let files = [Some(Path::new(VERSIONLOCK)), self.source.as_deref()];
         for file in files.into_iter().flatten().filter(|file| file.exists()) {
             let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            let released = without_lock(&text, name);
+            let released = without_lock(&text, Some(name));
             if released != text {
                 replace(file, &released)?;
             }
@@ -239,6 +244,8 @@ fn changed(output: &Output, ours: &str) -> Vec<String> {
 /// A `*.repo` file with an exclude of ours in Teleport's section; none if that has one already.
 fn with_exclude(text: &str, name: &str) -> Option<String> {
     let heading = format!("[{}]", rpm::REPOSITORY);
+    // One of ours may be of another edition, which was here before.
+    let text = &without_lock(text, None);
     let section =
         || text.lines().map(str::trim).skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with('['));
     if section().any(|line| line.starts_with("exclude")) {
@@ -248,12 +255,12 @@ fn with_exclude(text: &str, name: &str) -> Option<String> {
     Some(text.lines().map(with).collect())
 }
 
-/// A file without what `hold` writes: the plugin's line for all versions, or the line below our mark.
-fn without_lock(text: &str, name: &str) -> String {
-    let (by_plugin, by_exclude) = (format!("!{name}"), format!("exclude={name}"));
+/// A file without what `hold` writes: the line below our mark, and the plugin's line for all versions of `name`.
+fn without_lock(text: &str, name: Option<&str>) -> String {
     let mut marked = false;
     let kept = text.lines().filter(|line| {
-        let ours = *line == by_plugin || *line == MARK || (marked && *line == by_exclude);
+        let by_plugin = name.is_some() && line.strip_prefix('!') == name;
+        let ours = by_plugin || *line == MARK || (marked && line.starts_with("exclude="));
         marked = *line == MARK;
         !ours
     });
@@ -308,13 +315,15 @@ mod tests {
         let text = "[other]\nname=Other\n\n[teleport]\nname=Teleport\n";
         let excluded = with_exclude(text, "teleport-ent").unwrap();
         assert_eq!(excluded, format!("[other]\nname=Other\n\n[teleport]\n{MARK}\nexclude=teleport-ent\nname=Teleport\n"));
-        assert_eq!(with_exclude(&excluded, "teleport-ent"), None);
-        assert_eq!(without_lock(&excluded, "teleport-ent"), text);
+        assert_eq!(with_exclude(&excluded, "teleport-ent").as_deref(), Some(excluded.as_str()));
+        assert_eq!(with_exclude(&excluded, "teleport").unwrap(), excluded.replace("teleport-ent", "teleport"), "another edition");
+        assert_eq!(with_exclude("[teleport]\nexclude=x\n", "teleport-ent"), None);
+        assert_eq!(without_lock(&excluded, Some("teleport-ent")), text);
     }
 
     #[test]
     fn only_our_own_lock_is_taken_back() {
         let text = "# Added\n!teleport-ent\nteleport-ent-0:14.3.33-1.*\n!teleport\nexclude=teleport-ent\n";
-        assert_eq!(without_lock(text, "teleport-ent"), text.replace("!teleport-ent\n", ""));
+        assert_eq!(without_lock(text, Some("teleport-ent")), text.replace("!teleport-ent\n", ""));
     }
 }

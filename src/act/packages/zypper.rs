@@ -11,7 +11,7 @@ use log::warn;
 
 use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Locks, process};
-use super::{Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
 use crate::command::{Command, Output};
 use crate::observe::package::Installed;
 use crate::observe::trust::{self, Weakness};
@@ -23,8 +23,6 @@ pub const REPOSITORIES: [&str; 1] = ["/etc/zypp/repos.d"];
 const DOWNLOADS: &str = "/var/cache/teleport-upgrade/zypper";
 /// zypper's settings, where it looks for them.
 const SETTINGS: [&str; 2] = ["/etc/zypp/zypp.conf", "/usr/etc/zypp/zypp.conf"];
-/// A download is ended after this. zypper itself waits three minutes for a server that says nothing.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// "Nothing found".
 const NOT_FOUND: i32 = 104;
 /// Done; done, and a restart of the host or of zypper is in order; done, and a script failed that did not matter to rpm.
