@@ -134,7 +134,12 @@ impl Pass<'_> {
         let seen = observe(self.config, self.record.history().clone(), self.forced)?;
         // Whatever becomes of this pass, the next one must know what this one saw of the schedule.
         let absent_since = policy::schedule_absent_since(&seen);
-        self.record.update(|history| history.schedule_absent_since = absent_since)?;
+        let restarts = seen.agent.services.iter().map(|service| (service.unit.clone(), service.restarts)).collect();
+        let seen_now = |history: &mut History| (history.schedule_absent_since, history.restarts) = (absent_since, restarts);
+        if let Err(error) = self.record.update(seen_now) {
+            // No reason not to mend what is broken. What changes the agent's version is recorded first, or not done.
+            warn!("{error:#}");
+        }
         let packages = packages::manager(self.config, seen.agent.package.database)?;
         let package = seen.agent.package.clone();
         let exit = self.decide_and_act(packages.as_ref(), seen);

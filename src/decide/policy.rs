@@ -9,7 +9,7 @@ use crate::observe::agent::Agent;
 use crate::observe::channel::Target;
 use crate::observe::history::{Change, FailedTarget, History};
 use crate::observe::schedule::{Absence, Window, WindowStatus};
-use crate::observe::service::{Health, Service};
+use crate::observe::service::{Health, LOOP, Service};
 use crate::version::Version;
 
 /// Everything that a decision rests on.
@@ -179,7 +179,20 @@ fn repaired(seen: &Observation) -> Option<Decision> {
 /// is known to be broken.
 fn down(seen: &Observation) -> Option<&Service> {
     let broken = seen.agent.package.damage.is_some() || seen.history.failed.as_ref().is_some_and(|failed| failed.way_back_failed);
-    seen.agent.services.iter().find(|service| service.health.is_down() || (broken && service.health == Health::Crashed))
+    let is_down = |service: &&Service| match service.health {
+        Health::Failed(_) => true,
+        Health::CrashLooping => broken || restarts_since(&seen.history, service) >= LOOP,
+        Health::Crashed => broken,
+        _ => false,
+    };
+    seen.agent.services.iter().find(is_down)
+}
+
+/// How often systemd has restarted a service since the last pass looked. It counts from the service's start, months ago perhaps.
+fn restarts_since(history: &History, service: &Service) -> u32 {
+    let known = history.restarts.get(&service.unit).copied().unwrap_or(0);
+    // A start by hand sets the count back.
+    service.restarts.checked_sub(known).unwrap_or(service.restarts)
 }
 
 /// Whether `action` is for now or for later.
@@ -314,6 +327,7 @@ mod tests {
                     health: Health::Running,
                     pid: Some(1),
                     binary: Binary::OnDisk,
+                    restarts: LOOP,
                     ..Service::default()
                 }],
             },
@@ -469,6 +483,17 @@ mod tests {
         let mut inside = Observation { critical: None, ..seen() };
         inside.windows = WindowStatus::Inside { until: at(NOW + 60) };
         assert!(matches!(decide(&inside), Decision::Go(..)));
+    }
+
+    #[test]
+    fn restarts_of_long_ago_are_no_crash_loop() {
+        let mut seen = seen();
+        seen.agent.services[0].health = Health::CrashLooping;
+        for (before, now, loops) in [(0, 3, true), (2, 3, false), (3, 3, false), (40, 43, true), (40, 42, false), (40, 3, true)] {
+            seen.agent.services[0].restarts = now;
+            seen.history.restarts = [("teleport.service".to_string(), before)].into();
+            assert_eq!(matches!(decide(&seen), Decision::Go(..)), loops, "{before} -> {now}");
+        }
     }
 
     #[test]

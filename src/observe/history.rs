@@ -1,5 +1,6 @@
 //! What earlier passes recorded: `history.json` in the state directory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,9 @@ pub struct History {
     /// Whether we locked the package against ordinary system updates. A lock that was there before is somebody else's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub locked_by_us: bool,
+    /// How often systemd had restarted each service when the last pass looked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts: BTreeMap<String, u32>,
     /// The last change of the agent's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_change: Option<Done>,

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Restarts that systemd counted tell of a crash loop only while the last of them is this fresh.
 const FRESH: Duration = Duration::from_secs(120);
 /// How many restarts make a crash loop; a single crash is systemd's to mend.
-const LOOP: u32 = 3;
+pub const LOOP: u32 = 3;
 /// What is asked, in one go, of all units.
 const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,CanReload,PIDFile,ExecStart,\
     ControlGroup,ActiveEnterTimestampMonotonic";
