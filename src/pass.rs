@@ -151,13 +151,14 @@ impl Pass<'_> {
         // A way back that has failed, and from which version; a newer one may still mend the host.
         let mut broken: Option<(Exit, Version)> = None;
         loop {
-            let decision;
-            (seen, decision) = decide(self.config, seen)?;
+            let decided = decide(self.config, seen);
             if let Some((exit, version)) = &broken
-                && !matches!(&decision, Decision::Go(action, _) if action.target() != version)
+                && !matches!(&decided, Ok((_, Decision::Go(action, _))) if action.target() != version)
             {
                 return Ok(*exit);
             }
+            let decision;
+            (seen, decision) = decided?;
             let exit = match &decision {
                 Decision::Finish(change) => {
                     let exit = self.finish(packages, &seen, change);

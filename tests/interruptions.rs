@@ -318,6 +318,9 @@ fn a_way_back_that_cannot_be_fetched_now_is_gone_later() {
     let gone = "sed -i s/apt.example.com/gone.example.com/ /etc/hosts";
     host.offer(agent("14.3.34").behaviour("crash-at-once").without_reload().postinst(gone));
     host.upgrader("run").expect(5);
+    host.releases.stop();
+    host.upgrader("run").expect(5);
+    host.releases.start();
     host.shell("sed -i s/gone.example.com/apt.example.com/ /etc/hosts").expect(0);
     let ran = host.upgrader("run").expect(4);
     assert!(ran.stdout.contains("the version before is back and runs well"), "{}", ran.stdout);

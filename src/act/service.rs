@@ -205,6 +205,11 @@ pub fn host_is_going_down() -> bool {
     output.is_ok_and(|output| output.says("stopping"))
 }
 
+/// Whether a service runs, be it by an older binary.
+pub fn runs(unit: &str) -> bool {
+    look(unit).is_ok_and(|service| service.health == Health::Running)
+}
+
 /// Starts again those of `units` that do not run: they did before.
 pub fn start_again(units: &[String]) {
     for unit in units {

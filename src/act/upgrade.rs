@@ -95,6 +95,7 @@ impl Transaction<'_> {
     pub fn restart(&self, unit: &str) -> Outcome {
         match service::bring_up(unit, self.observe) {
             Ok(()) => Outcome::Upgraded,
+            Err(reason) if service::runs(unit) => Outcome::Untouched(PackageError::Failed(reason)),
             Err(reason) => Outcome::Broken { reason, back: NO_OTHER.into(), put_back: true },
         }
     }
