@@ -175,6 +175,10 @@ impl Transaction<'_> {
         } else if error.is_temporary() {
             service::start_again(&change.services);
             Outcome::Unfinished(error)
+        } else if !error.is_the_versions() {
+            // The version before could not be installed either. The next pass tries this one again.
+            service::start_again(&change.services);
+            Outcome::Broken { reason: error.to_string(), back: "for the same reason".into(), put_back: false }
         } else {
             self.go_back(change, before, unfit)
         }

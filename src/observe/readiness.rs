@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::text::printable;
 
@@ -11,8 +11,8 @@ use crate::text::printable;
 pub const SOCKET: &str = "/var/lib/teleport/debug.sock";
 /// An agent that is well answers at once.
 const LIMIT: Duration = Duration::from_secs(2);
-/// The answer is a line of status and some of JSON.
-const MAX_ANSWER: u64 = 4096;
+/// The line that has the status is short.
+const MAX_LINE: usize = 1024;
 
 /// Whether the agent calls itself ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +40,25 @@ pub fn ask(socket: &Path) -> Readiness {
 }
 
 fn exchange(mut stream: UnixStream) -> io::Result<String> {
-    stream.set_read_timeout(Some(LIMIT))?;
+    let deadline = Instant::now() + LIMIT;
     stream.set_write_timeout(Some(LIMIT))?;
     stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = [0; 64];
-    // The status is in the first bytes; whatever follows is for people.
-    let read = stream.take(MAX_ANSWER).read(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
+    let mut answer = Vec::new();
+    // The status is on the first line, which may come in pieces; whatever follows is for people.
+    while !answer.contains(&b'\n') && answer.len() < MAX_LINE {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // A limit of nothing would be none at all.
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let mut piece = [0; 64];
+        match stream.read(&mut piece)? {
+            0 => break,
+            read => answer.extend_from_slice(&piece[..read]),
+        }
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 #[cfg(test)]
@@ -64,7 +76,11 @@ mod tests {
             let mut question = [0; 256];
             let read = stream.read(&mut question).unwrap();
             assert!(question[..read].starts_with(b"GET /readyz HTTP/1.0\r\n"));
-            stream.write_all(answer.as_bytes()).unwrap();
+            // In as many pieces as there are bytes.
+            for byte in answer.as_bytes() {
+                let _ = stream.write_all(&[*byte]);
+                thread::yield_now();
+            }
         });
         let readiness = ask(&path);
         server.join().unwrap();

@@ -263,6 +263,13 @@ impl PackageError {
     }
 }
 
+impl PackageError {
+    /// Whether it says anything about the version that was to be installed, and not only about this host or the network.
+    pub fn is_the_versions(&self) -> bool {
+        !self.is_temporary() && !matches!(self, PackageError::Unchecked(_) | PackageError::NoRoom(_))
+    }
+}
+
 impl From<anyhow::Error> for PackageError {
     fn from(error: anyhow::Error) -> Self {
         PackageError::Failed(format!("{error:#}"))
