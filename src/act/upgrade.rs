@@ -1,17 +1,18 @@
 //! The transaction: install, prove, bring the service up, watch it, or go back.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use log::{debug, error, info, warn};
+use nix::unistd::syncfs;
 
 use super::packages::{PackageError, PackageManager, Prepared};
 use super::record::Record;
 use super::service;
-use crate::observe::agent::Agent;
+use crate::observe::agent::{Agent, BINARY};
 use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
 use crate::observe::service::{Health, Service};
@@ -43,6 +44,9 @@ pub enum Outcome {
 }
 
 const NO_OTHER: &str = "there is no other version to go back to";
+
+/// Where the agent's units are.
+const UNITS: &str = "/usr/lib/systemd/system";
 
 /// What a transaction works with.
 pub struct Transaction<'a> {
@@ -123,6 +127,7 @@ impl Transaction<'_> {
                 if self.packages.installed(package).is_ok_and(|now| now.is_some()) {
                     self.hold_again(change);
                 }
+                self.bring_to_disk();
                 self.write_down(|history| history.unfinished = None);
             }
         }
@@ -228,6 +233,7 @@ impl Transaction<'_> {
             // It served its purpose, or was not needed; what cannot be removed costs some space.
             let _ = fs::remove_file(file);
         }
+        self.bring_to_disk();
         let (at, target) = (self.now, change.to.clone());
         self.write_down(|history| match outcome {
             Outcome::Unfinished(_) => {}
@@ -252,6 +258,16 @@ impl Transaction<'_> {
             && let Err(error) = self.packages.hold(&change.package)
         {
             warn!("{} was on hold and could not be put on hold again: {error}", change.package);
+        }
+    }
+
+    /// Has the disk hold what was installed before it holds that nothing is left to be done. dpkg sees to that itself; rpm
+    /// before 4.15 leaves it to the kernel, which takes half a minute, and a power cut in that time leaves empty files.
+    fn bring_to_disk(&self) {
+        for place in [Path::new(BINARY), Path::new(UNITS), self.record.directory()] {
+            if let Err(error) = File::open(place).and_then(|file| Ok(syncfs(file)?)) {
+                debug!("{}: cannot have its file system written to the disk: {error}", place.display());
+            }
         }
     }
 
