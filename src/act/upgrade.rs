@@ -264,7 +264,8 @@ impl Transaction<'_> {
     /// Has the disk hold what was installed before it holds that nothing is left to be done. dpkg sees to that itself; rpm
     /// before 4.15 leaves it to the kernel, which takes half a minute, and a power cut in that time leaves empty files.
     fn bring_to_disk(&self) {
-        for place in [Path::new(BINARY), Path::new(UNITS), self.record.directory()] {
+        let programs = Path::new(BINARY).parent().unwrap_or(Path::new("/"));
+        for place in [programs, Path::new(UNITS), self.record.directory()] {
             if let Err(error) = File::open(place).and_then(|file| Ok(syncfs(file)?)) {
                 debug!("{}: cannot have its file system written to the disk: {error}", place.display());
             }
