@@ -124,7 +124,7 @@ fn glance(succession: &Succession) -> bool {
 
 /// Whether a service that was just started is not coming up.
 fn is_bad(health: &Health) -> bool {
-    health.is_down() || matches!(health, Health::Crashed | Health::Stopped | Health::Absent)
+    !matches!(health, Health::Running | Health::Changing)
 }
 
 /// Restarts the service, and waits until its process is in charge.

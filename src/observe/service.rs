@@ -156,13 +156,6 @@ pub enum Binary {
     Unknown,
 }
 
-impl Health {
-    /// Whether the agent is down although it should be up.
-    pub fn is_down(&self) -> bool {
-        matches!(self, Health::Failed(_) | Health::CrashLooping)
-    }
-}
-
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
