@@ -1,23 +1,12 @@
-//! Keeps the Teleport agent of a host on the version that its operator wants.
-//!
-//! A timer runs one pass at a time: [`observe`] reads the world, [`decide`] judges it, [`act`] changes it.
-
-mod act;
-mod cli;
-mod command;
-mod decide;
-mod logging;
-mod observe;
-mod pass;
-mod text;
-mod version;
+//! The program: parses the command line, sets up logging, dispatches, turns errors into exit statuses.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Verb};
-use pass::Exit;
+use teleport_upgrade::cli::{Cli, Verb};
+use teleport_upgrade::logging;
+use teleport_upgrade::pass::{self, Exit};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

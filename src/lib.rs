@@ -1,0 +1,14 @@
+//! Keeps the Teleport agent of a host on the version that its operator wants.
+//!
+//! A timer runs one pass at a time: [`observe`] reads the world, [`decide`] judges it, [`act`] changes it, and [`pass`] holds the
+//! three together. It is a library so that fuzzers, simulations and the packaging use the same code as the program.
+
+pub mod act;
+pub mod cli;
+pub mod command;
+pub mod decide;
+pub mod logging;
+pub mod observe;
+pub mod pass;
+pub mod text;
+pub mod version;
