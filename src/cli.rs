@@ -25,6 +25,12 @@ pub enum Verb {
     DryRun,
     /// Upgrade now, whatever the maintenance window or an earlier failure says
     Force,
+    /// Take back the lock against ordinary system updates that `run` has set on the agent's package
+    Unlock {
+        /// The history was seen to say that there is one; for the scripts of this program's packages
+        #[arg(long, hide = true)]
+        recorded: bool,
+    },
     /// Print the version of this program
     Version {
         /// The version alone, as it always is; accepted because `teleport version` has it

@@ -71,6 +71,11 @@ impl std::fmt::Display for NotRoot {
 
 impl std::error::Error for NotRoot {}
 
+/// Fails unless root has given this command.
+pub fn require_root(command: &'static str) -> Result<()> {
+    if geteuid().is_root() { Ok(()) } else { Err(NotRoot(command).into()) }
+}
+
 /// Says what `run` would do, and changes nothing.
 pub fn dry_run(options: &Options) -> Result<Exit> {
     let config = Config::read(&options.config_dir)?;
@@ -96,9 +101,7 @@ pub fn dry_run(options: &Options) -> Result<Exit> {
 
 /// Checks, and upgrades if allowed; with `forced`, whatever the window says.
 pub fn run(options: &Options, forced: bool) -> Result<Exit> {
-    if !geteuid().is_root() {
-        return Err(NotRoot(if forced { "force" } else { "run" }).into());
-    }
+    require_root(if forced { "force" } else { "run" })?;
     let config = Config::read(&options.config_dir)?;
     scope::leave(&config.services);
     make_state_dir(&options.state_dir)?;
