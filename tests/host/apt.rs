@@ -70,7 +70,7 @@ pub fn build(package: &Package, directory: &Path) -> PathBuf {
         fields += &format!("Depends: {}\n", package.depends.join(", "));
     }
     fs::write(control.join("control"), fields).unwrap();
-    for (script, lines) in [("preinst", &package.preinst), ("postinst", &package.postinst)] {
+    for (script, lines) in [("preinst", &package.preinst), ("postinst", &package.postinst), ("prerm", &package.prerm)] {
         if let Some(lines) = lines {
             let script = control.join(script);
             fs::write(&script, format!("#!/bin/sh\nset -e\n{lines}\n")).unwrap();
