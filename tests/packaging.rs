@@ -1,7 +1,6 @@
 //! The packages that people install, made by `packaging/build`, on real hosts: what they do to the timer, to the agent, to its lock.
 
-use crate::host::signing::sign_rpm;
-use crate::host::{Format, Host, Key, Manager, Package, Ran, SOON, package_files};
+use crate::host::{Format, Host, Manager, Package, Ran, SOON, package_files};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +26,7 @@ cases! {
 const TIMER: &str = "teleport-upgrade.timer";
 const SERVICE: &str = "teleport-upgrade.service";
 /// The timer fires at once, and never again: what the test does then is what happens.
-const HURRY: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nOnUnitInactiveSec=\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
+const HURRY: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
 /// The timer as it is, but that it never fires while a test runs.
 const PATIENCE: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=1d\n";
 /// Waits for the last trace of a package manager, on a machine with much else to do.
@@ -97,6 +96,7 @@ fn host_without_the_program(manager: Manager) -> Host {
     if manager != Manager::Apt {
         // What comes from Debian's packages, rpm knows nothing of.
         host.repository.publish(&[Package::new("c-library", "2.36").provides("libc.so.6(GLIBC_2.17)(64bit)").provides("/bin/sh")]);
+        host.shell(manager.refresh()).expect(0);
         install(&host, "c-library", None);
     }
     host.shell(manager.refresh()).expect(0);
@@ -116,8 +116,8 @@ fn install(host: &Host, name: &str, version: Option<&str>) -> Ran {
 
 fn reinstall(host: &Host, version: &str) {
     host.shell(&match host.manager {
-        Manager::Apt => "apt-get -q -y --reinstall install teleport-upgrade".to_string(),
-        Manager::Yum => "dnf -y reinstall teleport-upgrade".to_string(),
+        Manager::Apt => format!("apt-get -q -y --reinstall install teleport-upgrade={version}"),
+        Manager::Yum => format!("dnf -y reinstall teleport-upgrade-{version}"),
         Manager::Zypper => format!("zypper --non-interactive install --force teleport-upgrade={version}"),
     })
     .expect(0);
@@ -189,7 +189,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     let journal = pass_of_the_timer(&host);
     assert!(journal.contains("no upgrades available (14.3.33 == 14.3.33)"), "{journal}");
     assert!(is_locked(&host));
-    let agent = host.agent_pid();
+    let mut agent = host.agent_pid();
 
     install(&host, "teleport-upgrade", Some(later));
     assert_installed(&host, later);
@@ -206,7 +206,11 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     assert!(!host.path("/usr/sbin/teleport-upgrade").exists());
     host.wait_for("the lock to be taken back", LATER, || !is_locked(&host));
     if manager == Manager::Apt {
-        // And once more, all at once.
+        // And once more, all at once. An agent that knows of us is not even reloaded.
+        host.write("/etc/default/teleport", "TELEPORT_EXT_UPGRADER=unit\n");
+        host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+        host.wait_for("the agent", SOON, || host.agent_pid() != agent);
+        agent = host.agent_pid();
         install(&host, "teleport-upgrade", Some(own));
         assert_installed(&host, own);
         host.upgrader("run").expect(0);
@@ -372,10 +376,7 @@ fn unlock_takes_back_what_run_has_set() {
 fn without_a_release_channel_no_pass_fails_and_with_one_they_begin() {
     let host = host_without_the_program(Manager::Apt);
     host.remove("/etc/teleport-upgrade.d/endpoint");
-    host.write(
-        &format!("/etc/systemd/system/{TIMER}.d/test.conf"),
-        &HURRY.replace("OnUnitInactiveSec=\n", "OnUnitInactiveSec=1s\n"),
-    );
+    host.write(&format!("/etc/systemd/system/{TIMER}.d/test.conf"), &format!("{HURRY}OnUnitInactiveSec=1s\n"));
     let said = install(&host, "teleport-upgrade", None);
     assert!(said.stdout.contains("write its address to /etc/teleport-upgrade.d/endpoint"), "{}", said.stdout);
     host.wait_for("a pass to be skipped", SOON, || host.property(SERVICE, "Result") == "exec-condition");
@@ -428,15 +429,13 @@ fn linters_find_no_error_and_the_units_are_sound() {
     let deb = packages.file(Format::Deb, &packages.own);
     let (sound, said) = run("lintian", &[Path::new("--fail-on"), Path::new("error"), &deb]);
     assert!(sound, "{said}");
-    // Signed, as the operator of a repository does it.
-    let host = Host::new();
-    let rpm = host.directory().join("linted.rpm");
-    fs::copy(packages.file(Format::Rpm, &packages.own), &rpm).unwrap();
-    sign_rpm(Key::Trusted, &rpm);
     let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpmlint.toml");
+    let rpm = packages.file(Format::Rpm, &packages.own);
     let (sound, said) = run("rpmlint", &[Path::new("-c"), &settings, &rpm]);
     assert!(sound && said.contains(" 0 errors"), "{said}");
 
+    let host = host_without_the_program(Manager::Apt);
+    install(&host, "teleport-upgrade", None);
     let verified = host.run(&["systemd-analyze", "verify", "--man=no", SERVICE, TIMER]).expect(0);
     assert_eq!(verified.stderr, "");
 }
