@@ -298,7 +298,8 @@ fn decide(config: &Config, mut seen: Observation) -> Result<(Observation, Decisi
                 let channel = channel.get_or_insert_with(|| Channel::new(&config.endpoint));
                 match question {
                     Question::Target => seen.target = Some(channel.target()?),
-                    Question::Critical => seen.critical = Some(channel.critical()),
+                    // The files may have been exchanged between the two requests: then it is another version that is critical.
+                    Question::Critical => seen.critical = Some(channel.critical() && seen.target == Some(channel.target()?)),
                 }
             }
             decision => return Ok((seen, decision)),
