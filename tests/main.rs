@@ -15,3 +15,4 @@ mod plan;
 mod rollback;
 mod trust;
 mod upgrade;
+mod version_server;

@@ -33,7 +33,7 @@ pub use server::{Request, Response, Server, Stream};
 pub use signing::Key;
 pub use snapshot::Snapshot;
 pub use throwaway::{Host, SOON};
-pub use tls::{Cert, authority};
+pub use tls::{Cert, authority, pem};
 pub use upgrader::WAITS;
 
 use std::path::PathBuf;
