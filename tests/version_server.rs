@@ -155,7 +155,10 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
     let (certificate, key) = pem(Cert::Good);
     host.write("/etc/ssl/releases.example.com.pem", &certificate);
     host.write("/etc/ssl/private/releases.example.com.key", &key);
-    host.write("/etc/nginx/conf.d/releases.conf", &fs::read_to_string(kit("nginx.conf")).unwrap());
+    // The other servers of this host's network have addresses of their own, and the same port.
+    let settings = fs::read_to_string(kit("nginx.conf")).unwrap();
+    let settings = settings.replace("listen 443 ssl", "listen 127.0.0.1:443 ssl").replace("listen [::]:443", "listen [::1]:443");
+    host.write("/etc/nginx/conf.d/releases.conf", &settings);
     host.write("/usr/local/bin/publish", &fs::read_to_string(kit("publish")).unwrap());
     host.set_mode("/usr/local/bin/publish", 0o755);
     // Debian's example listens on port 80; nothing of this needs it.
