@@ -259,6 +259,7 @@ fn what_teleports_own_updater_did_is_taken_over(manager: Manager) {
         install(&host, "teleport-ent-updater", Some("15.2.0"));
         host.run(&["/usr/sbin/teleport-upgrade", "run"]).expect(0);
         assert!(is_locked(&host));
+        host.configure("package", "# changed by the administrator\nteleport-ent\n");
 
         if by_dpkg {
             host.shell("cd /tmp && apt-get -q download teleport-upgrade=$VERSION".replace("$VERSION", own).as_str()).expect(0);
@@ -270,6 +271,8 @@ fn what_teleports_own_updater_did_is_taken_over(manager: Manager) {
         assert!(!host.installed("teleport-ent-updater").starts_with("ii"), "{}", host.installed("teleport-ent-updater"));
         assert!(host.path("/usr/lib/systemd/system/teleport-upgrade.service").exists());
         assert_eq!(host.read("/etc/teleport-upgrade.d/endpoint").as_deref(), Some("releases.example.com/current\n"));
+        let package = host.read("/etc/teleport-upgrade.d/package");
+        assert_eq!(package.as_deref(), Some("# changed by the administrator\nteleport-ent\n"), "although it was of that package");
         let journal = pass_of_the_timer(&host);
         assert!(journal.contains("no upgrades available (14.3.33 == 14.3.33)"), "{journal}");
         assert!(is_locked(&host));
@@ -277,6 +280,19 @@ fn what_teleports_own_updater_did_is_taken_over(manager: Manager) {
         host.configure("lock", "no\n");
         host.upgrader("run").expect(0);
         assert!(!is_locked(&host));
+    }
+}
+
+#[test]
+fn an_rpm_host_whose_timer_was_disabled_keeps_it_so() {
+    for manager in [Manager::Yum, Manager::Zypper] {
+        let host = host_without_the_program(manager);
+        host.repository.publish(&[teleports_own(manager)]);
+        host.shell(manager.refresh()).expect(0);
+        install(&host, "teleport-ent-updater", Some("15.2.0"));
+        host.run(&["systemctl", "disable", "--now", TIMER]).expect(0);
+        install(&host, "teleport-upgrade", Some(&Packages::get().own));
+        assert_eq!(timer(&host), "disabled inactive");
     }
 }
 

@@ -70,6 +70,8 @@ pub fn build(package: &Package, directory: &Path) -> PathBuf {
         fields += &format!("Depends: {}\n", package.depends.join(", "));
     }
     fs::write(control.join("control"), fields).unwrap();
+    let configuration = package.files.iter().map(|(path, _, _)| path).filter(|path| path.starts_with("/etc/"));
+    fs::write(control.join("conffiles"), configuration.map(|path| format!("{path}\n")).collect::<String>()).unwrap();
     for (script, lines) in [("preinst", &package.preinst), ("postinst", &package.postinst), ("prerm", &package.prerm)] {
         if let Some(lines) = lines {
             let script = control.join(script);

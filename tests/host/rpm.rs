@@ -89,7 +89,9 @@ fn spec_file(package: &Package, tree: &Path) -> String {
     }
     spec += "%files\n";
     for file in files(tree) {
-        spec += &format!("/{}\n", file.strip_prefix(tree).unwrap().display());
+        let file = file.strip_prefix(tree).unwrap();
+        let kind = if file.starts_with("etc") { "%config(noreplace) " } else { "" };
+        spec += &format!("{kind}/{}\n", file.display());
     }
     spec
 }
