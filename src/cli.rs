@@ -23,7 +23,7 @@ pub enum Verb {
     Run,
     /// Say what `run` would do, and change nothing
     DryRun,
-    /// Upgrade now, whatever the maintenance window or an earlier failure says
+    /// Upgrade now, whatever the maintenance window or an earlier failure says, to a version that this host may have
     Force,
     /// Print the version of this program
     Version {
@@ -55,7 +55,7 @@ Exit status:
   0   nothing to do, or waiting for a window, or upgraded
   1   failed; the agent runs what it ran before
   2   wrong usage or configuration
-  3   refused by the compatibility rule
+  3   refused: a version that this host may not have, or a host that is not for this program
   4   upgraded, found unhealthy, rolled back
   5   neither the new nor the old version runs: a person is needed
   75  temporary: version server unreachable, package manager locked, another pass running";

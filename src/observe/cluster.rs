@@ -82,7 +82,7 @@ fn servers(config: &Config, settings: &Settings) -> Servers {
 }
 
 fn ping(client: &Client, address: &Address) -> Result<Version, Unanswered> {
-    let url = format!("https://{address}/webapi/ping");
+    let url = format!("https://{}/webapi/ping", address.in_url());
     let text = client.get(&url, address, MAX_BODY)?;
     read(&text).map_err(|what| Unanswered::useless(&url, what, "ask the Proxy"))
 }
