@@ -1,6 +1,6 @@
 //! Never ahead of the cluster, never two major versions behind, one major version at a time; and who is not to be touched at all.
 
-use crate::host::{Cert, Host, Manager, Package, Response, SOON, pong};
+use crate::host::{Cert, Host, Manager, Package, Response, SOON, WAITS, pong};
 use std::fs;
 
 /// A host whose agent of 12.4.1 is wanted to be 14.3.34; the repository has the newest 13 too, and an older one.
@@ -172,7 +172,7 @@ fn a_pass_that_was_killed_between_two_steps_is_continued_by_the_next() {
 #[test]
 fn a_pass_that_was_killed_within_the_first_step_is_finished_and_continued() {
     let host = two_behind(Manager::Apt);
-    host.repository.publish(&[agent("13.4.15").postinst(crate::host::WAITS)]);
+    host.repository.publish(&[agent("13.4.15").postinst(WAITS)]);
     let pass = host.spawn(&["teleport-upgrade", "run"]);
     host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
     host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
@@ -196,6 +196,8 @@ fn a_window_that_closes_between_two_steps_leaves_the_second_to_the_next() {
     assert!(said.contains("done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, because the maintenance window"), "{said}");
     assert!(last_line(&said).starts_with("waiting to upgrade from 13.4.15 to 14.3.34: outside the maintenance window"), "{said}");
     host.assert_agent_runs("13.4.15");
+    let recorded = host.read("/var/lib/teleport-upgrade/history.json").unwrap();
+    assert!(recorded.contains("\"to\": \"13.4.15\"") && recorded.contains("\"goal\": \"14.3.34\""), "{recorded}");
     host.open_window();
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
@@ -430,11 +432,14 @@ fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
 #[test]
 fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
     let host = Host::with_upgrade();
-    host.shell(
-        "mkdir -p /opt/teleport/default/bin && mv /usr/local/bin/teleport /opt/teleport/default/bin \
-         && ln -s /opt/teleport/default/bin/teleport /usr/local/bin/teleport",
-    )
-    .expect(0);
+    let link_into = |directory: &str| {
+        let lines = format!("cp -L /usr/local/bin/teleport {directory} && ln -sf {directory}/teleport /usr/local/bin/teleport");
+        host.shell(&format!("mkdir -p {directory} && {lines}")).expect(0);
+    };
+    // There newer packages have their agents: those are still the package manager's.
+    link_into("/opt/teleport/system/bin");
+    assert!(host.upgrader("dry-run").expect(0).stdout.contains("would now upgrade from 14.3.33 to 14.3.34"));
+    link_into("/opt/teleport/default/bin");
     host.upgrader("version").expect(0);
     let before = host.snapshot();
     for command in ["run", "force", "dry-run"] {
@@ -449,4 +454,21 @@ fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
     host.remove("/etc/teleport-upgrade.d/endpoint");
     host.upgrader("run").expect(3);
     assert!(fs::read_dir(host.path("/var/lib/teleport-upgrade")).is_err(), "no state is kept");
+}
+
+#[test]
+fn what_was_begun_before_the_later_updater_came_is_ended_first() {
+    let host = Host::with_upgrade();
+    let links = "mkdir -p /opt/teleport/default/bin; cp -f /usr/local/bin/teleport /opt/teleport/default/bin; \
+                 ln -sf /opt/teleport/default/bin/teleport /usr/local/bin/teleport";
+    host.offer(agent("14.3.34").postinst(&format!("test -L /usr/local/bin/teleport || {{ {links}; }}; {WAITS}")));
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    assert_ne!(pass.wait().status, 0);
+    host.write("/run/go-on", "");
+    let ran = host.upgrader("run").expect(0);
+    assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34, because an earlier pass was cut off"), "{}", ran.stdout);
+    host.assert_agent_runs("14.3.34");
+    host.upgrader("run").expect(3);
 }
