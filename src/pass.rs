@@ -20,7 +20,7 @@ use crate::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Qu
 use crate::observe::agent::{Agent, NoAgent};
 use crate::observe::channel::{Channel, ChannelError, Target};
 use crate::observe::config::{Config, ConfigError};
-use crate::observe::history::{Change, History};
+use crate::observe::history::{Change, History, Known};
 use crate::observe::package::Installed;
 
 use crate::logging;
@@ -135,7 +135,10 @@ impl Pass<'_> {
         // Whatever becomes of this pass, the next one must know what this one saw of the schedule.
         let absent_since = policy::schedule_absent_since(&seen);
         let restarts = seen.agent.services.iter().map(|service| (service.unit.clone(), service.restarts)).collect();
-        let seen_now = |history: &mut History| (history.schedule_absent_since, history.restarts) = (absent_since, restarts);
+        let known = seen.history.known.clone();
+        let seen_now = |history: &mut History| {
+            (history.schedule_absent_since, history.restarts, history.known) = (absent_since, restarts, known);
+        };
         if let Err(error) = self.record.update(seen_now) {
             // No reason not to mend what is broken. What changes the agent's version is recorded first, or not done.
             warn!("{error:#}");
@@ -178,7 +181,8 @@ impl Pass<'_> {
             }
             // The time has gone on, and the host is not what it was: look again before the next step. What counts of the
             // earlier passes is what they had recorded when this one began.
-            let history = History { failed: self.record.history().failed.clone(), ..seen.history };
+            let failed = self.record.history().failed.clone();
+            let history = History { failed, known: Known::default(), ..seen.history };
             seen = Observation { target: seen.target, critical: seen.critical, ..observe(self.config, history, self.forced)? };
         }
     }
@@ -278,8 +282,8 @@ fn distrust(config: &Config, seen: &Observation, decision: &Decision) -> Result<
 }
 
 /// Reads everything on this host that a decision rests on.
-fn observe(config: &Config, history: History, forced: bool) -> Result<Observation> {
-    let agent = Agent::look(config)?;
+fn observe(config: &Config, mut history: History, forced: bool) -> Result<Observation> {
+    let agent = Agent::look(config, &mut history.known)?;
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
     debug!("observed: {agent:?}, {windows:?}, {history:?}");

@@ -6,6 +6,7 @@ mod bad_input;
 mod dry_run;
 mod host;
 mod hosts_work;
+mod idle;
 mod interruptions;
 mod kills;
 mod lock;

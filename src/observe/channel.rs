@@ -1,5 +1,6 @@
 //! The version server: a release channel's `version` and `critical`, over HTTPS.
 
+use std::env;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use std::time::Duration;
 
 use log::{debug, warn};
 use rustls::CertificateError;
-use ureq::http::StatusCode;
+use rustls_native_certs::CertificateResult;
 use ureq::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Body, Proxy};
 
 use super::config::Endpoint;
 use super::proxy;
@@ -27,6 +29,8 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 const REDIRECTS: u32 = 3;
 /// A version takes 10 bytes.
 const MAX_BODY: u64 = 1024;
+/// What comes before it, cookies and all.
+const MAX_HEADER: usize = 16 * 1024;
 
 /// What the release channel wants on its hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +45,19 @@ pub enum Target {
 pub struct Channel<'a> {
     endpoint: &'a Endpoint,
     agent: Result<Agent, Problem>,
+    /// The authorities that it goes by.
+    store: TrustStore,
     /// The proxy that leads there, if one does.
-    proxy: Option<String>,
+    proxy: Option<Proxy>,
+}
+
+/// Which part of the system's trust store to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TrustStore {
+    /// The file that has all authorities, almost always.
+    File,
+    /// The directories beside it too, in which a few hosts have some more, and the same hundreds over again.
+    Whole,
 }
 
 /// Why the version server gave no usable answer.
@@ -87,33 +102,18 @@ impl<'a> Channel<'a> {
     pub fn new(endpoint: &'a Endpoint) -> Channel<'a> {
         let (host, port) = endpoint.server();
         let named = proxy::for_https(host, port).filter(|_| endpoint.is_secure());
-        let proxy = match named.as_deref().map(Proxy::new).transpose() {
-            Ok(proxy) => proxy,
+        let store = TrustStore::File;
+        match named.as_deref().map(Proxy::new).transpose() {
+            Ok(proxy) => Channel { endpoint, agent: Ok(agent(endpoint, proxy.clone(), store)), store, proxy },
             Err(_) => {
                 let problem = Problem::Lasting("HTTPS_PROXY is not the address of a proxy".into(), CORRECT_PROXY);
-                return Channel { endpoint, agent: Err(problem), proxy: None };
+                Channel { endpoint, agent: Err(problem), store, proxy: None }
             }
-        };
-        // What it was given may have a password in it.
-        let shown = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        let config = Agent::config_builder()
-            .https_only(endpoint.is_secure())
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(ANSWER))
-            // Plain http is for this very host; nothing may lead away from it.
-            .max_redirects(if endpoint.is_secure() { REDIRECTS } else { 0 })
-            .max_redirects_will_error(true)
-            .http_status_as_error(false)
-            .max_response_header_size(16 * 1024)
-            .proxy(proxy)
-            .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls(endpoint.is_secure()))
-            .build();
-        Channel { endpoint, agent: Ok(config.new_agent()), proxy: shown }
+        }
     }
 
     /// Asks for the target version.
-    pub fn target(&self) -> Result<Target, ChannelError> {
+    pub fn target(&mut self) -> Result<Target, ChannelError> {
         const REMEDY: &str = "have the channel's \"version\" name one version, or the word none";
         let text = self.ask("version")?;
         let word = text.trim();
@@ -133,7 +133,7 @@ impl<'a> Channel<'a> {
     }
 
     /// Asks whether the target is critical. No answer, or a strange one, means that it is not.
-    pub fn critical(&self) -> bool {
+    pub fn critical(&mut self) -> bool {
         match self.ask("critical") {
             Ok(text) => is_critical(&text).unwrap_or_else(|| {
                 warn!("{}: the answer is neither yes nor no; taken as no", self.endpoint.file("critical"));
@@ -147,11 +147,13 @@ impl<'a> Channel<'a> {
     }
 
     fn error(&self, name: &str, problem: Problem) -> ChannelError {
-        ChannelError { address: self.endpoint.file(name), proxy: self.proxy.clone(), problem }
+        // What it was given may have a password in it.
+        let proxy = self.proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
+        ChannelError { address: self.endpoint.file(name), proxy, problem }
     }
 
     /// Gets a file of the channel, trying again while that may help.
-    fn ask(&self, name: &str) -> Result<String, ChannelError> {
+    fn ask(&mut self, name: &str) -> Result<String, ChannelError> {
         let mut pauses = PAUSES.iter();
         loop {
             let problem = match self.ask_once(name) {
@@ -168,9 +170,25 @@ impl<'a> Channel<'a> {
         }
     }
 
-    fn ask_once(&self, name: &str) -> Result<String, Problem> {
-        let agent = self.agent.as_ref().map_err(Problem::clone)?;
-        let mut response = agent.get(self.endpoint.file(name)).call().map_err(explain)?;
+    /// Sends a request, and once more if the server is of an authority that may be in the rest of the trust store.
+    fn get(&mut self, name: &str) -> Result<Response<Body>, Problem> {
+        let address = self.endpoint.file(name);
+        let answer = self.agent.as_ref().map_err(Problem::clone)?.get(&address).call();
+        let answer = match answer {
+            Err(error) if self.store == TrustStore::File && is_unknown_issuer(&error) => {
+                self.store = TrustStore::Whole;
+                let wider = agent(self.endpoint, self.proxy.clone(), self.store);
+                let answer = wider.get(&address).call();
+                self.agent = Ok(wider);
+                answer
+            }
+            answer => answer,
+        };
+        answer.map_err(explain)
+    }
+
+    fn ask_once(&mut self, name: &str) -> Result<String, Problem> {
+        let mut response = self.get(name)?;
         if response.status() != StatusCode::OK {
             return Err(explain_status(response.status()));
         }
@@ -189,11 +207,44 @@ const CORRECT_PROXY: &str = "correct it in /etc/default/teleport, or in this she
 const NO_HOST: &str = "there is no such host, or the name service does not answer";
 const CHECK_ENDPOINT: &str = "check the address in the file \"endpoint\", and what that server serves";
 
-/// TLS with the trust store of the system, or with the one that `SSL_CERT_FILE` names.
-fn tls(needed: bool) -> TlsConfig {
+/// What asks the server.
+fn agent(endpoint: &Endpoint, proxy: Option<Proxy>, store: TrustStore) -> Agent {
+    let config = Agent::config_builder()
+        .https_only(endpoint.is_secure())
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(ANSWER))
+        // Plain http is for this very host; nothing may lead away from it.
+        .max_redirects(if endpoint.is_secure() { REDIRECTS } else { 0 })
+        .max_redirects_will_error(true)
+        .http_status_as_error(false)
+        .max_response_header_size(MAX_HEADER)
+        .input_buffer_size(MAX_HEADER)
+        .output_buffer_size(MAX_HEADER)
+        .proxy(proxy)
+        .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls(endpoint.is_secure(), store))
+        .build();
+    config.new_agent()
+}
+
+/// The authorities of the system's trust store, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+fn authorities(store: TrustStore) -> CertificateResult {
+    let file = openssl_probe::probe().cert_file;
+    let told = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| env::var_os(name).is_some());
+    if store == TrustStore::File && file.is_some() && !told {
+        let loaded = rustls_native_certs::load_certs_from_paths(file.as_deref(), None);
+        if !loaded.certs.is_empty() {
+            return loaded;
+        }
+    }
+    rustls_native_certs::load_native_certs()
+}
+
+/// TLS by the system's trust store.
+fn tls(needed: bool, store: TrustStore) -> TlsConfig {
     let mut roots = Vec::new();
     if needed {
-        let loaded = rustls_native_certs::load_native_certs();
+        let loaded = authorities(store);
         for error in &loaded.errors {
             warn!("trust store: {error}");
         }
@@ -248,6 +299,15 @@ fn explain(error: ureq::Error) -> Problem {
         Error::LargeResponseHeader(..) => lasting("the answer's header is larger than 16 KiB".into()),
         other => lasting(format!("the answer cannot be understood ({})", printable(&other.to_string(), 120))),
     }
+}
+
+fn is_unknown_issuer(error: &ureq::Error) -> bool {
+    let tls = match error {
+        ureq::Error::Rustls(tls) => Some(tls),
+        ureq::Error::Io(error) => tls_error(error),
+        _ => None,
+    };
+    matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
