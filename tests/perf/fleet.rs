@@ -4,13 +4,16 @@ use super::MINUTE;
 use super::timer::{Random, Running, Timer};
 use chrono::{DateTime, Utc};
 use std::ops::Range;
+use teleport_upgrade::decide::compatibility::Limits;
 use teleport_upgrade::decide::policy::{self, Action, Decision, Observation, Question};
 use teleport_upgrade::observe::agent::Agent;
 use teleport_upgrade::observe::channel::Target;
+use teleport_upgrade::observe::cluster::Cluster;
 use teleport_upgrade::observe::history::History;
 use teleport_upgrade::observe::package::{Database, Installed};
 use teleport_upgrade::observe::schedule::Schedule;
 use teleport_upgrade::observe::service::{Binary, Health, Service};
+use teleport_upgrade::observe::teleport::Settings;
 use teleport_upgrade::version::Version;
 
 /// A pass that has nothing to do takes so long, and one that upgrades so much longer: an install, and the watch over it.
@@ -170,11 +173,15 @@ impl Host {
         let seen = Observation {
             now: time(0.0),
             forced: false,
+            limits: Limits { pin: None, prerelease: false },
+            settings: Settings::defaults("/etc/teleport.yaml".as_ref()),
             agent: Agent { package, services: vec![service] },
             windows: schedule.status(time(0.0)),
             history: History::default(),
             target: None,
             critical: None,
+            cluster: None,
+            offer: None,
         };
         Host { seen, schedule, release: fleet.release.clone(), versions, prefetch: fleet.prefetch, downloaded: false }
     }
@@ -194,7 +201,7 @@ impl Host {
         let mut did = Did::default();
         self.seen.now = time(now);
         self.seen.windows = self.schedule.status(self.seen.now);
-        (self.seen.target, self.seen.critical) = (None, None);
+        (self.seen.target, self.seen.critical, self.seen.cluster) = (None, None, None);
         loop {
             match policy::decide(&self.seen) {
                 Decision::Ask(Question::Target) => {
@@ -205,16 +212,18 @@ impl Host {
                     did.requests += 1;
                     self.seen.critical = Some(false);
                 }
-                Decision::Wait(Action::Upgrade { .. }, _) => {
+                // Asked of another server.
+                Decision::Ask(Question::Cluster) => self.seen.cluster = Some(Cluster::Unknown),
+                Decision::Wait(Action::Upgrade(_), _) => {
                     did.downloaded = self.prefetch && !self.downloaded;
                     self.downloaded |= did.downloaded;
                     return did;
                 }
-                Decision::Go(Action::Upgrade { to, .. }, _) => {
+                Decision::Go(Action::Upgrade(path), _) => {
                     did.downloaded = !self.downloaded;
                     did.restarted = true;
                     self.downloaded = true;
-                    self.seen.agent.package.version = to;
+                    self.seen.agent.package.version = path.target;
                     return did;
                 }
                 _ => return did,
