@@ -7,6 +7,7 @@ mod compatibility;
 mod dry_run;
 mod host;
 mod hosts_work;
+mod idle;
 mod interruptions;
 mod kills;
 mod lock;
