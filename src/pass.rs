@@ -25,7 +25,7 @@ use crate::observe::agent::{self, Agent, NoAgent};
 use crate::observe::channel::{Channel, Target};
 use crate::observe::cluster::Cluster;
 use crate::observe::config::{Config, ConfigError};
-use crate::observe::history::{Change, FailedTarget, History};
+use crate::observe::history::{Change, FailedTarget, History, Known};
 use crate::observe::http::{Client, Unanswered};
 use crate::observe::package::Installed;
 use crate::observe::readiness;
@@ -158,7 +158,10 @@ impl Pass<'_> {
         // Whatever becomes of this pass, the next one must know what this one saw of the schedule.
         let absent_since = policy::schedule_absent_since(&seen);
         let restarts = seen.agent.services.iter().map(|service| (service.unit.clone(), service.restarts)).collect();
-        let seen_now = |history: &mut History| (history.schedule_absent_since, history.restarts) = (absent_since, restarts);
+        let known = seen.history.known.clone();
+        let seen_now = |history: &mut History| {
+            (history.schedule_absent_since, history.restarts, history.known) = (absent_since, restarts, known);
+        };
         if let Err(error) = self.record.update(seen_now) {
             // No reason not to mend what is broken. What changes the agent's version is recorded first, or not done.
             warn!("{error:#}");
@@ -204,7 +207,8 @@ impl Pass<'_> {
             }
             // The time has gone on, and the host is not what it was: look again before the next step. What counts of the
             // earlier passes is what they had recorded when this one began.
-            let history = History { failed: self.record.history().failed.clone(), ..seen.history };
+            let failed = self.record.history().failed.clone();
+            let history = History { failed, known: Known::default(), ..seen.history };
             let Observation { target, critical, cluster, offer, .. } = seen;
             seen = Observation { target, critical, cluster, offer, ..observe(self.config, history, self.forced)? };
         }
@@ -341,8 +345,8 @@ fn first_look(config: &Config, history: History, forced: bool) -> Result<Observa
 }
 
 /// Reads everything on this host that a decision rests on.
-fn observe(config: &Config, history: History, forced: bool) -> Result<Observation> {
-    let agent = Agent::look(config)?;
+fn observe(config: &Config, mut history: History, forced: bool) -> Result<Observation> {
+    let agent = Agent::look(config, &mut history.known)?;
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
     let settings = Settings::read(agent.settings_file());
@@ -405,8 +409,7 @@ impl<'a> Asks<'a> {
     fn offer(&self, package: &Installed) -> Result<Offer> {
         let packages = packages::manager(self.config, package.database)?;
         if !self.refresh {
-            let peeked = packages.peek(&package.name);
-            return Ok(peeked.map_or(Offer::Unseen, |versions| Offer::Versions(versions, packages.source())));
+            return Ok(Offer::Cached(packages.peek(&package.name)));
         }
         let offered = packages.offered(&package.name);
         let offered = offered.with_context(|| format!("cannot find the way from {} to the target", package.version))?;
@@ -418,9 +421,11 @@ impl<'a> Asks<'a> {
 fn available(seen: &Observation) -> Vec<String> {
     let installed = &seen.agent.package.version;
     let mut lines = vec![match &seen.target {
+        // It was not asked.
+        None => return Vec::new(),
         Some(Target::Version(target)) if target == installed => format!("no upgrades available ({installed} == {target})"),
         Some(Target::Version(target)) => format!("an upgrade is available ({installed} -> {target})"),
-        _ => format!("no upgrades available ({installed} stays: the release channel names no version)"),
+        Some(Target::None) => format!("no upgrades available ({installed} stays: the release channel names no version)"),
     }];
     // Why a host is on a version that nobody has asked for.
     if let Some(last) = seen.history.last_change.as_ref().filter(|last| last.to == *installed)

@@ -3,9 +3,11 @@
 
 mod apt;
 mod bad_input;
+mod compatibility;
 mod dry_run;
 mod host;
 mod hosts_work;
+mod idle;
 mod interruptions;
 mod kills;
 mod lock;

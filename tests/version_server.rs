@@ -1,6 +1,6 @@
 //! The version server kit: `publish` on its own, behind nginx, and the Terraform files.
 
-use crate::host::{Cert, Host, Package, Response, pem};
+use crate::host::{Host, Package, Response, pem};
 use hcl::{Body, Expression};
 use std::collections::BTreeSet;
 use std::fs;
@@ -152,7 +152,7 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
     host.configure("observe-seconds", "1\n");
     // In the place of the harness's own server.
     host.releases.stop();
-    let (certificate, key) = pem(Cert::Good);
+    let (certificate, key) = pem();
     host.write("/etc/ssl/releases.example.com.pem", &certificate);
     host.write("/etc/ssl/private/releases.example.com.key", &key);
     // The other servers of this host's network have addresses of their own, and the same port.

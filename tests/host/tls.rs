@@ -29,10 +29,16 @@ pub fn authority() -> &'static str {
     PEM.get_or_init(|| issuer().pem())
 }
 
+/// A good certificate and its key, as PEM, for a server that is a program of its own.
+pub fn pem() -> (String, String) {
+    let (certificate, key) = made(Cert::Good);
+    (certificate.pem(), key.serialize_pem())
+}
+
 /// How a server with this certificate speaks TLS 1.2 and 1.3.
 pub fn server_config(cert: Cert) -> Arc<ServerConfig> {
-    let (signed, key) = signed(cert);
-    let chain = vec![CertificateDer::from(signed)];
+    let (certificate, key) = made(cert);
+    let chain = vec![CertificateDer::from(certificate)];
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
@@ -43,13 +49,7 @@ pub fn server_config(cert: Cert) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// A certificate and its key, as PEM, for a server that is not of this process.
-pub fn pem(cert: Cert) -> (String, String) {
-    let (signed, key) = signed(cert);
-    (signed.pem(), key.serialize_pem())
-}
-
-fn signed(cert: Cert) -> (Certificate, KeyPair) {
+fn made(cert: Cert) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = match cert {
         Cert::OtherName => vec!["other.example.org".into()],
