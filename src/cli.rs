@@ -29,10 +29,10 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Upgrade now, whatever the maintenance window or an earlier failure says
+    /// Upgrade now, whatever the window or an earlier failure says
     #[command(after_help = FORCE)]
     Force,
-    /// Show the version, the target, when it comes, and how the last pass went
+    /// Show what runs, what is wanted and when, and how passes went
     #[command(after_help = STATUS)]
     Status {
         /// Print one JSON object
@@ -42,7 +42,7 @@ pub enum Verb {
     /// Print the version of this program
     #[command(after_help = VERSION)]
     Version {
-        /// The version alone, as it always is; `teleport version` has it
+        /// No more than the version, as always
         #[arg(long)]
         raw: bool,
     },

@@ -11,5 +11,7 @@ pub mod journal;
 pub mod logging;
 pub mod observe;
 pub mod pass;
+pub mod terminal;
 pub mod text;
+pub mod times;
 pub mod version;

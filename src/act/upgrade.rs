@@ -239,11 +239,13 @@ impl Transaction<'_> {
             Outcome::Unfinished(_) => {}
             Outcome::Untouched(_) => history.unfinished = None,
             Outcome::Upgraded => {
-                let done = Done { from: change.from.clone(), to: target, at };
+                let done = Done { from: change.from.clone(), to: target, at, seconds: seconds_since(change.since) };
                 (history.unfinished, history.failed, history.last_change) = (None, None, Some(done));
+                history.counts.upgrades += 1;
             }
             Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
                 let way_back_failed = matches!(outcome, Outcome::Broken { .. });
+                history.counts.rollbacks += u64::from(!way_back_failed);
                 history.failed = Some(FailedTarget { target, reason: reason.clone(), at, way_back_failed });
                 // The next pass goes on with a way back that has not come to its end: what kept it from that may have passed.
                 if !matches!(outcome, Outcome::Broken { put_back: false, .. }) {
@@ -284,6 +286,11 @@ impl Transaction<'_> {
 fn each(units: &[String], act: impl Fn(&str) -> Result<(), String>) -> Result<(), String> {
     let problems: Vec<String> = units.iter().filter_map(|unit| act(unit).err()).collect();
     if problems.is_empty() { Ok(()) } else { Err(problems.join(", and ")) }
+}
+
+/// How long ago `moment` was, in seconds, by a clock that somebody may have set back.
+fn seconds_since(moment: DateTime<Utc>) -> f64 {
+    (Utc::now() - moment).as_seconds_f64().max(0.0)
 }
 
 fn going_down() -> Outcome {

@@ -13,5 +13,6 @@ pub mod readiness;
 pub mod rpm;
 pub mod schedule;
 pub mod service;
+pub mod timer;
 pub mod trust;
 mod untrusted;
