@@ -2,3 +2,5 @@
 
 pub mod compatibility;
 pub mod policy;
+pub mod report;
+pub mod words;

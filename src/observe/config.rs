@@ -106,6 +106,12 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rest)
+    }
+}
+
 impl Endpoint {
     /// The address of a file of the channel, such as `version`.
     pub fn file(&self, name: &str) -> String {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::untrusted;
 use crate::text::io_problem;
@@ -24,7 +25,7 @@ const READS: usize = 3;
 const FAR: TimeDelta = TimeDelta::days(366);
 
 /// A time during which the agent may be restarted: from `start`, and up to but without `stop`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Window {
     /// The first second of the window.
     pub start: DateTime<Utc>,
