@@ -1,6 +1,7 @@
 //! Decides from one observation. Pure: no clock, no file, no process; same observation, same decision.
 
 pub mod compatibility;
+pub mod path;
 pub mod policy;
 pub mod report;
 pub mod words;

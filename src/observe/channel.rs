@@ -1,30 +1,11 @@
-//! The version server: a release channel's `version` and `critical`, over HTTPS.
+//! The version server: a release channel's `version` and `critical`.
 
-use std::fmt;
-use std::io;
-use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
-
-use log::{debug, warn};
-use rustls::CertificateError;
-use ureq::http::StatusCode;
-use ureq::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
-use ureq::{Agent, Proxy};
+use log::warn;
 
 use super::config::Endpoint;
-use super::proxy;
-use crate::text::printable;
+use super::http::{Client, Unanswered};
 use crate::version::Version;
 
-/// To look the name up, connect and shake hands.
-const CONNECT: Duration = Duration::from_secs(5);
-/// For the whole of a question, from looking the name up to the last byte, redirects included.
-const ANSWER: Duration = Duration::from_secs(10);
-/// The pauses between tries, when what went wrong may pass.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
-const REDIRECTS: u32 = 3;
 /// A version takes 10 bytes.
 const MAX_BODY: u64 = 1024;
 
@@ -37,99 +18,35 @@ pub enum Target {
     Version(Version),
 }
 
-/// A release channel, and the connection to it.
+/// A release channel, and who asks it.
 pub struct Channel<'a> {
     endpoint: &'a Endpoint,
-    agent: Result<Agent, Problem>,
-    /// The proxy that leads there, if one does.
-    proxy: Option<String>,
+    client: &'a Client,
 }
-
-/// Why the version server gave no usable answer.
-#[derive(Debug)]
-pub struct ChannelError {
-    address: String,
-    proxy: Option<String>,
-    problem: Problem,
-}
-
-#[derive(Debug, Clone)]
-enum Problem {
-    /// The network or the server has a bad time; asking again later may help.
-    Unreachable(String),
-    /// Asking again will not help: somebody has to do something, and what.
-    Lasting(String, &'static str),
-}
-
-impl ChannelError {
-    /// Whether the same question may get an answer later.
-    pub fn is_temporary(&self) -> bool {
-        matches!(self.problem, Problem::Unreachable(_))
-    }
-}
-
-impl fmt::Display for ChannelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.problem {
-            Problem::Unreachable(what) => {
-                let through = self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
-                write!(f, "cannot reach {}{through}: {what}; the next pass tries again", self.address)
-            }
-            Problem::Lasting(what, remedy) => write!(f, "{}: {what}; {remedy}", self.address),
-        }
-    }
-}
-
-impl std::error::Error for ChannelError {}
 
 impl<'a> Channel<'a> {
-    /// Prepares to ask the channel at `endpoint`; nothing is sent yet.
-    pub fn new(endpoint: &'a Endpoint) -> Channel<'a> {
-        let (host, port) = endpoint.server();
-        let named = proxy::for_https(host, port).filter(|_| endpoint.is_secure());
-        let proxy = match named.as_deref().map(Proxy::new).transpose() {
-            Ok(proxy) => proxy,
-            Err(_) => {
-                let problem = Problem::Lasting("HTTPS_PROXY is not the address of a proxy".into(), CORRECT_PROXY);
-                return Channel { endpoint, agent: Err(problem), proxy: None };
-            }
-        };
-        // What it was given may have a password in it.
-        let shown = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        let config = Agent::config_builder()
-            .https_only(endpoint.is_secure())
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(ANSWER))
-            // Plain http is for this very host; nothing may lead away from it.
-            .max_redirects(if endpoint.is_secure() { REDIRECTS } else { 0 })
-            .max_redirects_will_error(true)
-            .http_status_as_error(false)
-            .max_response_header_size(16 * 1024)
-            .proxy(proxy)
-            .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls(endpoint.is_secure()))
-            .build();
-        Channel { endpoint, agent: Ok(config.new_agent()), proxy: shown }
+    /// The channel at `endpoint`; nothing is sent yet.
+    pub fn new(endpoint: &'a Endpoint, client: &'a Client) -> Channel<'a> {
+        Channel { endpoint, client }
     }
 
     /// Asks for the target version.
-    pub fn target(&self) -> Result<Target, ChannelError> {
+    pub fn target(&self) -> Result<Target, Unanswered> {
         const REMEDY: &str = "have the channel's \"version\" name one version, or the word none";
         let text = self.ask("version")?;
         let word = text.trim();
-        let lasting = |what: String| self.error("version", Problem::Lasting(what, REMEDY));
+        let useless = |what: String, remedy| Unanswered::useless(&self.endpoint.file("version"), what, remedy);
         if word.is_empty() {
-            return Err(lasting("the answer is empty".into()));
+            return Err(useless("the answer is empty".into(), REMEDY));
         }
         if word.starts_with('<') {
             const REMEDY: &str = "check the address in the file \"endpoint\", and whether a login page stands between";
-            let what = "the answer is a web page, not a version".to_string();
-            return Err(self.error("version", Problem::Lasting(what, REMEDY)));
+            return Err(useless("the answer is a web page, not a version".into(), REMEDY));
         }
         if word.eq_ignore_ascii_case("none") {
             return Ok(Target::None);
         }
-        word.parse().map(Target::Version).map_err(|error| lasting(format!("the answer {error}")))
+        word.parse().map(Target::Version).map_err(|error| useless(format!("the answer {error}"), REMEDY))
     }
 
     /// Asks whether the target is critical. No answer, or a strange one, means that it is not.
@@ -146,69 +63,10 @@ impl<'a> Channel<'a> {
         }
     }
 
-    fn error(&self, name: &str, problem: Problem) -> ChannelError {
-        ChannelError { address: self.endpoint.file(name), proxy: self.proxy.clone(), problem }
+    /// Gets a file of the channel.
+    fn ask(&self, name: &str) -> Result<String, Unanswered> {
+        self.client.get(&self.endpoint.file(name), &self.endpoint.server(), MAX_BODY)
     }
-
-    /// Gets a file of the channel, trying again while that may help.
-    fn ask(&self, name: &str) -> Result<String, ChannelError> {
-        let mut pauses = PAUSES.iter();
-        loop {
-            let problem = match self.ask_once(name) {
-                Ok(text) => return Ok(text),
-                Err(problem) => problem,
-            };
-            match (&problem, pauses.next()) {
-                (Problem::Unreachable(what), Some(pause)) => {
-                    debug!("{}: {what}; trying again in {} s", self.endpoint.file(name), pause.as_secs());
-                    thread::sleep(*pause);
-                }
-                _ => return Err(self.error(name, problem)),
-            }
-        }
-    }
-
-    fn ask_once(&self, name: &str) -> Result<String, Problem> {
-        let agent = self.agent.as_ref().map_err(Problem::clone)?;
-        let mut response = agent.get(self.endpoint.file(name)).call().map_err(explain)?;
-        if response.status() != StatusCode::OK {
-            return Err(explain_status(response.status()));
-        }
-        let has = |header: HeaderName| response.headers().contains_key(header);
-        let says_its_length = has(CONTENT_LENGTH) || has(TRANSFER_ENCODING);
-        let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec().map_err(explain)?;
-        // A version cut short is another version.
-        if !says_its_length && !body.ends_with(b"\n") {
-            return Err(Problem::Unreachable("the answer may be cut short: it says no length and ends in no line".into()));
-        }
-        String::from_utf8(body).map_err(|_| Problem::Lasting("the answer is not text".into(), CHECK_ENDPOINT))
-    }
-}
-
-const CORRECT_PROXY: &str = "correct it in /etc/default/teleport, or in this shell";
-const NO_HOST: &str = "there is no such host, or the name service does not answer";
-const CHECK_ENDPOINT: &str = "check the address in the file \"endpoint\", and what that server serves";
-
-/// TLS with the trust store of the system, or with the one that `SSL_CERT_FILE` names.
-fn tls(needed: bool) -> TlsConfig {
-    let mut roots = Vec::new();
-    if needed {
-        let loaded = rustls_native_certs::load_native_certs();
-        for error in &loaded.errors {
-            warn!("trust store: {error}");
-        }
-        if loaded.certs.is_empty() {
-            warn!(
-                "no certificate authority is trusted; install the package ca-certificates, or correct SSL_CERT_FILE where it is set"
-            );
-        }
-        roots = loaded.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-    }
-    TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .root_certs(RootCerts::Specific(Arc::new(roots)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build()
 }
 
 /// Reads the `critical` file's word.
@@ -218,84 +76,6 @@ fn is_critical(text: &str) -> Option<bool> {
         "no" | "false" => Some(false),
         _ => None,
     }
-}
-
-fn explain_status(status: StatusCode) -> Problem {
-    let what = format!("the server answered with status {status}");
-    if status.is_server_error() || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
-        Problem::Unreachable(what)
-    } else {
-        Problem::Lasting(what, CHECK_ENDPOINT)
-    }
-}
-
-fn explain(error: ureq::Error) -> Problem {
-    use ureq::Error;
-    let lasting = |what: String| Problem::Lasting(what, CHECK_ENDPOINT);
-    match error {
-        Error::Rustls(error) => explain_tls(&error),
-        Error::Io(error) => match tls_error(&error) {
-            Some(tls) => explain_tls(tls),
-            None => Problem::Unreachable(explain_io(&error)),
-        },
-        Error::Timeout(phase) => Problem::Unreachable(format!("no answer in time ({})", phase_name(phase))),
-        Error::HostNotFound => Problem::Unreachable(NO_HOST.into()),
-        Error::ConnectionFailed => Problem::Unreachable("no connection".into()),
-        Error::ConnectProxyFailed(what) => Problem::Unreachable(format!("the proxy refused: {}", printable(&what, 80))),
-        Error::TooManyRedirects => lasting("the server sends from one address to another without end".into()),
-        Error::RequireHttpsOnly(_) => lasting("the server sends to an address without TLS".into()),
-        Error::BodyExceedsLimit(_) => lasting("the answer is longer than any version".into()),
-        Error::LargeResponseHeader(..) => lasting("the answer's header is larger than 16 KiB".into()),
-        other => lasting(format!("the answer cannot be understood ({})", printable(&other.to_string(), 120))),
-    }
-}
-
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
-}
-
-fn explain_io(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "the connection was refused".into(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
-        // The standard library has no kind of its own for it.
-        _ if error.to_string().contains("lookup address") => NO_HOST.into(),
-        _ => printable(&error.to_string(), 120),
-    }
-}
-
-fn phase_name(phase: ureq::Timeout) -> &'static str {
-    match phase {
-        ureq::Timeout::Resolve => "looking up its address",
-        ureq::Timeout::Connect => "connecting",
-        _ => "waiting for its answer",
-    }
-}
-
-fn explain_tls(error: &rustls::Error) -> Problem {
-    use CertificateError as C;
-    const RENEW: &str = "renew it on the server, and check this host's clock";
-    const TRUST: &str = "give the server a certificate of an authority in this host's trust store, or add that authority there";
-    const NAME: &str = "give the server a certificate for that name, or correct the file \"endpoint\"";
-    const SERVER: &str = "have the server speak TLS 1.2 or newer with a proper certificate";
-    let (what, remedy) = match error {
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => ("the server's certificate has expired", RENEW),
-        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            ("the server's certificate is not valid yet", RENEW)
-        }
-        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
-            ("the server's certificate is signed by nobody this host trusts", TRUST)
-        }
-        rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-            ("the server's certificate is for another name", NAME)
-        }
-        rustls::Error::InvalidCertificate(C::InvalidPurpose | C::InvalidPurposeContext { .. }) => {
-            ("the server's certificate is not one for servers", SERVER)
-        }
-        other => return Problem::Lasting(format!("no secure connection ({})", printable(&other.to_string(), 120)), SERVER),
-    };
-    Problem::Lasting(what.into(), remedy)
 }
 
 #[cfg(test)]
@@ -312,16 +92,6 @@ mod tests {
         }
         for text in ["", "y", "1", "yes please", "<html>", "none"] {
             assert_eq!(is_critical(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn only_what_may_pass_is_temporary() {
-        for (status, temporary) in
-            [(500, true), (502, true), (503, true), (429, true), (408, true), (404, false), (403, false), (204, false)]
-        {
-            let problem = explain_status(StatusCode::from_u16(status).unwrap());
-            assert_eq!(matches!(problem, Problem::Unreachable(_)), temporary, "{status}");
         }
     }
 }
