@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::record::{Disk, replace};
 use crate::decide::report::{Report, State};
+use crate::observe::config::Installer;
 
 /// The name of the file in the collector's directory.
 pub const FILE: &str = "teleport-upgrade.prom";
@@ -61,7 +62,8 @@ fn info(text: &mut Text, report: &Report) {
     let mut labels = vec![("version", report.program), ("target", &target)];
     let installed = report.agent.as_ref().map(|agent| agent.installed.to_string()).unwrap_or_default();
     if let Some(agent) = &report.agent {
-        labels.extend([("package", agent.package.as_str()), ("installed", &installed), ("installer", &agent.installer)]);
+        let installer = agent.installer.map_or("", Installer::name);
+        labels.extend([("package", agent.package.as_str()), ("installed", &installed), ("installer", installer)]);
     }
     if let Some(channel) = &report.channel {
         labels.push(("channel", &channel.address));

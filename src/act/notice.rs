@@ -68,7 +68,7 @@ mod tests {
             package: "teleport-ent".into(),
             installed: "14.3.33".parse().unwrap(),
             running: None,
-            installer: "apt".into(),
+            installer: None,
             damage: None,
             healthy: true,
             services: Vec::new(),
@@ -78,6 +78,7 @@ mod tests {
             sentence: String::new(),
             action: Some("upgrade"),
             to: Some("14.3.34".parse().unwrap()),
+            via: Vec::new(),
             opens: opens.map(|seconds| DateTime::from_timestamp(seconds, 0).unwrap()),
         };
         report

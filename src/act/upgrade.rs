@@ -15,6 +15,7 @@ use crate::observe::agent::{Agent, BINARY};
 use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
 use crate::observe::service::{Health, Service};
+use crate::times;
 use crate::version::Version;
 
 /// How a transaction ended.
@@ -109,7 +110,7 @@ impl Transaction<'_> {
     /// changed nothing yet, or somebody has changed the package since.
     pub fn finish(&mut self, change: &Change) -> Option<Outcome> {
         let Change { package, from, to, .. } = change;
-        let since = change.since.format("%Y-%m-%d %H:%M UTC");
+        let since = times::utc(change.since);
         warn!("a pass of {since} was cut off while it changed {package} from {from} to {to}; finishing it");
         if let Err(error) = self.packages.mend() {
             warn!("{error}");

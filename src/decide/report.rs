@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::path::{Path, Stops};
 use super::policy::{Action, Decision, Idle, Observation, Wait};
 use super::words;
 use crate::observe::agent::Agent;
 use crate::observe::channel::Target;
+use crate::observe::cluster::Cluster;
 use crate::observe::config::{Config, Installer};
 use crate::observe::history::{Change, Counts, Done, FailedTarget, Failure, History, LastPass};
 use crate::observe::schedule::{Absence, Schedule, Window, WindowStatus};
@@ -35,6 +37,10 @@ pub struct Report {
     pub agent: Option<AgentReport>,
     /// What is wanted.
     pub channel: Option<ChannelReport>,
+    /// What the agent's cluster runs; nothing if it was not asked, because the answer changes nothing.
+    pub cluster: Option<ClusterReport>,
+    /// What the operator lets this host have.
+    pub limits: Option<LimitsReport>,
     /// What would be done now, and why.
     pub decision: DecisionReport,
     /// When it may be done.
@@ -53,8 +59,31 @@ pub struct Report {
     pub last_failure: Option<Failure>,
     /// How often what has happened.
     pub counts: Counts,
-    /// What could not be found out, and why.
+    /// What could not be found out, or stands against an upgrade to come.
     pub problems: Vec<String>,
+    /// What installs the agent: known once, and not seen with it.
+    #[serde(skip)]
+    pub installer: Option<Installer>,
+}
+
+/// What the agent's cluster runs. An agent must not be newer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClusterReport {
+    /// The version; nothing if nobody says it.
+    pub version: Option<Version>,
+    /// Who says it.
+    pub address: Option<String>,
+    /// Why nobody does.
+    pub problem: Option<String>,
+}
+
+/// What the operator lets this host have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LimitsReport {
+    /// The version or major version that it is pinned to.
+    pub pin: Option<String>,
+    /// Whether it may have release candidates.
+    pub prerelease: bool,
 }
 
 /// What runs on this host.
@@ -67,7 +96,7 @@ pub struct AgentReport {
     /// The version that the services run; nothing if they run none, or nobody knows which.
     pub running: Option<Version>,
     /// What installs it.
-    pub installer: String,
+    pub installer: Option<Installer>,
     /// What is wrong with the package.
     pub damage: Option<String>,
     /// Whether the package is whole and every service runs.
@@ -113,8 +142,10 @@ pub struct DecisionReport {
     pub sentence: String,
     /// What is to be changed.
     pub action: Option<&'static str>,
-    /// The version that the agent has afterwards.
+    /// The version that the agent has in the end.
     pub to: Option<Version>,
+    /// The versions that it has on the way there, as far as that is known.
+    pub via: Vec<Version>,
     /// When the window opens that it waits for.
     pub opens: Option<DateTime<Utc>>,
 }
@@ -208,6 +239,8 @@ impl Report {
             time,
             agent: None,
             channel: None,
+            cluster: None,
+            limits: None,
             decision: DecisionReport::unknown("nothing could be found out".into()),
             schedule: None,
             lock: None,
@@ -218,19 +251,41 @@ impl Report {
             last_failure: history.last_failure.clone(),
             counts: history.counts,
             problems: Vec::new(),
+            installer: None,
         }
     }
 
     /// Adds what was observed.
-    pub fn observed(&mut self, config: &Config, seen: &Observation, installer: Installer) {
-        self.agent = Some(AgentReport::of(&seen.agent, installer));
+    pub fn observed(&mut self, config: &Config, seen: &Observation) {
+        self.agent = Some(AgentReport::of(&seen.agent, self.installer));
         self.channel = Some(ChannelReport::of(config, seen));
+        self.cluster = seen.cluster.as_ref().map(ClusterReport::of);
+        let pin = seen.limits.pin.as_ref().map(ToString::to_string);
+        self.limits = Some(LimitsReport { pin, prerelease: seen.limits.prerelease });
         self.lock = Some(LockReport { wanted: config.lock, held: seen.agent.package.held, ours: seen.history.locked_by_us });
+    }
+
+    /// Adds what was observed and decided.
+    pub fn decided(&mut self, config: &Config, seen: &Observation, decision: &Decision) {
+        self.observed(config, seen);
+        self.decision = DecisionReport::of(seen, decision);
+    }
+
+    /// Brings the host's own records up to date.
+    pub fn recorded(&mut self, history: &History, last_pass: LastPass) {
+        *self = Report {
+            failed_version: history.failed.clone(),
+            last_upgrade: history.last_change.clone(),
+            last_failure: history.last_failure.clone(),
+            counts: history.counts,
+            last_pass: Some(last_pass),
+            ..self.clone()
+        };
     }
 }
 
 impl AgentReport {
-    fn of(agent: &Agent, installer: Installer) -> AgentReport {
+    fn of(agent: &Agent, installer: Option<Installer>) -> AgentReport {
         let package = &agent.package;
         let runs_it = |service: &Service| service.health == Health::Running && service.binary == Binary::OnDisk;
         let is_well = |service: &Service| matches!(service.health, Health::Running | Health::Changing);
@@ -239,7 +294,7 @@ impl AgentReport {
             package: package.name.clone(),
             installed: package.version.clone(),
             running: is_all(&runs_it).then(|| package.version.clone()),
-            installer: installer.to_string(),
+            installer,
             damage: package.damage.clone(),
             healthy: package.damage.is_none() && is_all(&is_well),
             services: agent.services.iter().map(ServiceReport::of).collect(),
@@ -281,16 +336,34 @@ impl ChannelReport {
     }
 }
 
+impl ClusterReport {
+    fn of(cluster: &Cluster) -> ClusterReport {
+        let (version, address, problem) = match cluster {
+            Cluster::Runs(version, address) => (Some(version.clone()), Some(address.to_string()), None),
+            Cluster::Unknown(why) => (None, None, Some(why.clone())),
+        };
+        ClusterReport { version, address, problem }
+    }
+}
+
 impl DecisionReport {
     /// Nothing could be decided, and why.
     pub fn unknown(why: String) -> DecisionReport {
-        DecisionReport { state: State::Unknown, sentence: why, action: None, to: None, opens: None }
+        DecisionReport::without_a_look(State::Unknown, why)
+    }
+
+    /// What was decided before anything else was looked at.
+    pub fn without_a_look(state: State, sentence: String) -> DecisionReport {
+        DecisionReport { state, sentence, action: None, to: None, via: Vec::new(), opens: None }
     }
 
     /// A change that has to be ended first.
     pub fn unfinished(change: &Change) -> DecisionReport {
-        let sentence = words::unfinished(change);
-        DecisionReport { state: State::Unfinished, sentence, action: Some("upgrade"), to: Some(change.to.clone()), opens: None }
+        DecisionReport {
+            action: Some("upgrade"),
+            to: Some(change.goal.as_ref().unwrap_or(&change.to).clone()),
+            ..DecisionReport::without_a_look(State::Unfinished, words::unfinished(change))
+        }
     }
 
     /// What was decided.
@@ -313,17 +386,16 @@ impl DecisionReport {
             Decision::Wait(_, Wait::Window(window, _)) => Some(window.start),
             _ => None,
         };
-        DecisionReport {
-            state,
-            sentence: words::verdict(decision).unwrap_or_else(|| words::available(seen)),
-            action: action.map(|action| match action {
-                Action::Upgrade { .. } => "upgrade",
-                Action::Reinstall(..) => "reinstall",
-                Action::Restart(..) => "restart",
-            }),
-            to: action.map(|action| action.target().clone()),
-            opens,
-        }
+        let sentence = words::verdict(decision).unwrap_or_else(|| words::available(seen).join("; "));
+        let report = DecisionReport { opens, ..DecisionReport::without_a_look(state, sentence) };
+        let Some(action) = action else { return report };
+        let (name, to, via) = match action {
+            Action::Upgrade(Path { target, stops: Stops::Known(stops), .. }) => ("upgrade", target, stops.clone()),
+            Action::Upgrade(Path { target, stops: Stops::Newest, .. }) => ("upgrade", target, Vec::new()),
+            Action::Reinstall(version, _) => ("reinstall", version, Vec::new()),
+            Action::Restart(version, _) => ("restart", version, Vec::new()),
+        };
+        DecisionReport { action: Some(name), to: Some(to.clone()), via, ..report }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use rustls::CertificateError;
@@ -21,14 +21,43 @@ use crate::text::printable;
 const CONNECT: Duration = Duration::from_secs(5);
 /// For the whole of a question, from looking the name up to the last byte, redirects included.
 const ANSWER: Duration = Duration::from_secs(10);
-/// The pauses between tries, when what went wrong may pass.
+/// The pauses between the tries of a pass.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 const REDIRECTS: u32 = 3;
+
+/// How long servers are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as an upgrade is worth, and more than one try.
+    Pass,
+    /// Until then: somebody sits at a terminal.
+    Until(Instant),
+}
+
+impl Patience {
+    /// For one question.
+    fn limit(self) -> Duration {
+        match self {
+            Patience::Pass => ANSWER,
+            // Nothing at all would be taken for no limit.
+            Patience::Until(then) => then.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)),
+        }
+    }
+
+    /// Between tries, when what went wrong may pass.
+    fn pauses(self) -> &'static [Duration] {
+        match self {
+            Patience::Pass => &PAUSES,
+            Patience::Until(_) => &[],
+        }
+    }
+}
 
 /// Asks servers, and keeps a connection for the next question to the same one.
 pub struct Client {
     agent: Agent,
     secure: bool,
+    patience: Patience,
 }
 
 /// Why a server gave no usable answer.
@@ -85,11 +114,10 @@ impl std::error::Error for Unanswered {}
 
 impl Client {
     /// Prepares to ask over TLS or, not `secure`, over plain http; nothing is sent yet.
-    pub fn new(secure: bool) -> Client {
+    pub fn new(secure: bool, patience: Patience) -> Client {
         let config = Agent::config_builder()
             .https_only(secure)
             .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(ANSWER))
             // Plain http is for this very host; nothing may lead away from it.
             .max_redirects(if secure { REDIRECTS } else { 0 })
             .max_redirects_will_error(true)
@@ -99,7 +127,7 @@ impl Client {
             .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls(secure))
             .build();
-        Client { agent: config.new_agent(), secure }
+        Client { agent: config.new_agent(), secure, patience }
     }
 
     /// Whether it asks over TLS.
@@ -115,7 +143,7 @@ impl Client {
         };
         // What it was given may have a password in it.
         let shown = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        let mut pauses = PAUSES.iter();
+        let mut pauses = self.patience.pauses().iter();
         loop {
             let problem = match self.get_once(url, proxy.clone(), most) {
                 Ok(text) => return Ok(text),
@@ -132,7 +160,8 @@ impl Client {
     }
 
     fn get_once(&self, url: &str, proxy: Option<Proxy>, most: u64) -> Result<String, Problem> {
-        let mut response = self.agent.get(url).config().proxy(proxy).build().call().map_err(explain)?;
+        let limit = Some(self.patience.limit());
+        let mut response = self.agent.get(url).config().proxy(proxy).timeout_global(limit).build().call().map_err(explain)?;
         if response.status() != StatusCode::OK {
             return Err(explain_status(response.status()));
         }

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::untrusted;
 use crate::text::io_problem;
+use crate::times;
 
 /// More than any agent writes; three windows take about 100 bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -79,7 +80,7 @@ impl fmt::Display for Absence {
             Absence::Missing => write!(f, "the agent has exported no maintenance schedule"),
             Absence::Empty => write!(f, "the maintenance schedule is empty (the agent has lost its cluster, or is new)"),
             Absence::Past(stop) => {
-                write!(f, "the maintenance schedule is outdated (its last window ended {})", stop.format("%Y-%m-%d %H:%M UTC"))
+                write!(f, "the maintenance schedule is outdated (its last window ended {})", times::utc(*stop))
             }
             Absence::Unreadable(why) => write!(f, "the maintenance schedule cannot be used ({why})"),
         }

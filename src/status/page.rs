@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::decide::report::{AgentReport, ChannelReport, DecisionReport, LockReport, Report, ScheduleReport, State};
+use crate::decide::report::{
+    AgentReport, ChannelReport, ClusterReport, DecisionReport, LimitsReport, LockReport, Report, ScheduleReport, State,
+};
 use crate::observe::history::{Counts, FailedTarget, LastPass};
 use crate::observe::schedule::Window;
 use crate::observe::timer::Timer;
@@ -32,6 +34,12 @@ pub fn render(report: &Report, colours: Colours) -> String {
     if let Some(channel) = &report.channel {
         page.channel(channel, report.last_pass.as_ref());
     }
+    if let Some(cluster) = &report.cluster {
+        page.cluster(cluster);
+    }
+    if let Some(limits) = &report.limits {
+        page.limits(limits);
+    }
     page.decision(&report.decision);
     if let Some(failed) = &report.failed_version {
         page.failed(failed, now);
@@ -43,7 +51,7 @@ pub fn render(report: &Report, colours: Colours) -> String {
     page.section("Passes");
     page.passes(report);
     if !report.problems.is_empty() {
-        page.section("Not known");
+        page.section("Problems");
         for problem in &report.problems {
             page.line("", Some(Colour::Yellow), problem);
         }
@@ -75,7 +83,8 @@ impl Page {
     }
 
     fn agent(&mut self, agent: &AgentReport) {
-        self.line("installed", None, format!("{} {}, by {}", agent.package, agent.installed, agent.installer));
+        let by = agent.installer.map(|installer| format!(", by {installer}")).unwrap_or_default();
+        self.line("installed", None, format!("{} {}{by}", agent.package, agent.installed));
         if let Some(damage) = &agent.damage {
             self.line("damaged", Some(Colour::Red), damage);
         }
@@ -114,6 +123,25 @@ impl Page {
         };
         self.line("wanted", None, wanted);
         self.line("channel", None, &channel.address);
+    }
+
+    fn cluster(&mut self, cluster: &ClusterReport) {
+        match (&cluster.version, &cluster.address, &cluster.problem) {
+            (Some(version), Some(address), _) => self.line("cluster", None, format!("{version}, says {address}")),
+            (_, _, problem) => {
+                let why = problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
+                self.line("cluster", None, format!("its version is not known{why}"));
+            }
+        }
+    }
+
+    fn limits(&mut self, limits: &LimitsReport) {
+        if let Some(pin) = &limits.pin {
+            self.line("pinned to", None, format!("{pin}, by the file \"pin\""));
+        }
+        if limits.prerelease {
+            self.line("follows", None, "release candidates too, by the file \"prerelease\"");
+        }
     }
 
     fn decision(&mut self, decision: &DecisionReport) {
