@@ -20,6 +20,7 @@ use crate::observe::http::{Client, Patience};
 use crate::observe::package::Installed;
 use crate::observe::schedule::Schedule;
 use crate::observe::teleport::Settings;
+use crate::terminal::Step;
 
 /// The settings of this host, if there are any, for which `run` would refuse to install what is decided on.
 pub fn distrust(config: &Config, seen: &Observation, decision: &Decision) -> Result<Option<PackageError>> {
@@ -123,6 +124,7 @@ impl<'a> Asks<'a> {
     }
 
     fn answer(&self, question: Question, seen: &mut Observation) -> Result<()> {
+        let _step = (question != Question::Offer).then(|| Step::new(format!("asking {}", self.config.endpoint)));
         let client = || self.client.get_or_init(|| Client::new(self.config.endpoint.is_secure(), self.patience));
         let channel = || Channel::new(&self.config.endpoint, client());
         match question {

@@ -83,10 +83,17 @@ static LINE: Mutex<Line> = Mutex::new(Line { wanted: false, steps: Vec::new(), d
 struct Line {
     wanted: bool,
     /// Those under way; the last one is within those before it.
-    steps: Vec<(String, Instant)>,
+    steps: Vec<Shown>,
     drawn: bool,
     /// Whether there is a thread that writes it again and again.
     ticking: bool,
+}
+
+struct Shown {
+    what: String,
+    began: Instant,
+    /// How long it takes in all, if that is known.
+    whole: Option<Duration>,
 }
 
 fn line() -> MutexGuard<'static, Line> {
@@ -101,11 +108,20 @@ pub fn show_steps() {
 impl Step {
     /// Begins a step: `Step::new("downloading teleport-ent 14.3.34")`.
     pub fn new(what: impl Display) -> Step {
+        Step::begin(what, None)
+    }
+
+    /// Begins a step that takes so long.
+    pub fn of(whole: Duration, what: impl Display) -> Step {
+        Step::begin(what, Some(whole))
+    }
+
+    fn begin(what: impl Display, whole: Option<Duration>) -> Step {
         let mut line = line();
         if !line.wanted {
             return Step { shown: false };
         }
-        line.steps.push((printable(&what.to_string(), 60), Instant::now()));
+        line.steps.push(Shown { what: printable(&what.to_string(), 60), began: Instant::now(), whole });
         if !std::mem::replace(&mut line.ticking, true) {
             thread::spawn(tick);
         }
@@ -128,7 +144,7 @@ fn tick() {
     loop {
         thread::sleep(TICK);
         let mut line = line();
-        let Some((what, began)) = line.steps.last() else {
+        let Some(Shown { what, began, whole }) = line.steps.last() else {
             line.ticking = false;
             return;
         };
@@ -136,8 +152,9 @@ fn tick() {
         if elapsed < SHORT {
             continue;
         }
+        let of = whole.map(|whole| format!(" of {}", stopwatch(whole))).unwrap_or_default();
         // Not wrapped if the terminal is narrow: only one line can be erased again.
-        let text = format!("\r\x1b[K\x1b[?7l{what} … {}\x1b[?7h", stopwatch(elapsed));
+        let text = format!("\r\x1b[K\x1b[?7l{what} … {}{of}\x1b[?7h", stopwatch(elapsed));
         // A terminal that is gone shows nothing; the work goes on.
         let _ = io::stderr().write_all(text.as_bytes());
         line.drawn = true;

@@ -28,7 +28,9 @@ pub fn span(length: TimeDelta) -> String {
     let (days, hours, rest) = (minutes / (24 * 60), minutes / 60 % 24, minutes % 60);
     match (days, hours) {
         (0, 0) => format!("{rest} min"),
+        (0, _) if rest == 0 => format!("{hours} h"),
         (0, _) => format!("{hours} h {rest} min"),
+        (_, 0) => format!("{days} d"),
         _ => format!("{days} d {hours} h"),
     }
 }
@@ -71,7 +73,9 @@ mod tests {
 
     #[test]
     fn spans_are_for_people() {
-        for (minutes, expected) in [(0, "0 min"), (59, "59 min"), (192, "3 h 12 min"), (2 * 1440 + 660, "2 d 11 h")] {
+        for (minutes, expected) in
+            [(0, "0 min"), (59, "59 min"), (60, "1 h"), (1440, "1 d"), (192, "3 h 12 min"), (2 * 1440 + 660, "2 d 11 h")]
+        {
             assert_eq!(span(TimeDelta::minutes(minutes)), expected);
         }
         assert_eq!(span(TimeDelta::seconds(1)), "1 min");
@@ -83,7 +87,7 @@ mod tests {
         assert_eq!(ago(at(NOW + 3600), at(NOW)), "just now");
         assert_eq!(ago(at(NOW - 60), at(NOW)), "1 min ago");
         assert_eq!(ago(at(NOW - 119), at(NOW)), "1 min ago");
-        assert_eq!(ago(at(NOW - 7200), at(NOW)), "2 h 0 min ago");
+        assert_eq!(ago(at(NOW - 7200), at(NOW)), "2 h ago");
     }
 
     #[test]

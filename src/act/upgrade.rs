@@ -15,6 +15,7 @@ use crate::observe::agent::{Agent, BINARY};
 use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
 use crate::observe::service::{Health, Service};
+use crate::terminal::Step;
 use crate::times;
 use crate::version::Version;
 
@@ -160,7 +161,9 @@ impl Transaction<'_> {
     /// Installs, checks, and goes back if the version does not run. `before` is how the services were.
     fn install_and_check(&mut self, change: &Change, before: &[Service]) -> Outcome {
         info!("installing {} {}", change.package, change.to_package_version);
+        let step = Step::new(format!("installing {} {}", change.package, change.to_package_version));
         let installed = self.packages.install(&change.package, &change.to_package_version);
+        drop(step);
         let Err(reason) = self.packages.prove(&change.package, &change.to) else {
             service::read_units_again();
             return match each(&change.services, |unit| service::bring_up(unit, &self.watch)) {
@@ -205,6 +208,7 @@ impl Transaction<'_> {
             }
         });
         if self.packages.prove(&change.package, &change.from).is_err() {
+            let _step = Step::new(format!("installing {} {}", change.package, change.from_package_version));
             let installed = self.packages.install(&change.package, &change.from_package_version);
             let installed = match (&change.way_back, installed) {
                 (Some(file), Err(_)) => self.packages.install_kept(file),

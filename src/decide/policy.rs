@@ -603,7 +603,7 @@ mod tests {
     #[test]
     fn sentences_name_the_reason_and_the_next_step() {
         let wait = Wait::Window(next_window(), TimeDelta::seconds(3600));
-        assert_eq!(wait.to_string(), "outside the maintenance window; the next one opens 2026-11-20 03:00 UTC (in 1 h 0 min)");
+        assert_eq!(wait.to_string(), "outside the maintenance window; the next one opens 2026-11-20 03:00 UTC (in 1 h)");
         let look = Wait::SecondLook(Absence::Missing).to_string();
         assert_eq!(
             look,

@@ -177,8 +177,9 @@ impl Page {
     fn passes(&mut self, report: &Report) {
         let now = report.time;
         if let Some(timer) = &report.timer {
-            let (colour, words) = timer_words(timer, now);
-            self.line("timer", colour, words);
+            let (words, advice) = timer_words(timer, now);
+            self.line("timer", advice.map(|_| Colour::Yellow), words);
+            advice.iter().for_each(|advice| self.line("", Some(Colour::Yellow), advice));
         }
         match &report.last_pass {
             Some(last) => {
@@ -218,14 +219,15 @@ fn window_words(window: &Window, now: DateTime<Utc>) -> String {
     }
 }
 
-fn timer_words(timer: &Timer, now: DateTime<Utc>) -> (Option<Colour>, String) {
-    const ENABLE: &str = "sudo systemctl enable --now teleport-upgrade.timer";
+/// What to say of the timer, and what to do if it is not as it should be.
+fn timer_words(timer: &Timer, now: DateTime<Utc>) -> (String, Option<&'static str>) {
+    const ENABLE: Option<&str> = Some("try: sudo systemctl enable --now teleport-upgrade.timer");
     match (timer.enabled, timer.active, timer.next) {
-        (true, true, Some(next)) => (None, format!("enabled; the next pass is {}, in {}", local(next), span(next - now))),
-        (true, true, None) => (None, "enabled; a pass is at work".into()),
-        (false, true, _) => (Some(Colour::Yellow), format!("started, but not enabled: it stops with the next boot; try: {ENABLE}")),
-        (true, false, _) => (Some(Colour::Yellow), format!("enabled, but stopped; try: {ENABLE}")),
-        (false, false, _) => (Some(Colour::Yellow), format!("off: nothing is upgraded by itself; try: {ENABLE}")),
+        (true, true, Some(next)) => (format!("enabled; the next pass is {}, in {}", local(next), span(next - now)), None),
+        (true, true, None) => ("enabled; a pass is at work".into(), None),
+        (false, true, _) => ("started, but not enabled: it will be off after the next boot".into(), ENABLE),
+        (true, false, _) => ("enabled, but stopped: nothing is upgraded by itself".into(), ENABLE),
+        (false, false, _) => ("off: nothing is upgraded by itself".into(), ENABLE),
     }
 }
 
