@@ -29,6 +29,7 @@ use crate::observe::package::Installed;
 use crate::observe::readiness;
 use crate::outcome::{self, End, Exit, NotRoot, conclude};
 use crate::status;
+use crate::times;
 use crate::version::Version;
 
 /// Checks, and upgrades if allowed; with `forced`, whatever the window says.
@@ -167,7 +168,7 @@ impl Pass<'_> {
         if let Err(error) = ended {
             self.report.decision = DecisionReport::unknown(format!("{error:#}"));
         }
-        let seconds = took.as_secs_f64();
+        let seconds = times::seconds(took);
         let counted = self.record.update(|history| {
             history.counts.failures += u64::from(end.exit.is_failure());
             if end.exit.is_failure() || end.exit == Exit::RolledBack {

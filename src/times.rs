@@ -1,5 +1,7 @@
 //! Times and lengths of time, as people read them.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Local, Offset, TimeDelta, TimeZone, Utc};
 
 /// A moment in UTC: `2026-11-23 02:00 UTC`.
@@ -39,6 +41,11 @@ pub fn span(length: TimeDelta) -> String {
 pub fn ago(moment: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let length = now - moment;
     if length < TimeDelta::minutes(1) { "just now".into() } else { format!("{} ago", span(length - TimeDelta::seconds(59))) }
+}
+
+/// A length of time in seconds, to the millisecond.
+pub fn seconds(length: Duration) -> f64 {
+    length.as_millis() as f64 / 1000.0
 }
 
 /// How long something took: `0.4 s`, `48 s`, `2 min 5 s`.

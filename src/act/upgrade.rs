@@ -296,7 +296,7 @@ fn each(units: &[String], act: impl Fn(&str) -> Result<(), String>) -> Result<()
 
 /// How long ago `moment` was, in seconds, by a clock that somebody may have set back.
 fn seconds_since(moment: DateTime<Utc>) -> f64 {
-    (Utc::now() - moment).as_seconds_f64().max(0.0)
+    times::seconds((Utc::now() - moment).to_std().unwrap_or_default())
 }
 
 fn going_down() -> Outcome {

@@ -32,17 +32,20 @@ pub fn render(report: &Report, colours: Colours) -> String {
     }
     page.section("Upgrade");
     if let Some(channel) = &report.channel {
-        page.channel(channel, report.last_pass.as_ref());
-    }
-    if let Some(cluster) = &report.cluster {
-        page.cluster(cluster);
-    }
-    if let Some(limits) = &report.limits {
-        page.limits(limits);
+        page.wanted(channel, report.last_pass.as_ref());
     }
     page.decision(&report.decision);
     if let Some(failed) = &report.failed_version {
         page.failed(failed, now);
+    }
+    if let Some(limits) = &report.limits {
+        page.limits(limits);
+    }
+    if let Some(cluster) = &report.cluster {
+        page.cluster(cluster);
+    }
+    if let Some(channel) = &report.channel {
+        page.line("channel", None, &channel.address);
     }
     if let Some(schedule) = &report.schedule {
         page.section("Maintenance windows");
@@ -105,7 +108,7 @@ impl Page {
         }
     }
 
-    fn channel(&mut self, channel: &ChannelReport, last: Option<&LastPass>) {
+    fn wanted(&mut self, channel: &ChannelReport, last: Option<&LastPass>) {
         let wanted = match (&channel.target, channel.answered) {
             (Some(target), _) => {
                 let critical = match channel.critical {
@@ -122,7 +125,6 @@ impl Page {
             },
         };
         self.line("wanted", None, wanted);
-        self.line("channel", None, &channel.address);
     }
 
     fn cluster(&mut self, cluster: &ClusterReport) {
@@ -184,18 +186,19 @@ impl Page {
         match &report.last_pass {
             Some(last) => {
                 let colour = if last.exit == 0 { None } else { Some(Colour::Yellow) };
-                let outcome = printable(&last.outcome, 400);
-                self.line("last pass", colour, format!("{}, took {}: {outcome}", ago(last.at, now), took(last.seconds)));
+                self.line("last pass", colour, format!("{}, {}, took {}", local(last.at), ago(last.at, now), took(last.seconds)));
+                self.line("", colour, printable(&last.outcome, 400));
             }
             None => self.line("last pass", None, "none is recorded on this host"),
         }
         if let Some(done) = &report.last_upgrade {
-            let words = format!("from {} to {}, {}, took {}", done.from, done.to, local(done.at), took(done.seconds));
-            self.line("last upgrade", None, words);
+            self.line("last upgrade", None, format!("{}, took {}", local(done.at), took(done.seconds)));
+            self.line("", None, format!("from {} to {}", done.from, done.to));
         }
         if let Some(failure) = &report.last_failure {
-            let words = format!("{}, took {}: {}", local(failure.at), took(failure.seconds), failure.reason);
-            self.line("last failure", None, words);
+            let colour = Some(Colour::Yellow);
+            self.line("last failure", colour, format!("{}, took {}", local(failure.at), took(failure.seconds)));
+            self.line("", colour, printable(&failure.reason, 400));
         }
         self.line("in total", None, count_words(report.counts));
     }
