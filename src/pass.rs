@@ -20,7 +20,7 @@ use crate::act::{metrics, notice, scope};
 use crate::cli::Options;
 use crate::decide::path::{Path, Stops};
 use crate::decide::policy::{self, Action, Cause, Decision, Observation};
-use crate::decide::report::{DecisionReport, Report, State};
+use crate::decide::report::{AgentReport, DecisionReport, Report, State};
 use crate::look::{self, Asks};
 use crate::observe::config::Config;
 use crate::observe::history::{Change, Failure, History, LastPass};
@@ -175,10 +175,15 @@ impl Pass<'_> {
                 history.last_failure = Some(Failure { at: began, seconds, reason: end.line.clone() });
             }
         });
-        let before = self.report.last_pass.take();
-        let last_success = if end.exit == Exit::Fine { Some(began) } else { before.and_then(|before| before.last_success) };
-        let target = self.report.channel.as_ref().and_then(|channel| channel.target.clone());
-        let pass = LastPass { at: began, seconds, exit: end.exit as u8, outcome: end.line, target, last_success };
+        let before = self.report.last_pass.clone();
+        let last_success =
+            if end.exit == Exit::Fine { Some(began) } else { before.as_ref().and_then(|before| before.last_success) };
+        let target = match self.report.channel.as_ref().filter(|channel| channel.answered) {
+            Some(channel) => channel.target.clone(),
+            None => before.and_then(|before| before.target),
+        };
+        let running = self.report.agent.as_ref().map(AgentReport::running).unwrap_or_default();
+        let pass = LastPass { at: began, seconds, exit: end.exit as u8, outcome: end.line, target, last_success, running };
         let noted = self.record.note(&pass);
         self.report.recorded(self.record.history(), pass);
         for told in [counted, noted, self.write_metrics(), self.see_to_the_notice()] {

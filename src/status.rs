@@ -34,10 +34,7 @@ pub fn status(options: &Options, json: bool) -> Result<Exit> {
         log::set_max_level(LevelFilter::Error);
     }
     let mut looked = Looked::at(options, Patience::Until(Instant::now() + PATIENCE));
-    match timer::read(looked.report.time) {
-        Ok(timer) => looked.report.timer = Some(timer),
-        Err(error) => looked.report.problems.push(format!("{error:#}")),
-    }
+    looked.timer();
     if json {
         print_json(&looked.report)?;
     } else {
@@ -50,9 +47,10 @@ pub fn status(options: &Options, json: bool) -> Result<Exit> {
 
 /// Says what `run` would do, and changes nothing.
 pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
-    let looked = Looked::at(options, Patience::Pass);
+    let mut looked = Looked::at(options, Patience::Pass);
     let exit = looked.exit();
     if json {
+        looked.timer();
         print_json(&looked.report)?;
         return Ok(exit);
     }
@@ -128,6 +126,14 @@ impl Looked {
         }
         self.decided = Some((seen, decision));
         Ok(())
+    }
+
+    /// Asks for the timer as well.
+    fn timer(&mut self) {
+        match timer::read(self.report.time) {
+            Ok(timer) => self.report.timer = Some(timer),
+            Err(error) => self.report.problems.push(format!("{error:#}")),
+        }
     }
 
     /// The host's settings stand against what was decided: now, or when its time has come.

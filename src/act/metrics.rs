@@ -116,13 +116,22 @@ fn escape(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::observe::history::{Counts, History, LastPass};
+    use std::collections::BTreeMap;
     use std::fs;
     use std::os::unix::fs::symlink;
 
     fn report() -> Report {
         let at = DateTime::from_timestamp(1_795_140_000, 0).unwrap();
         let history = History { counts: Counts { upgrades: 3, rollbacks: 1, failures: 0 }, ..History::default() };
-        let last = LastPass { at, seconds: 0.4, exit: 0, outcome: String::new(), target: None, last_success: Some(at) };
+        let last = LastPass {
+            at,
+            seconds: 0.4,
+            exit: 0,
+            outcome: String::new(),
+            target: None,
+            last_success: Some(at),
+            running: BTreeMap::new(),
+        };
         Report::new(at, &history, Some(last))
     }
 

@@ -42,10 +42,12 @@ fn text(report: &Report) -> Option<String> {
     };
     let agent = report.agent.as_ref()?;
     let what = match *action {
-        "upgrade" if *to < agent.installed => format!("The Teleport agent of this host goes back from {} to {to}", agent.installed),
-        "upgrade" => format!("The Teleport agent of this host is upgraded from {} to {to}", agent.installed),
-        "reinstall" => format!("The Teleport agent of this host ({to}) is installed again"),
-        _ => format!("The Teleport agent of this host is restarted to run {to}"),
+        "upgrade" if *to < agent.installed => {
+            format!("The Teleport agent of this host will go back from {} to {to}", agent.installed)
+        }
+        "upgrade" => format!("The Teleport agent of this host will be upgraded from {} to {to}", agent.installed),
+        "reinstall" => format!("The Teleport agent of this host ({to}) will be installed again"),
+        _ => format!("The Teleport agent of this host will be restarted to run {to}"),
     };
     let when = match opens {
         Some(opens) => format!("in the maintenance window that opens {}", times::local(*opens)),
@@ -94,7 +96,7 @@ mod tests {
         update(&file, &report(State::Waiting, Some(1_795_176_000))).unwrap();
         let text = fs::read_to_string(&file).unwrap().replace('\n', " ");
         let upgraded =
-            "The Teleport agent of this host is upgraded from 14.3.33 to 14.3.34 in the maintenance window that opens Fri ";
+            "The Teleport agent of this host will be upgraded from 14.3.33 to 14.3.34 in the maintenance window that opens Fri ";
         assert!(text.starts_with(upgraded) && text.ends_with("Sessions may be interrupted then. "), "{text}");
         update(&file, &report(State::Waiting, None)).unwrap();
         let text = fs::read_to_string(&file).unwrap();

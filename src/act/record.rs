@@ -107,6 +107,7 @@ fn keep_damaged(path: &Path) {
 mod tests {
     use super::*;
     use crate::observe::history::FILE;
+    use std::collections::BTreeMap;
 
     #[test]
     fn what_is_recorded_is_read_back() {
@@ -121,7 +122,15 @@ mod tests {
     fn how_a_pass_went_is_for_everybody_to_read() {
         let dir = tempfile::tempdir().unwrap();
         let at = chrono::DateTime::from_timestamp(1_795_140_000, 0).unwrap();
-        let pass = LastPass { at, seconds: 0.4, exit: 75, outcome: "cannot reach".into(), target: None, last_success: Some(at) };
+        let pass = LastPass {
+            at,
+            seconds: 0.4,
+            exit: 75,
+            outcome: "cannot reach".into(),
+            target: None,
+            last_success: Some(at),
+            running: BTreeMap::new(),
+        };
         Record::open(dir.path()).note(&pass).unwrap();
         assert_eq!(LastPass::read(dir.path()), Some(pass));
         let mode = fs::metadata(dir.path().join(history::LAST_PASS)).unwrap().permissions().mode();

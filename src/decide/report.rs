@@ -3,6 +3,7 @@
 //! `packaging/status.schema.json` describes it for programs. What is added there is optional; what has another meaning than before
 //! needs another number.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +16,7 @@ use crate::observe::agent::Agent;
 use crate::observe::channel::Target;
 use crate::observe::cluster::Cluster;
 use crate::observe::config::{Config, Installer};
-use crate::observe::history::{Change, Counts, Done, FailedTarget, Failure, History, LastPass};
+use crate::observe::history::{Change, Counts, Done, FailedTarget, Failure, History, LastPass, Running};
 use crate::observe::schedule::{Absence, Schedule, Window, WindowStatus};
 use crate::observe::service::{Binary, Health, Service};
 use crate::observe::timer::Timer;
@@ -93,7 +94,7 @@ pub struct AgentReport {
     pub package: String,
     /// Its version.
     pub installed: Version,
-    /// The version that the services run; nothing if they run none, or nobody knows which.
+    /// The version that all services run; nothing if they do not agree, or nobody knows which.
     pub running: Option<Version>,
     /// What installs it.
     pub installer: Option<Installer>,
@@ -110,6 +111,10 @@ pub struct AgentReport {
 pub struct ServiceReport {
     /// The unit.
     pub unit: String,
+    /// The process in charge.
+    pub pid: Option<i32>,
+    /// The version that it runs; nothing if it runs none, or nobody knows which.
+    pub version: Option<Version>,
     /// How it is doing, in a word.
     pub state: &'static str,
     /// The same in a sentence, after the unit's name.
@@ -257,7 +262,8 @@ impl Report {
 
     /// Adds what was observed.
     pub fn observed(&mut self, config: &Config, seen: &Observation) {
-        self.agent = Some(AgentReport::of(&seen.agent, self.installer));
+        let known = self.last_pass.as_ref().map(|last| &last.running);
+        self.agent = Some(AgentReport::of(&seen.agent, self.installer, known.unwrap_or(&BTreeMap::new())));
         self.channel = Some(ChannelReport::of(config, seen));
         self.cluster = seen.cluster.as_ref().map(ClusterReport::of);
         let pin = seen.limits.pin.as_ref().map(ToString::to_string);
@@ -285,27 +291,41 @@ impl Report {
 }
 
 impl AgentReport {
-    fn of(agent: &Agent, installer: Option<Installer>) -> AgentReport {
+    fn of(agent: &Agent, installer: Option<Installer>, known: &BTreeMap<String, Running>) -> AgentReport {
         let package = &agent.package;
-        let runs_it = |service: &Service| service.health == Health::Running && service.binary == Binary::OnDisk;
-        let is_well = |service: &Service| matches!(service.health, Health::Running | Health::Changing);
-        let is_all = |is: &dyn Fn(&Service) -> bool| !agent.services.is_empty() && agent.services.iter().all(is);
+        let services: Vec<ServiceReport> =
+            agent.services.iter().map(|service| ServiceReport::of(service, &package.version, known.get(&service.unit))).collect();
+        let is_well = |service: &ServiceReport| ["running", "changing"].contains(&service.state);
+        let running = services.first().and_then(|service| service.version.clone());
         AgentReport {
             package: package.name.clone(),
             installed: package.version.clone(),
-            running: is_all(&runs_it).then(|| package.version.clone()),
+            running: running.filter(|version| services.iter().all(|service| service.version.as_ref() == Some(version))),
             installer,
             damage: package.damage.clone(),
-            healthy: package.damage.is_none() && is_all(&is_well),
-            services: agent.services.iter().map(ServiceReport::of).collect(),
+            healthy: package.damage.is_none() && !services.is_empty() && services.iter().all(is_well),
+            services,
         }
+    }
+
+    /// Which version each service runs, for the next pass to know.
+    pub fn running(&self) -> BTreeMap<String, Running> {
+        let running = |service: &ServiceReport| Some(Running { pid: service.pid?, version: service.version.clone()? });
+        self.services.iter().filter_map(|service| Some((service.unit.clone(), running(service)?))).collect()
     }
 }
 
 impl ServiceReport {
-    fn of(service: &Service) -> ServiceReport {
+    /// `known` is what the last pass knew of it.
+    fn of(service: &Service, installed: &Version, known: Option<&Running>) -> ServiceReport {
+        let runs = |pid: i32| match service.binary {
+            Binary::OnDisk => Some(installed.clone()),
+            _ => known.filter(|known| known.pid == pid).map(|known| known.version.clone()),
+        };
         ServiceReport {
             unit: service.unit.clone(),
+            pid: service.pid,
+            version: service.pid.and_then(runs),
             state: match service.health {
                 Health::Running => "running",
                 Health::Changing => "changing",

@@ -144,12 +144,24 @@ pub struct LastPass {
     pub exit: u8,
     /// What it said at last.
     pub outcome: String,
-    /// The target that it was told of; nothing if it was told of none.
+    /// The target that it, or one before it, was last told of; nothing if that was none.
     #[serde(default)]
     pub target: Option<Version>,
     /// When the last one began that ended with exit status 0.
     #[serde(default)]
     pub last_success: Option<DateTime<Utc>>,
+    /// Which version each service ran. Once the program on the disk is another, nobody else can tell.
+    #[serde(default)]
+    pub running: BTreeMap<String, Running>,
+}
+
+/// A process that runs the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its number.
+    pub pid: i32,
+    /// The version that it runs.
+    pub version: Version,
 }
 
 /// The name of its file in the state directory.

@@ -92,10 +92,11 @@ impl Page {
             self.line("damaged", Some(Colour::Red), damage);
         }
         for (number, service) in agent.services.iter().enumerate() {
-            let runs = match (service.state, service.binary) {
-                ("running", "on-disk") => format!(", and runs {}", agent.installed),
-                ("running", "replaced") => ", and runs an older version than the one that is installed".to_string(),
-                ("running", _) => "; which version, only root can see".to_string(),
+            let runs = match (service.state, &service.version, service.binary) {
+                ("running", Some(version), "replaced") => format!(", and still runs {version}"),
+                ("running", Some(version), _) => format!(", and runs {version}"),
+                ("running", None, "replaced") => ", but not the version that is installed".into(),
+                ("running", None, _) => "; which version, only root can see".into(),
                 _ => String::new(),
             };
             let colour = match (service.state, service.binary) {
