@@ -16,10 +16,12 @@ use crate::decide::policy::{Decision, Observation};
 use crate::decide::report::{DecisionReport, Report, ScheduleReport, State};
 use crate::decide::words;
 use crate::look::{self, Asks};
+use crate::observe::agent::Agent;
 use crate::observe::config::Config;
 use crate::observe::history::{Change, History, LastPass};
 use crate::observe::http::Patience;
 use crate::observe::schedule::Schedule;
+use crate::observe::service::Binary;
 use crate::observe::timer;
 use crate::outcome::{self, Exit};
 use crate::terminal::{self, Colours};
@@ -111,7 +113,8 @@ impl Looked {
         }
         let config = Config::read(&options.config_dir)?;
         self.report.schedule = Some(schedule(&config.schedule, self.report.time));
-        let seen = look::first_look(&config, history, false)?;
+        let mut seen = look::first_look(&config, history, false)?;
+        self.report.last_pass.iter().for_each(|last| recall(&mut seen.agent, last));
         self.report.installer = Some(packages::installer(&config, seen.agent.package.database));
         self.report.observed(&config, &seen);
         let asks = Asks::new(&config, false, patience);
@@ -154,6 +157,17 @@ impl Looked {
             (_, State::Refused, _) | (_, _, Some((_, Decision::Refuse(_)))) => Exit::Refused,
             (_, State::Blocked, _) => Exit::Failed,
             _ => Exit::Fine,
+        }
+    }
+}
+
+/// An ordinary user may not see which program a process runs; what the last pass saw of the same process is still so.
+fn recall(agent: &mut Agent, last: &LastPass) {
+    let installed = &agent.package.version;
+    for service in agent.services.iter_mut().filter(|service| service.binary == Binary::Unknown) {
+        let known = last.running.get(&service.unit).filter(|known| Some(known.pid) == service.pid);
+        if known.is_some_and(|known| known.version != *installed) {
+            service.binary = Binary::Replaced;
         }
     }
 }

@@ -10,6 +10,7 @@ mod interruptions;
 mod kills;
 mod lock;
 mod managers;
+mod operator;
 mod plan;
 mod rollback;
 mod trust;
