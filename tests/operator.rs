@@ -379,12 +379,12 @@ fn states_around_a_change() {
 
     // In pieces, and then down, too.
     host.closed_window();
-    host.shell("cd /usr/local/bin && head -c 100000 teleport >cut && mv cut teleport").expect(0);
+    host.shell("cd /usr/local/bin && head -c 100000 teleport >cut && chmod 755 cut && mv cut teleport").expect(0);
     told.pass(0);
     told.counts_as("waiting");
     told.notice(Some("(14.3.36) will be installed again in the maintenance window"));
-    let (page, object) = told.shows("waiting", "waiting to install 14.3.36 again (/usr/local/bin/teleport cannot be used");
-    assert!(page.contains("damaged /usr/local/bin/teleport cannot be used"), "{page}");
+    let (page, object) = told.shows("waiting", "waiting to install 14.3.36 again (/usr/local/bin/teleport is cut short");
+    assert!(page.contains("damaged /usr/local/bin/teleport is cut short"), "{page}");
     assert_eq!((&object["agent"]["healthy"], &object["decision"]["action"]), (&false.into(), &"reinstall".into()));
     assert_eq!(told.metric("healthy"), "0");
     told.check();

@@ -133,7 +133,7 @@ impl Page {
             (Some(version), Some(address), _) => self.line("cluster", None, format!("{version}, says {address}")),
             (_, _, problem) => {
                 let why = problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
-                self.line("cluster", None, format!("its version is not known{why}"));
+                self.line("cluster", Some(Colour::Dim), format!("its version is not known{why}"));
             }
         }
     }
@@ -227,7 +227,7 @@ fn window_words(window: &Window, now: DateTime<Utc>) -> String {
 fn timer_words(timer: &Timer, now: DateTime<Utc>) -> (String, Option<&'static str>) {
     const ENABLE: Option<&str> = Some("try: sudo systemctl enable --now teleport-upgrade.timer");
     match (timer.enabled, timer.active, timer.next) {
-        (true, true, Some(next)) => (format!("enabled; the next pass is {}, in {}", local(next), span(next - now)), None),
+        (true, true, Some(next)) => (format!("enabled; next {}, in {}", local(next), span(next - now)), None),
         (true, true, None) => ("enabled; a pass is at work".into(), None),
         (false, true, _) => ("started, but not enabled: it will be off after the next boot".into(), ENABLE),
         (true, false, _) => ("enabled, but stopped: nothing is upgraded by itself".into(), ENABLE),

@@ -49,7 +49,7 @@ fn stand_in_agent() -> PathBuf {
 }
 
 /// A compiled file of this profile: this process is `target/PROFILE/deps/NAME` or `target/PROFILE/examples/NAME`.
-fn compiled(name: &str) -> PathBuf {
+pub fn compiled(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let file = own.ancestors().nth(2).unwrap().join(name);
     assert!(file.exists(), "{} is missing: run cargo build --bins --examples", file.display());
