@@ -41,7 +41,17 @@ pub fn set_up(verbose: bool, quiet: bool) {
 /// Says a line of the outcome, on standard output. Somebody who has stopped listening, or whose terminal is gone, is no reason to
 /// stop working.
 pub fn outcome(level: Level, line: &str) {
-    let text = if is_journal(1) { format!("<{}>{line}\n", priority(level)) } else { format!("{line}\n") };
+    let text = if is_journal(1) {
+        format!("<{}>{line}\n", priority(level))
+    } else {
+        let colours = Colours::of(&io::stdout());
+        let line = match level {
+            Level::Error => colours.paint(Colour::Red, line),
+            Level::Warn => colours.paint(Colour::Yellow, line),
+            _ => line.to_string(),
+        };
+        format!("{line}\n")
+    };
     if let Err(error) = terminal::write(&mut io::stdout(), text.as_bytes()) {
         debug!("cannot write to standard output: {error}");
     }

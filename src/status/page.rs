@@ -35,7 +35,8 @@ pub fn render(report: &Report, colours: Colours) -> String {
         page.wanted(channel, report.last_pass.as_ref());
     }
     page.decision(&report.decision);
-    if let Some(failed) = &report.failed_version {
+    // Unless that is what the decision says already.
+    if let Some(failed) = report.failed_version.as_ref().filter(|_| report.decision.state != State::Held) {
         page.failed(failed, now);
     }
     if let Some(limits) = &report.limits {
@@ -188,7 +189,8 @@ impl Page {
             Some(last) => {
                 let colour = if last.exit == 0 { None } else { Some(Colour::Yellow) };
                 self.line("last pass", colour, format!("{}, {}, took {}", local(last.at), ago(last.at, now), took(last.seconds)));
-                self.line("", colour, printable(&last.outcome, 400));
+                let same = last.outcome == report.decision.sentence;
+                self.line("", colour, if same { "it decided the same".into() } else { printable(&last.outcome, 400) });
             }
             None => self.line("last pass", None, "none is recorded on this host"),
         }
