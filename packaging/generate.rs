@@ -48,6 +48,8 @@ fn manual_page(out: &mut File) -> std::io::Result<()> {
     let man = Man::new(command.clone()).section("8").manual("System administration").source(title);
     man.render_title(out)?;
     let mut page = Roff::new();
+    // Words that are typed are better not broken.
+    page.control("nh", []);
     section(&mut page, "NAME");
     page.text([roman(format!("{NAME} - keep the Teleport agent of a host on the version that its operator wants"))]);
     section(&mut page, "SYNOPSIS");

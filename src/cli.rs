@@ -91,7 +91,7 @@ Examples:
 
 const RUN: &str = "\
 Examples:
-  sudo teleport-upgrade run      what is available; what was done, and why
+  sudo teleport-upgrade run      what there is; what was done, and why
   sudo teleport-upgrade run -v   with every command that is run
   journalctl -u teleport-upgrade.service
                                  what the timer's passes said";
@@ -106,7 +106,7 @@ A version that breaks the compatibility rule is refused all the same.
 
 Examples:
   sudo teleport-upgrade dry-run  first: which version would that be?
-  sudo teleport-upgrade force    also tries a version again that failed here";
+  sudo teleport-upgrade force    tries even a version that failed here";
 
 const STATUS: &str = "\
 Needs no root, and no network: it says what it could not ask.
