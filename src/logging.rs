@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use env_logger::fmt::Formatter;
 use env_logger::{Builder, Target};
-use log::{Level, LevelFilter, Record, debug, log};
+use log::{Level, LevelFilter, Record, debug, error, log};
 
 use crate::journal::{self, Event};
 use crate::terminal::{self, Colour, Colours, Stderr};
@@ -64,10 +64,11 @@ pub fn event(event: Event, level: Level, line: &str, fields: &[(&str, String)]) 
     }
 }
 
-/// Says why the program ends without an outcome.
+/// Says why the program ends without an outcome. Whoever waits for it at a terminal sees an error; `level` is for the journal.
 pub fn failure(event: Option<Event>, level: Level, line: &str) {
-    let sent = event.filter(|_| is_journal(2)).is_some_and(|event| journal::send(line, priority(level), event, &[]).is_ok());
-    if !sent {
+    if !is_journal(2) {
+        error!("{line}");
+    } else if !event.is_some_and(|event| journal::send(line, priority(level), event, &[]).is_ok()) {
         log!(level, "{line}");
     }
 }

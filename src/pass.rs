@@ -1,7 +1,5 @@
 //! One pass: observe, decide, act, tell. What `run` and `force` differ in.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path as FilePath;
 use std::time::{Duration, Instant};
 
@@ -12,7 +10,7 @@ use nix::unistd::geteuid;
 
 use crate::act::lock::Lock;
 use crate::act::packages::{self, PackageManager, Prepared};
-use crate::act::record::Record;
+use crate::act::record::{self, Record};
 use crate::act::service::Watch;
 use crate::act::signals::Signals;
 use crate::act::upgrade::{Outcome, Transaction};
@@ -42,7 +40,7 @@ pub fn run(options: &Options, forced: bool) -> Result<Exit> {
     }
     let config = Config::read(&options.config_dir)?;
     scope::leave(&config.services);
-    make_state_dir(&options.state_dir)?;
+    record::make_directory(&options.state_dir).with_context(|| format!("{}: cannot make it", options.state_dir.display()))?;
     let _lock = Lock::take(&options.state_dir)?;
     let record = Record::open(&options.state_dir);
     let began = Utc::now();
@@ -308,8 +306,4 @@ impl Pass<'_> {
         let watch = Watch { observe: self.config.observe, socket: &socket };
         act(&mut Transaction { packages, record: &mut self.record, watch, now: seen.now })
     }
-}
-
-fn make_state_dir(path: &FilePath) -> Result<()> {
-    DirBuilder::new().recursive(true).mode(0o755).create(path).with_context(|| format!("{}: cannot make it", path.display()))
 }

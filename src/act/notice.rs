@@ -1,11 +1,10 @@
 //! What a person who logs in is told while a change of the agent waits: it may end their session.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::record::{Disk, replace};
+use super::record::{Disk, make_directory, replace};
 use crate::decide::report::{DecisionReport, Report, State};
 use crate::text::wrap;
 use crate::times;
@@ -22,8 +21,7 @@ pub fn update(file: &Path, report: &Report) -> io::Result<()> {
     if fs::read_to_string(file).is_ok_and(|there| there == text) {
         return Ok(());
     }
-    let directory: PathBuf = file.parent().map(Path::to_path_buf).unwrap_or_default();
-    DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    make_directory(file.parent().unwrap_or(Path::new("/")))?;
     replace(file, &text, Disk::MayHaveIt)
 }
 

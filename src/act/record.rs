@@ -78,6 +78,15 @@ pub enum Disk {
     MayHaveIt,
 }
 
+/// Makes a directory that everybody may look into, whatever our umask is. One that is there stays as it is.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
+}
+
 /// Writes a new file beside the old one and lets it take the name, so that whoever reads it finds a whole one.
 pub fn replace(path: &Path, text: &str, disk: Disk) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();

@@ -186,7 +186,7 @@ fn tls(needed: bool) -> TlsConfig {
     if needed {
         let loaded = rustls_native_certs::load_native_certs();
         for error in &loaded.errors {
-            warn!("trust store: {error}");
+            warn!("a part of the system's trust store cannot be used: {error}");
         }
         if loaded.certs.is_empty() {
             warn!(
