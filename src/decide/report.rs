@@ -279,14 +279,11 @@ impl Report {
 
     /// Brings the host's own records up to date.
     pub fn recorded(&mut self, history: &History, last_pass: LastPass) {
-        *self = Report {
-            failed_version: history.failed.clone(),
-            last_upgrade: history.last_change.clone(),
-            last_failure: history.last_failure.clone(),
-            counts: history.counts,
-            last_pass: Some(last_pass),
-            ..self.clone()
-        };
+        self.failed_version.clone_from(&history.failed);
+        self.last_upgrade.clone_from(&history.last_change);
+        self.last_failure.clone_from(&history.last_failure);
+        self.counts = history.counts;
+        self.last_pass = Some(last_pass);
     }
 }
 
