@@ -16,6 +16,8 @@ use crate::times::{ago, local, span, took};
 const WIDTH: usize = 80;
 /// Where the text of a line begins.
 const INDENT: usize = 17;
+/// A text longer than this is cut.
+const LONGEST: usize = 600;
 /// How many windows are shown.
 const WINDOWS: usize = 3;
 
@@ -79,7 +81,8 @@ impl Page {
 
     /// A line with its name before it; what does not fit goes on below.
     fn line(&mut self, name: &str, colour: Option<Colour>, text: impl AsRef<str>) {
-        for (number, part) in wrap(text.as_ref(), WIDTH - INDENT).iter().enumerate() {
+        let text = printable(text.as_ref(), LONGEST);
+        for (number, part) in wrap(&text, WIDTH - INDENT).iter().enumerate() {
             let name = if number == 0 { name } else { "" };
             let part = colour.map_or(part.clone(), |colour| self.colours.paint(colour, part));
             self.text.push_str(&format!("  {name:<width$}{part}\n", width = INDENT - 2));
@@ -190,7 +193,7 @@ impl Page {
                 let colour = if last.exit == 0 { None } else { Some(Colour::Yellow) };
                 self.line("last pass", colour, format!("{}, {}, took {}", local(last.at), ago(last.at, now), took(last.seconds)));
                 let same = last.outcome == report.decision.sentence;
-                self.line("", colour, if same { "it decided the same".into() } else { printable(&last.outcome, 400) });
+                self.line("", colour, if same { "it decided the same" } else { &last.outcome });
             }
             None => self.line("last pass", None, "none is recorded on this host"),
         }
@@ -201,7 +204,7 @@ impl Page {
         if let Some(failure) = &report.last_failure {
             let colour = Some(Colour::Yellow);
             self.line("last failure", colour, format!("{}, took {}", local(failure.at), took(failure.seconds)));
-            self.line("", colour, printable(&failure.reason, 400));
+            self.line("", colour, &failure.reason);
         }
         self.line("in total", None, count_words(report.counts));
     }
