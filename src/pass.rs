@@ -139,7 +139,9 @@ impl Pass<'_> {
                 }
             };
             if let Some(end) = end {
-                self.look_again(seen);
+                if self.config.metrics.is_some() {
+                    self.look_again(seen);
+                }
                 return Ok(end);
             }
             // The time has gone on, and the host is not what it was: look again before the next step. What counts of the
@@ -149,7 +151,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Sees, for the report, how the host is after a change was tried, and what the next pass would make of it.
+    /// Sees, for the metrics, how the host is after a change was tried, and what the next pass would make of it.
     fn look_again(&mut self, seen: Observation) {
         match look::again(self.config, self.record.history().clone(), false, seen) {
             Ok(seen) => {
