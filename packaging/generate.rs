@@ -185,8 +185,8 @@ const FILES: &str = "\
 /var/lib/teleport-upgrade  what one pass leaves for the next
 /run/motd.d/teleport-upgrade  what a person who logs in is told while an upgrade waits
 /etc/default/teleport  the environment of the agent, and of the service that makes the passes
-/usr/share/doc/teleport-upgrade/status.schema.json  the JSON Schema of what --json prints
-/usr/share/doc/teleport-upgrade/alerts.yml  example alerts for Prometheus";
+/usr/share/teleport-upgrade/status.schema.json  the JSON Schema of what --json prints
+/usr/share/teleport-upgrade/alerts.yml  example alerts for Prometheus";
 
 const ENVIRONMENT: &str = "\
 HTTPS_PROXY, NO_PROXY  the proxy that leads to the release channel
