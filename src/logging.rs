@@ -68,7 +68,7 @@ pub fn event(event: Event, level: Level, line: &str, fields: &[(&str, String)]) 
 pub fn failure(event: Option<Event>, level: Level, line: &str) {
     if !is_journal(2) {
         error!("{line}");
-    } else if !event.is_some_and(|event| journal::send(line, priority(level), event, &[]).is_ok()) {
+    } else if event.is_none_or(|event| journal::send(line, priority(level), event, &[]).is_err()) {
         log!(level, "{line}");
     }
 }
