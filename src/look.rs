@@ -56,8 +56,8 @@ pub fn first_look(config: &Config, history: History, forced: bool) -> Result<Obs
 }
 
 /// Reads everything on this host that a decision rests on.
-fn observe(config: &Config, history: History, forced: bool) -> Result<Observation> {
-    let agent = Agent::look(config)?;
+fn observe(config: &Config, mut history: History, forced: bool) -> Result<Observation> {
+    let agent = Agent::look(config, &mut history.known)?;
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
     let settings = Settings::read(agent.settings_file());
@@ -142,8 +142,7 @@ impl<'a> Asks<'a> {
     fn offer(&self, package: &Installed) -> Result<Offer> {
         let packages = packages::manager(self.config, package.database)?;
         if !self.refresh {
-            let peeked = packages.peek(&package.name);
-            return Ok(peeked.map_or(Offer::Unseen, |versions| Offer::Versions(versions, packages.source())));
+            return Ok(Offer::Cached(packages.peek(&package.name)));
         }
         let offered = packages.offered(&package.name);
         let offered = offered.with_context(|| format!("cannot find the way from {} to the target", package.version))?;

@@ -21,7 +21,7 @@ use crate::decide::policy::{self, Action, Cause, Decision, Observation};
 use crate::decide::report::{AgentReport, DecisionReport, Report, State};
 use crate::look::{self, Asks};
 use crate::observe::config::Config;
-use crate::observe::history::{Change, Failure, History, LastPass};
+use crate::observe::history::{Change, Failure, History, Known, LastPass};
 use crate::observe::http::Patience;
 use crate::observe::package::Installed;
 use crate::observe::readiness;
@@ -87,7 +87,10 @@ impl Pass<'_> {
         // Whatever becomes of this pass, the next one must know what this one saw of the schedule.
         let absent_since = policy::schedule_absent_since(&seen);
         let restarts = seen.agent.services.iter().map(|service| (service.unit.clone(), service.restarts)).collect();
-        let seen_now = |history: &mut History| (history.schedule_absent_since, history.restarts) = (absent_since, restarts);
+        let known = seen.history.known.clone();
+        let seen_now = |history: &mut History| {
+            (history.schedule_absent_since, history.restarts, history.known) = (absent_since, restarts, known);
+        };
         if let Err(error) = self.record.update(seen_now) {
             // No reason not to mend what is broken. What changes the agent's version is recorded first, or not done.
             warn!("{error:#}");
@@ -146,14 +149,16 @@ impl Pass<'_> {
             }
             // The time has gone on, and the host is not what it was: look again before the next step. What counts of the
             // earlier passes is what they had recorded when this one began.
-            let history = History { failed: self.record.history().failed.clone(), ..seen.history.clone() };
+            let failed = self.record.history().failed.clone();
+            let history = History { failed, known: Known::default(), ..seen.history.clone() };
             seen = look::again(self.config, history, self.forced, seen)?;
         }
     }
 
     /// Sees, for the metrics, how the host is after a change was tried, and what the next pass would make of it.
     fn look_again(&mut self, seen: Observation) {
-        match look::again(self.config, self.record.history().clone(), false, seen) {
+        let history = History { known: Known::default(), ..self.record.history().clone() };
+        match look::again(self.config, history, false, seen) {
             Ok(seen) => {
                 let decision = policy::decide(&seen);
                 self.report.decided(self.config, &seen, &decision);

@@ -3,10 +3,12 @@
 
 mod apt;
 mod bad_input;
+mod compatibility;
 mod documents;
 mod dry_run;
 mod host;
 mod hosts_work;
+mod idle;
 mod interruptions;
 mod kills;
 mod lock;

@@ -9,9 +9,11 @@ use crate::times;
 pub fn available(seen: &Observation) -> Vec<String> {
     let installed = &seen.agent.package.version;
     let mut lines = vec![match &seen.target {
+        // It was not asked.
+        None => return Vec::new(),
         Some(Target::Version(target)) if target == installed => format!("no upgrades available ({installed} == {target})"),
         Some(Target::Version(target)) => format!("an upgrade is available ({installed} -> {target})"),
-        _ => format!("no upgrades available ({installed} stays: the release channel names no version)"),
+        Some(Target::None) => format!("no upgrades available ({installed} stays: the release channel names no version)"),
     }];
     // Why a host is on a version that nobody has asked for.
     if let Some(last) = seen.history.last_change.as_ref().filter(|last| last.to == *installed)

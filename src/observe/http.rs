@@ -1,5 +1,7 @@
 //! Asks web servers: TLS with the system's trust store, bounded in time and size, again if that may help.
 
+use std::cell::OnceCell;
+use std::env;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -8,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use rustls::CertificateError;
-use ureq::http::StatusCode;
+use rustls_native_certs::CertificateResult;
 use ureq::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Body, Proxy};
 
 use super::config::Address;
 use super::proxy;
@@ -24,6 +27,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The pauses between the tries of a pass.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 const REDIRECTS: u32 = 3;
+/// What comes before an answer proper, cookies and all.
+const MAX_HEADER: usize = 16 * 1024;
 
 /// How long servers are waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +61,19 @@ impl Patience {
 /// Asks servers, and keeps a connection for the next question to the same one.
 pub struct Client {
     agent: Agent,
+    /// The one that goes by the whole trust store, once that was needed.
+    wider: OnceCell<Agent>,
     secure: bool,
     patience: Patience,
+}
+
+/// Which part of the system's trust store to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TrustStore {
+    /// The file that has all authorities, almost always.
+    File,
+    /// The directories beside it too, in which a few hosts have some more, and the same hundreds over again.
+    Whole,
 }
 
 /// Why a server gave no usable answer.
@@ -115,19 +131,7 @@ impl std::error::Error for Unanswered {}
 impl Client {
     /// Prepares to ask over TLS or, not `secure`, over plain http; nothing is sent yet.
     pub fn new(secure: bool, patience: Patience) -> Client {
-        let config = Agent::config_builder()
-            .https_only(secure)
-            .timeout_connect(Some(CONNECT))
-            // Plain http is for this very host; nothing may lead away from it.
-            .max_redirects(if secure { REDIRECTS } else { 0 })
-            .max_redirects_will_error(true)
-            .http_status_as_error(false)
-            .max_response_header_size(16 * 1024)
-            .proxy(None)
-            .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls(secure))
-            .build();
-        Client { agent: config.new_agent(), secure, patience }
+        Client { agent: agent(secure, TrustStore::File), wider: OnceCell::new(), secure, patience }
     }
 
     /// Whether it asks over TLS.
@@ -159,9 +163,21 @@ impl Client {
         }
     }
 
-    fn get_once(&self, url: &str, proxy: Option<Proxy>, most: u64) -> Result<String, Problem> {
+    /// Asks, and once more if the server is of an authority that may be in the rest of the trust store.
+    fn call(&self, url: &str, proxy: Option<Proxy>) -> Result<Response<Body>, ureq::Error> {
         let limit = Some(self.patience.limit());
-        let mut response = self.agent.get(url).config().proxy(proxy).timeout_global(limit).build().call().map_err(explain)?;
+        let ask = |agent: &Agent| agent.get(url).config().proxy(proxy.clone()).timeout_global(limit).build().call();
+        match self.wider.get() {
+            Some(wider) => ask(wider),
+            None => ask(&self.agent).or_else(|error| match is_unknown_issuer(&error) {
+                true => ask(self.wider.get_or_init(|| agent(self.secure, TrustStore::Whole))),
+                false => Err(error),
+            }),
+        }
+    }
+
+    fn get_once(&self, url: &str, proxy: Option<Proxy>, most: u64) -> Result<String, Problem> {
+        let mut response = self.call(url, proxy).map_err(explain)?;
         if response.status() != StatusCode::OK {
             return Err(explain_status(response.status()));
         }
@@ -180,11 +196,43 @@ const CORRECT_PROXY: &str = "correct it in /etc/default/teleport, or in this she
 const NO_HOST: &str = "there is no such host, or the name service does not answer";
 const CHECK_ENDPOINT: &str = "check the address in the file \"endpoint\", and what that server serves";
 
-/// TLS with the trust store of the system, or with the one that `SSL_CERT_FILE` names.
-fn tls(needed: bool) -> TlsConfig {
+/// What asks servers, and goes by this part of the trust store if it does so over TLS.
+fn agent(secure: bool, store: TrustStore) -> Agent {
+    let config = Agent::config_builder()
+        .https_only(secure)
+        .timeout_connect(Some(CONNECT))
+        // Plain http is for this very host; nothing may lead away from it.
+        .max_redirects(if secure { REDIRECTS } else { 0 })
+        .max_redirects_will_error(true)
+        .http_status_as_error(false)
+        .max_response_header_size(MAX_HEADER)
+        .input_buffer_size(MAX_HEADER)
+        .output_buffer_size(MAX_HEADER)
+        .proxy(None)
+        .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls(secure, store))
+        .build();
+    config.new_agent()
+}
+
+/// The authorities of the system's trust store, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+fn authorities(store: TrustStore) -> CertificateResult {
+    let file = openssl_probe::probe().cert_file;
+    let told = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| env::var_os(name).is_some());
+    if store == TrustStore::File && file.is_some() && !told {
+        let loaded = rustls_native_certs::load_certs_from_paths(file.as_deref(), None);
+        if !loaded.certs.is_empty() {
+            return loaded;
+        }
+    }
+    rustls_native_certs::load_native_certs()
+}
+
+/// TLS by the system's trust store.
+fn tls(needed: bool, store: TrustStore) -> TlsConfig {
     let mut roots = Vec::new();
     if needed {
-        let loaded = rustls_native_certs::load_native_certs();
+        let loaded = authorities(store);
         for error in &loaded.errors {
             warn!("a part of the system's trust store cannot be used: {error}");
         }
@@ -230,6 +278,15 @@ fn explain(error: ureq::Error) -> Problem {
         Error::LargeResponseHeader(..) => lasting("the answer's header is larger than 16 KiB".into()),
         other => lasting(format!("the answer cannot be understood ({})", printable(&other.to_string(), 120))),
     }
+}
+
+fn is_unknown_issuer(error: &ureq::Error) -> bool {
+    let tls = match error {
+        ureq::Error::Rustls(tls) => Some(tls),
+        ureq::Error::Io(error) => tls_error(error),
+        _ => None,
+    };
+    matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {

@@ -32,8 +32,8 @@ pub use server::{Request, Response, Server, Stream};
 pub use signing::Key;
 pub use snapshot::Snapshot;
 pub use throwaway::{Host, SOON};
-pub use tls::{Cert, authority};
-pub use upgrader::WAITS;
+pub use tls::{Cert, authority, pem};
+pub use upgrader::{WAITS, pong};
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -58,7 +58,7 @@ pub fn compiled(name: &str) -> PathBuf {
 
 /// Runs a command on this machine, outside all hosts, and returns what it wrote; panics with all it said if it fails.
 #[track_caller]
-fn outside(command: &mut Command) -> String {
+pub fn outside(command: &mut Command) -> String {
     let output = match command.output() {
         Ok(output) => output,
         Err(error) => panic!("{command:?}: {error} (run tests/setup as root)"),

@@ -1,7 +1,9 @@
 //! The certificates of the test servers: one authority a test process, and certificates good and bad.
 
 use super::server::NAMES;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::{Arc, OnceLock};
@@ -27,8 +29,27 @@ pub fn authority() -> &'static str {
     PEM.get_or_init(|| issuer().pem())
 }
 
+/// A good certificate and its key, as PEM, for a server that is a program of its own.
+pub fn pem() -> (String, String) {
+    let (certificate, key) = made(Cert::Good);
+    (certificate.pem(), key.serialize_pem())
+}
+
 /// How a server with this certificate speaks TLS 1.2 and 1.3.
 pub fn server_config(cert: Cert) -> Arc<ServerConfig> {
+    let (certificate, key) = made(cert);
+    let chain = vec![CertificateDer::from(certificate)];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    Arc::new(config)
+}
+
+fn made(cert: Cert) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = match cert {
         Cert::OtherName => vec!["other.example.org".into()],
@@ -44,15 +65,7 @@ pub fn server_config(cert: Cert) -> Arc<ServerConfig> {
         Cert::SelfSigned => params.self_signed(&key),
         _ => params.signed_by(&key, issuer()),
     };
-    let chain = vec![CertificateDer::from(signed.unwrap())];
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    Arc::new(config)
+    (signed.unwrap(), key)
 }
 
 fn issuer() -> &'static CertifiedIssuer<'static, KeyPair> {
