@@ -102,8 +102,8 @@ Examples:
   teleport-upgrade dry-run --json | jq -r .decision.sentence";
 
 const FORCE: &str = "\
-A version that this host may not have (compatibility rule, pin) is refused
-all the same.
+A version that this host may not have (compatibility rule, pin) is
+refused all the same.
 
 Examples:
   sudo teleport-upgrade dry-run  first: which version would that be?

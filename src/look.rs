@@ -1,6 +1,6 @@
 //! Looks at the host, and asks others until there is enough to decide by: what `run`, `dry-run` and `status` have in common.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use anyhow::{Context, Result};
 use chrono::Utc;
@@ -16,7 +16,7 @@ use crate::observe::channel::{Channel, Target};
 use crate::observe::cluster::Cluster;
 use crate::observe::config::Config;
 use crate::observe::history::History;
-use crate::observe::http::{Client, Patience};
+use crate::observe::http::{Client, Patience, Unanswered};
 use crate::observe::package::Installed;
 use crate::observe::schedule::Schedule;
 use crate::observe::teleport::Settings;
@@ -80,6 +80,8 @@ pub struct Asks<'a> {
     refresh: bool,
     /// How long servers are waited for.
     patience: Patience,
+    /// Why nobody said whether the target is critical.
+    pub unanswered: Cell<Option<String>>,
     /// Who asks the release channel and, over TLS, the cluster, which may be on one server.
     client: OnceCell<Client>,
 }
@@ -87,7 +89,7 @@ pub struct Asks<'a> {
 impl<'a> Asks<'a> {
     /// Prepares to ask; nothing is sent yet.
     pub fn new(config: &'a Config, refresh: bool, patience: Patience) -> Asks<'a> {
-        Asks { config, refresh, patience, client: OnceCell::new() }
+        Asks { config, refresh, patience, unanswered: Cell::new(None), client: OnceCell::new() }
     }
 
     /// Decides, and asks until there is enough to decide by.
@@ -123,13 +125,21 @@ impl<'a> Asks<'a> {
         Ok(())
     }
 
+    /// No answer means that the target is not critical.
+    fn not_critical(&self, error: &Unanswered) -> bool {
+        let problem = format!("{error}; until then the upgrade is taken as not critical");
+        warn!("{problem}");
+        self.unanswered.set(Some(problem));
+        false
+    }
+
     fn answer(&self, question: Question, seen: &mut Observation) -> Result<()> {
         let _step = (question != Question::Offer).then(|| Step::new(format!("asking {}", self.config.endpoint)));
         let client = || self.client.get_or_init(|| Client::new(self.config.endpoint.is_secure(), self.patience));
         let channel = || Channel::new(&self.config.endpoint, client());
         match question {
             Question::Target => seen.target = Some(channel().target()?),
-            Question::Critical => seen.critical = Some(channel().critical()),
+            Question::Critical => seen.critical = Some(channel().critical().unwrap_or_else(|error| self.not_critical(&error))),
             Question::Cluster if self.config.endpoint.is_secure() => {
                 seen.cluster = Some(Cluster::ask(self.config, &seen.settings, client()));
             }

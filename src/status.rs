@@ -123,6 +123,11 @@ impl Looked {
             asks.what_people_ask(&mut seen)?;
         }
         self.report.decided(&config, &seen, &decision);
+        if let (Some(problem), Some(channel)) = (asks.unanswered.take(), &mut self.report.channel) {
+            channel.critical = None;
+            // "dry-run" has said so on the way.
+            self.report.problems.extend(Some(problem).filter(|_| patience != Patience::Pass));
+        }
         self.verdict = words::verdict(&decision);
         if let Some(error) = look::distrust(&config, &seen, &decision)? {
             self.distrusted(&decision, &error);
