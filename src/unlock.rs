@@ -12,12 +12,11 @@ use crate::act::packages;
 use crate::act::record::Record;
 use crate::act::service;
 use crate::cli::Options;
-use crate::logging;
 use crate::observe::config::PACKAGES;
 use crate::observe::database;
 use crate::observe::history::History;
 use crate::observe::package::Installed;
-use crate::pass::{Exit, require_root};
+use crate::outcome::{self, Exit, require_root};
 
 /// The service that the timer starts.
 const SERVICE: &str = "teleport-upgrade.service";
@@ -30,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     require_root("unlock")?;
     if !recorded && !History::read(&options.state_dir).locked_by_us {
-        logging::outcome(log::Level::Info, "no lock of teleport-upgrade's is on this host's agent");
+        outcome::say("no lock of teleport-upgrade's is on this host's agent");
         return Ok(Exit::Fine);
     }
     while recorded && service::is_at_work(SERVICE) {
@@ -41,7 +40,7 @@ pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     if let Some(locked) = locked()? {
         packages::usual(locked.database)?.release(&locked.name)?;
         let line = format!("{} is left to ordinary system updates again", locked.name);
-        logging::outcome(log::Level::Info, &line);
+        outcome::say(&line);
     }
     if state_is_there {
         Record::open(&options.state_dir).update(|history| history.locked_by_us = false)?;

@@ -102,14 +102,19 @@ pub trait PackageManager {
     }
 }
 
-/// The package manager that the configuration names, else the one that installs into the database that has the agent.
-pub fn manager(config: &Config, database: Database) -> Result<Box<dyn PackageManager>, ConfigError> {
-    let limits = Limits { lock_wait: config.lock_wait, refresh: config.refresh };
-    let installer = match (config.installer, database) {
+/// Which package manager installs: the one that the configuration names, else the one of the database that has the agent.
+pub fn installer(config: &Config, database: Database) -> Installer {
+    match (config.installer, database) {
         (Some(installer), _) => installer,
         (None, Database::Dpkg) => Installer::Apt,
         (None, Database::Rpm) => rpm_installer(),
-    };
+    }
+}
+
+/// That package manager, ready to work.
+pub fn manager(config: &Config, database: Database) -> Result<Box<dyn PackageManager>, ConfigError> {
+    let limits = Limits { lock_wait: config.lock_wait, refresh: config.refresh };
+    let installer = installer(config, database);
     let missing = || {
         let problem = format!("the agent was installed by {database}, and this host has no {installer}");
         config.error("installer", &problem, "install it, or write here the package manager that it has")
