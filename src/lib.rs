@@ -17,4 +17,5 @@ pub mod status;
 pub mod terminal;
 pub mod text;
 pub mod times;
+pub mod unlock;
 pub mod version;

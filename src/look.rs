@@ -139,7 +139,11 @@ impl<'a> Asks<'a> {
         let channel = || Channel::new(&self.config.endpoint, client());
         match question {
             Question::Target => seen.target = Some(channel().target()?),
-            Question::Critical => seen.critical = Some(channel().critical().unwrap_or_else(|error| self.not_critical(&error))),
+            Question::Critical => {
+                let critical = channel().critical().unwrap_or_else(|error| self.not_critical(&error));
+                // The files may have been exchanged between the two requests: then it is another version that is critical.
+                seen.critical = Some(critical && seen.target == Some(channel().target()?));
+            }
             Question::Cluster if self.config.endpoint.is_secure() => {
                 seen.cluster = Some(Cluster::ask(self.config, &seen.settings, client()));
             }

@@ -7,7 +7,7 @@ use clap::Parser;
 use teleport_upgrade::cli::{Cli, Verb};
 use teleport_upgrade::logging;
 use teleport_upgrade::outcome::{self, Exit};
-use teleport_upgrade::{pass, status};
+use teleport_upgrade::{pass, status, unlock};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Verb::Force => pass::run(&cli.options, true),
         Verb::DryRun { json } => status::dry_run(&cli.options, json),
         Verb::Status { json } => status::status(&cli.options, json),
+        Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),
         Verb::Version { .. } => {
             outcome::say(env!("CARGO_PKG_VERSION"));
             Ok(Exit::Fine)

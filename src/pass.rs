@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use log::{debug, warn};
-use nix::unistd::geteuid;
 
 use crate::act::lock::Lock;
 use crate::act::packages::{self, PackageManager, Prepared};
@@ -25,16 +24,14 @@ use crate::observe::history::{Change, Failure, History, Known, LastPass};
 use crate::observe::http::Patience;
 use crate::observe::package::Installed;
 use crate::observe::readiness;
-use crate::outcome::{self, End, Exit, NotRoot, conclude};
+use crate::outcome::{self, End, Exit, conclude, require_root};
 use crate::status;
 use crate::times;
 use crate::version::Version;
 
 /// Checks, and upgrades if allowed; with `forced`, whatever the window says.
 pub fn run(options: &Options, forced: bool) -> Result<Exit> {
-    if !geteuid().is_root() {
-        return Err(NotRoot(if forced { "force" } else { "run" }).into());
-    }
+    require_root(if forced { "force" } else { "run" })?;
     if let Some(refusal) = look::managed_by_another(options) {
         return Ok(outcome::refuse(&Decision::Refuse(refusal)).exit);
     }
