@@ -65,7 +65,7 @@ impl Exit {
 
 /// A command that changes the host, by somebody who may not.
 #[derive(Debug)]
-pub struct NotRoot(pub &'static str);
+struct NotRoot(&'static str);
 
 impl std::fmt::Display for NotRoot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,8 +80,8 @@ impl std::fmt::Display for NotRoot {
 impl std::error::Error for NotRoot {}
 
 /// Fails unless root has given this command.
-pub fn require_root(command: &'static str) -> Result<(), NotRoot> {
-    if geteuid().is_root() { Ok(()) } else { Err(NotRoot(command)) }
+pub fn require_root(command: &'static str) -> anyhow::Result<()> {
+    if geteuid().is_root() { Ok(()) } else { Err(NotRoot(command).into()) }
 }
 
 /// How a pass ended, and the line that said so.
