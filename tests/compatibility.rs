@@ -430,6 +430,24 @@ fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
 }
 
 #[test]
+fn any_service_of_a_host_may_make_it_one_of_the_cluster() {
+    let host = Host::with_upgrade();
+    let unit = host.run(&["systemctl", "cat", "teleport.service"]).expect(0).stdout;
+    let other = unit.replace("/etc/teleport.yaml", "/srv/auth.yaml").replace("/run/teleport.pid", "/run/auth.pid");
+    host.write("/etc/systemd/system/auth.service", &other);
+    host.write("/srv/auth.yaml", "auth_service: {enabled: yes}\n");
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    host.configure("service", "teleport.service\nauth.service\n");
+    let refused = "it runs the cluster's Auth Service (auth_service in /srv/auth.yaml)";
+    assert!(last_line(&host.upgrader("run").expect(3).stdout).contains(refused));
+    // The other way round.
+    host.write("/srv/auth.yaml", "ssh_service: {enabled: yes}\n");
+    host.write("/etc/teleport.yaml", "auth_service: {enabled: yes}\n");
+    assert!(last_line(&host.upgrader("run").expect(3).stdout).contains("Auth Service (auth_service in /etc/teleport.yaml)"));
+    host.assert_agent_runs("14.3.33");
+}
+
+#[test]
 fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
     let host = Host::with_upgrade();
     let link_into = |directory: &str| {
