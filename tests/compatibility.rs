@@ -187,6 +187,37 @@ fn a_pass_that_was_killed_within_the_first_step_is_finished_and_continued() {
 }
 
 #[test]
+fn an_operator_may_think_better_of_the_way_while_it_is_gone() {
+    let host = two_behind(Manager::Apt);
+    host.repository.publish(&[agent("13.4.15").postinst(WAITS)]);
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the first step", SOON, || host.read("/run/installing").is_some());
+    host.set_version("none");
+    host.write("/run/go-on", "");
+    let ran = pass.wait().expect(0);
+    assert!(last_line(&ran.stdout).starts_with("done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, "), "{}", ran.stdout);
+    host.assert_agent_runs("13.4.15");
+}
+
+#[test]
+fn a_version_that_failed_is_held_after_the_agent_was_mended_too() {
+    let host = two_behind(Manager::Apt);
+    host.configure("observe-seconds", "5\n");
+    host.repository.publish(&[agent("14.3.34").behaviour("crash-at-once")]);
+    host.upgrader("run").expect(4);
+    host.assert_agent_runs("13.4.15");
+    host.shell("rm /usr/local/bin/teleport").expect(0);
+    let mended = host.upgrader("run").expect(0).stdout;
+    assert!(last_line(&mended).starts_with("done: installed 13.4.15 again ("), "{mended}");
+    host.assert_agent_runs("13.4.15");
+    let said = host.upgrader("run").expect(0).stdout;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[1].starts_with("13.4.15 is a stop on the way from 12.4.1 to 14.3.34, reached by the pass of "), "{said}");
+    assert!(lines[2].starts_with("not trying 14.3.34 again: on "), "{said}");
+    host.assert_agent_runs("13.4.15");
+}
+
+#[test]
 fn a_window_that_closes_between_two_steps_leaves_the_second_to_the_next() {
     let host = two_behind(Manager::Apt);
     // As an agent that exports its next window would.
