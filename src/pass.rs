@@ -177,6 +177,7 @@ impl Pass<'_> {
         // A way back that has failed, and from which version; a newer one may still mend the host.
         let mut broken: Option<(Exit, Version)> = None;
         loop {
+            let stops = self.reached.clone();
             let decided = self.asks.decide(seen);
             if let Some((exit, version)) = &broken
                 && !matches!(&decided, Ok((_, Decision::Go(action, _))) if action.target() != version)
@@ -206,8 +207,16 @@ impl Pass<'_> {
             // earlier passes is what they had recorded when this one began.
             let failed = self.record.history().failed.clone();
             let history = History { failed, known: Known::default(), ..seen.history };
-            let Observation { target, critical, cluster, offer, .. } = seen;
+            let Observation { mut target, mut critical, cluster, offer, .. } = seen;
+            if self.reached != stops {
+                // That took its time, in which the operator may have thought better of the rest of the way.
+                (target, critical) = (None, None);
+            }
             seen = Observation { target, critical, cluster, offer, ..observe(self.config, history, self.forced)? };
+            // By what was installed just now, or by somebody else meanwhile.
+            if let (Some(link), None) = (agent::managed_by_another(), &broken) {
+                return Ok(report(&Decision::Refuse(Refusal::Managed(link))));
+            }
         }
     }
 

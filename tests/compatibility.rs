@@ -516,8 +516,11 @@ fn what_was_begun_before_the_later_updater_came_is_ended_first() {
     host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
     assert_ne!(pass.wait().status, 0);
     host.write("/run/go-on", "");
-    let ran = host.upgrader("run").expect(0);
+    // By then there is another.
+    host.offer(agent("14.3.35"));
+    let ran = host.upgrader("run").expect(3);
     assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34, because an earlier pass was cut off"), "{}", ran.stdout);
+    assert!(last_line(&ran.stdout).contains("teleport-update, manages it"), "{}", ran.stdout);
     host.assert_agent_runs("14.3.34");
     host.upgrader("run").expect(3);
 }
