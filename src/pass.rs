@@ -167,7 +167,7 @@ impl Pass<'_> {
         let package = seen.agent.package.clone();
         let is_ours = seen.settings.cluster_service.is_none();
         let exit = self.decide_and_act(packages.as_ref(), seen);
-        if is_ours {
+        if is_ours && agent::managed_by_another().is_none() {
             self.see_to_the_lock(packages.as_ref(), &package);
         }
         exit
@@ -207,10 +207,10 @@ impl Pass<'_> {
             // earlier passes is what they had recorded when this one began.
             let failed = self.record.history().failed.clone();
             let history = History { failed, known: Known::default(), ..seen.history };
-            let Observation { mut target, mut critical, cluster, offer, .. } = seen;
+            let Observation { mut target, mut critical, cluster, mut offer, .. } = seen;
             if self.reached != stops {
                 // That took its time, in which the operator may have thought better of the rest of the way.
-                (target, critical) = (None, None);
+                (target, critical, offer) = (None, None, None);
             }
             seen = Observation { target, critical, cluster, offer, ..observe(self.config, history, self.forced)? };
             // By what was installed just now, or by somebody else meanwhile.

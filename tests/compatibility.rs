@@ -521,6 +521,7 @@ fn what_was_begun_before_the_later_updater_came_is_ended_first() {
     let ran = host.upgrader("run").expect(3);
     assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34, because an earlier pass was cut off"), "{}", ran.stdout);
     assert!(last_line(&ran.stdout).contains("teleport-update, manages it"), "{}", ran.stdout);
+    assert_eq!(host.run(&["apt-mark", "showhold"]).expect(0).stdout, "", "nor is its package locked");
     host.assert_agent_runs("14.3.34");
     host.upgrader("run").expect(3);
 }
