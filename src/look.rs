@@ -50,7 +50,7 @@ pub fn managed_by_another(options: &Options) -> Option<Refusal> {
 pub fn first_look(config: &Config, history: History, forced: bool) -> Result<Observation> {
     let seen = observe(config, history, forced)?;
     if let Some(problem) = &seen.settings.problem {
-        warn!("{}: {problem}; going on as if it did not say so", seen.settings.file.display());
+        warn!("{}: {problem}; going on with what can be read of it", seen.settings.file.display());
     }
     Ok(seen)
 }
@@ -60,7 +60,7 @@ fn observe(config: &Config, mut history: History, forced: bool) -> Result<Observ
     let agent = Agent::look(config, &mut history.known)?;
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
-    let settings = Settings::read(agent.settings_file());
+    let settings = Settings::read_all(agent.settings_files());
     let limits = Limits { pin: config.pin.clone(), prerelease: config.prerelease };
     debug!("observed: {agent:?}, {settings:?}, {windows:?}, {history:?}");
     let (target, critical, cluster, offer) = (None, None, None, None);

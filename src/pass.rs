@@ -15,10 +15,12 @@ use crate::act::signals::Signals;
 use crate::act::upgrade::{Outcome, Transaction};
 use crate::act::{metrics, notice, scope};
 use crate::cli::Options;
+use crate::decide::compatibility::Refusal;
 use crate::decide::path::{Path, Stops};
 use crate::decide::policy::{self, Action, Cause, Decision, Observation};
 use crate::decide::report::{AgentReport, DecisionReport, Report, State};
 use crate::look::{self, Asks};
+use crate::observe::agent;
 use crate::observe::config::Config;
 use crate::observe::history::{Change, Failure, History, Known, LastPass};
 use crate::observe::http::Patience;
@@ -97,7 +99,7 @@ impl Pass<'_> {
         let package = seen.agent.package.clone();
         let is_ours = seen.settings.cluster_service.is_none();
         let end = self.decide_and_act(packages.as_ref(), seen);
-        if is_ours {
+        if is_ours && agent::managed_by_another().is_none() {
             self.see_to_the_lock(packages.as_ref(), &package);
         }
         end
@@ -108,6 +110,7 @@ impl Pass<'_> {
         let mut broken: Option<(End, Version)> = None;
         loop {
             self.report.observed(self.config, &seen);
+            let stops = self.reached.clone();
             let decided = self.asks.decide(seen);
             if let Ok((seen, decision)) = &decided {
                 self.report.decided(self.config, seen, decision);
@@ -148,7 +151,15 @@ impl Pass<'_> {
             // earlier passes is what they had recorded when this one began.
             let failed = self.record.history().failed.clone();
             let history = History { failed, known: Known::default(), ..seen.history.clone() };
+            if self.reached != stops {
+                // That took its time, in which the operator may have thought better of the rest of the way.
+                (seen.target, seen.critical, seen.offer) = (None, None, None);
+            }
             seen = look::again(self.config, history, self.forced, seen)?;
+            // By what was installed just now, or by somebody else meanwhile.
+            if let (Some(link), None) = (agent::managed_by_another(), &broken) {
+                return Ok(outcome::refuse(&Decision::Refuse(Refusal::Managed(link))));
+            }
         }
     }
 

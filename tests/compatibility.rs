@@ -187,6 +187,37 @@ fn a_pass_that_was_killed_within_the_first_step_is_finished_and_continued() {
 }
 
 #[test]
+fn an_operator_may_think_better_of_the_way_while_it_is_gone() {
+    let host = two_behind(Manager::Apt);
+    host.repository.publish(&[agent("13.4.15").postinst(WAITS)]);
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the first step", SOON, || host.read("/run/installing").is_some());
+    host.set_version("none");
+    host.write("/run/go-on", "");
+    let ran = pass.wait().expect(0);
+    assert!(last_line(&ran.stdout).starts_with("done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, "), "{}", ran.stdout);
+    host.assert_agent_runs("13.4.15");
+}
+
+#[test]
+fn a_version_that_failed_is_held_after_the_agent_was_mended_too() {
+    let host = two_behind(Manager::Apt);
+    host.configure("observe-seconds", "5\n");
+    host.repository.publish(&[agent("14.3.34").behaviour("crash-at-once")]);
+    host.upgrader("run").expect(4);
+    host.assert_agent_runs("13.4.15");
+    host.shell("rm /usr/local/bin/teleport").expect(0);
+    let mended = host.upgrader("run").expect(0).stdout;
+    assert!(last_line(&mended).starts_with("done: installed 13.4.15 again ("), "{mended}");
+    host.assert_agent_runs("13.4.15");
+    let said = host.upgrader("run").expect(0).stdout;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[1].starts_with("13.4.15 is a stop on the way from 12.4.1 to 14.3.34, reached by the pass of "), "{said}");
+    assert!(lines[2].starts_with("not trying 14.3.34 again: on "), "{said}");
+    host.assert_agent_runs("13.4.15");
+}
+
+#[test]
 fn a_window_that_closes_between_two_steps_leaves_the_second_to_the_next() {
     let host = two_behind(Manager::Apt);
     // As an agent that exports its next window would.
@@ -430,6 +461,24 @@ fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
 }
 
 #[test]
+fn any_service_of_a_host_may_make_it_one_of_the_cluster() {
+    let host = Host::with_upgrade();
+    let unit = host.run(&["systemctl", "cat", "teleport.service"]).expect(0).stdout;
+    let other = unit.replace("/etc/teleport.yaml", "/srv/auth.yaml").replace("/run/teleport.pid", "/run/auth.pid");
+    host.write("/etc/systemd/system/auth.service", &other);
+    host.write("/srv/auth.yaml", "auth_service: {enabled: yes}\n");
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    host.configure("service", "teleport.service\nauth.service\n");
+    let refused = "it runs the cluster's Auth Service (auth_service in /srv/auth.yaml)";
+    assert!(last_line(&host.upgrader("run").expect(3).stdout).contains(refused));
+    // The other way round.
+    host.write("/srv/auth.yaml", "ssh_service: {enabled: yes}\n");
+    host.write("/etc/teleport.yaml", "auth_service: {enabled: yes}\n");
+    assert!(last_line(&host.upgrader("run").expect(3).stdout).contains("Auth Service (auth_service in /etc/teleport.yaml)"));
+    host.assert_agent_runs("14.3.33");
+}
+
+#[test]
 fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
     let host = Host::with_upgrade();
     let link_into = |directory: &str| {
@@ -467,8 +516,12 @@ fn what_was_begun_before_the_later_updater_came_is_ended_first() {
     host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
     assert_ne!(pass.wait().status, 0);
     host.write("/run/go-on", "");
-    let ran = host.upgrader("run").expect(0);
+    // By then there is another.
+    host.offer(agent("14.3.35"));
+    let ran = host.upgrader("run").expect(3);
     assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34, because an earlier pass was cut off"), "{}", ran.stdout);
+    assert!(last_line(&ran.stdout).contains("teleport-update, manages it"), "{}", ran.stdout);
+    assert_eq!(host.run(&["apt-mark", "showhold"]).expect(0).stdout, "", "nor is its package locked");
     host.assert_agent_runs("14.3.34");
     host.upgrader("run").expect(3);
 }

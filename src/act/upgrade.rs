@@ -244,6 +244,12 @@ impl Transaction<'_> {
         self.write_down(|history| match outcome {
             Outcome::Unfinished(_) => {}
             Outcome::Untouched(_) => history.unfinished = None,
+            Outcome::Upgraded if change.from == change.to => {
+                // That says nothing of another version, which failed here; only that there is something to lose again.
+                let other = history.failed.take().filter(|failed| failed.target != target);
+                history.failed = other.map(|failed| FailedTarget { way_back_failed: false, ..failed });
+                history.unfinished = None;
+            }
             Outcome::Upgraded => {
                 let done = Done { from: change.from.clone(), to: target, goal, at, seconds: seconds_since(change.since) };
                 (history.unfinished, history.failed, history.last_change) = (None, None, Some(done));

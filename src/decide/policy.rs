@@ -140,8 +140,7 @@ pub fn decide(seen: &Observation) -> Decision {
     }
     match repair(seen).or_else(|| outdated(seen)) {
         None => Decision::Nothing(Idle::UpToDate),
-        Some(action) if seen.forced => Decision::Go(action, Cause::Forced),
-        Some(action) => timed(seen, action),
+        Some(action) => go(seen, action),
     }
 }
 
@@ -149,7 +148,7 @@ pub fn decide(seen: &Observation) -> Decision {
 fn change(seen: &Observation, target: &Version) -> Decision {
     let installed = &seen.agent.package.version;
     // It must not be installed; but an agent in pieces is no use to anybody, whatever its version.
-    let or_mend = |decision| repair(seen).map_or(decision, |action| timed(seen, action));
+    let or_mend = |decision| repair(seen).map_or(decision, |action| go(seen, action));
     let refuse = |limit| or_mend(Decision::Refuse(Refusal::Change { from: installed.clone(), to: target.clone(), limit }));
     if let Err(limit) = compatibility::check(installed, target, &seen.limits) {
         return refuse(limit);
@@ -168,7 +167,7 @@ fn change(seen: &Observation, target: &Version) -> Decision {
         Some(Offer::Cached(known)) => Path::through(installed, target, known).unwrap_or(Path::unseen(installed, target)),
         // Asking takes a refresh of the index, which only a change that is made now is worth.
         None => {
-            return match go(seen, Path::unseen(installed, target)) {
+            return match go(seen, Action::Upgrade(Path::unseen(installed, target))) {
                 Decision::Go(..) => Decision::Ask(Question::Offer),
                 other => other,
             };
@@ -176,12 +175,12 @@ fn change(seen: &Observation, target: &Version) -> Decision {
     };
     match &seen.history.failed {
         Some(failed) if !seen.forced && is_held(failed, &path) => or_mend(Decision::Hold(failed.clone())),
-        _ => go(seen, path),
+        _ => go(seen, Action::Upgrade(path)),
     }
 }
 
-fn go(seen: &Observation, path: Path) -> Decision {
-    let action = Action::Upgrade(path);
+/// `action`, at once if a person wants it, else in its time.
+fn go(seen: &Observation, action: Action) -> Decision {
     if seen.forced { Decision::Go(action, Cause::Forced) } else { timed(seen, action) }
 }
 
@@ -519,6 +518,16 @@ pub(super) mod tests {
             let again = Action::Reinstall(version("14.3.33"), "broken".into());
             assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again), "{target}");
         }
+    }
+
+    #[test]
+    fn force_mends_at_once_what_may_not_be_upgraded() {
+        let mut seen = Observation { target: Some(Target::Version(version("12.0.0"))), forced: true, ..seen() };
+        seen.agent.package.damage = Some("broken".into());
+        let again = Action::Reinstall(version("14.3.33"), "broken".into());
+        assert_eq!(decide(&seen), Decision::Go(again.clone(), Cause::Forced), "outside the window");
+        seen.forced = false;
+        assert!(matches!(decide(&seen), Decision::Wait(action, _) if action == again));
     }
 
     #[test]

@@ -101,9 +101,9 @@ impl Agent {
         Ok(Agent { package, services })
     }
 
-    /// The agent's settings, from the first service that says where they are.
-    pub fn settings_file(&self) -> &Path {
-        self.services.iter().find_map(|service| service.settings.as_deref()).unwrap_or(Path::new(teleport::FILE))
+    /// Where the settings of each service are.
+    pub fn settings_files(&self) -> impl Iterator<Item = &Path> {
+        self.services.iter().map(|service| service.settings.as_deref().unwrap_or(Path::new(teleport::FILE)))
     }
 
     /// The first service that runs another binary than the one on the disk.

@@ -90,7 +90,9 @@ fn ping(client: &Client, address: &Address) -> Result<Version, Unanswered> {
 /// Reads the version out of an answer; what is wrong with it else.
 pub fn version(text: &str) -> Result<Version, String> {
     let ping: Ping = serde_json::from_str(text).map_err(|_| "the answer is not that of a Teleport Proxy".to_string())?;
-    ping.server_version.parse().map_err(|error| format!("the answer's server_version {error}"))
+    // Build metadata has no order: with it or without, it is the same version.
+    let version = ping.server_version.split('+').next().unwrap_or_default();
+    version.parse().map_err(|error| format!("the answer's server_version {error}"))
 }
 
 #[cfg(test)]
@@ -102,6 +104,7 @@ mod tests {
         let answer = r#"{"auth":{"type":"local"},"proxy":{"ssh":{}},"server_version":"14.2.0","min_client_version":"13.0.0-aa"}"#;
         assert_eq!(version(answer), Ok("14.2.0".parse().unwrap()));
         assert_eq!(version(r#"{"server_version":"v15.0.0-rc.1"}"#), Ok("15.0.0-rc.1".parse().unwrap()));
+        assert_eq!(version(r#"{"server_version":"14.2.0+fips"}"#), Ok("14.2.0".parse().unwrap()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use log::warn;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::database;
 use super::service;
@@ -37,6 +37,7 @@ pub struct History {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
     /// What others were asked, and said.
+    #[serde(deserialize_with = "if_understood")]
     pub known: Known,
     /// The last change of the agent's version.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,6 +71,12 @@ pub struct Known {
     /// systemd.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<service::Answer>,
+}
+
+/// What another version of this program knew may make no sense to this one. That costs a question, and not the rest of the history.
+fn if_understood<'de, D: Deserializer<'de>>(from: D) -> Result<Known, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 /// A change of the agent from one version to another, or to the same again.
@@ -238,5 +245,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), r#"{"schedule_absent_since":"2026-11-20T00:00:00Z","new":1}"#).unwrap();
         assert!(History::read(dir.path()).schedule_absent_since.is_some());
+        // Or means by something else.
+        let known = r#"{"schedule_absent_since":"2026-11-20T00:00:00Z","known":{"databases":{"Dpkg":{"files":3}},"services":[]}}"#;
+        fs::write(dir.path().join(FILE), known).unwrap();
+        let history = History::read(dir.path());
+        assert!(history.schedule_absent_since.is_some() && history.known == Known::default());
     }
 }

@@ -1,8 +1,9 @@
 //! The agent's own settings: what `/etc/teleport.yaml` says of its cluster, its services and its data directory.
 //!
-//! Other programs and people write this file, by hand or not. Whatever is strange in it is a warning; the defaults do then.
+//! Other programs and people write this file, by hand or not. Whatever is strange in it is a warning; what stands before it counts, and
+//! the defaults do for the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -57,13 +58,20 @@ impl Settings {
         }
     }
 
+    /// What the agent's services are set to, each by its file: the first, unless another makes this a host of the cluster itself.
+    pub fn read_all<'a>(files: impl IntoIterator<Item = &'a Path>) -> Settings {
+        let mut all: Vec<Settings> = files.into_iter().map(Settings::read).collect();
+        match all.iter().position(|settings| settings.cluster_service.is_some()) {
+            Some(index) => all.swap_remove(index),
+            None => all.into_iter().next().unwrap_or_else(|| Settings::read(Path::new(FILE))),
+        }
+    }
+
     /// Takes from the text of the file what matters here.
     pub fn parse(file: &Path, text: &str) -> Settings {
         let mut settings = Settings::defaults(file);
-        let root = match parse(text) {
-            Ok(root) => root,
-            Err(problem) => return Settings { problem: Some(problem), ..settings },
-        };
+        let (root, problem) = parse(text);
+        settings.problem = problem;
         let general = root.get("teleport");
         settings.cluster_service = CLUSTER_SERVICES.into_iter().find(|(section, _)| is_enabled(root.get(section)));
         if let Some(directory) = general.get("data_dir").text().map(Path::new).filter(|path| path.is_absolute()) {
@@ -83,15 +91,16 @@ impl Settings {
 /// The Proxy that is named, else the Auth Services, each with the port that holds when it names none.
 fn named_servers(general: &Node) -> Vec<(&str, u16)> {
     if let Some(proxy) = general.get("proxy_server").text() {
-        return vec![(proxy, PROXY_PORT)];
+        return vec![(bare(proxy), PROXY_PORT)];
     }
     let auth = [general.get("auth_server"), general.get("auth_servers")];
     auth.into_iter().flat_map(Node::texts).map(|server| (bare(server), AUTH_PORT)).collect()
 }
 
-/// Older settings may name the protocol: `tcp://auth.example.com:3025`.
+/// The agent lets a protocol stand before a server and a path behind it: `tcp://auth.example.com:3025`, `https://proxy.example.com/`.
 fn bare(server: &str) -> &str {
-    server.split_once("://").map_or(server, |(_, rest)| rest)
+    let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
+    rest.split_once('/').map_or(rest, |(host, _)| host)
 }
 
 /// Whether a section says that its service is enabled, in one of the words that the agent knows. Only what is written counts: the
@@ -111,13 +120,23 @@ enum Node {
 }
 
 impl Node {
-    /// The value of a key, or of one of the map that this one extends (`<<`); nothing if this is no map, or has no such key.
+    /// The value of a key, or of one of the map or maps that this one extends (`<<`); nothing if this is no map, or has no such key.
     fn get(&self, key: &str) -> &Node {
-        let Node::Map(entries) = self else { return &Node::Nothing };
-        match (entries.get(key), entries.get("<<")) {
-            (Some(value), _) => value,
-            (None, Some(extended)) => extended.get(key),
-            (None, None) => &Node::Nothing,
+        self.find(key, &mut BTreeSet::new()).unwrap_or(&Node::Nothing)
+    }
+
+    /// One that many extend is looked at once: with lists of such in lists of such, there may be more ways to it than there is time.
+    fn find(&self, key: &str, seen: &mut BTreeSet<*const Node>) -> Option<&Node> {
+        let Node::Map(entries) = self else { return None };
+        if !seen.insert(self) {
+            return None;
+        }
+        if let Some(value) = entries.get(key) {
+            return Some(value);
+        }
+        match entries.get("<<")?.as_ref() {
+            Node::List(extended) => extended.iter().find_map(|map| map.find(key, seen)),
+            extended => extended.find(key, seen),
         }
     }
 
@@ -167,9 +186,27 @@ impl Open {
     }
 }
 
-/// Reads the first document of a YAML text.
-fn parse(text: &str) -> Result<Rc<Node>, String> {
-    let mut open: Vec<Open> = Vec::new();
+/// Reads the first document of a YAML text. If something is wrong with it, what comes before that counts: somebody may be writing
+/// it at this moment, and a host of the cluster itself is one all the same.
+fn parse(text: &str) -> (Rc<Node>, Option<String>) {
+    let mut open = Vec::new();
+    match read(text, &mut open) {
+        Ok(root) => (root, None),
+        Err(problem) => (Rc::new(closed(open)), Some(problem)),
+    }
+}
+
+/// What was seen of a list or map, and of those within it, whose ends were not seen.
+fn closed(open: Vec<Open>) -> Node {
+    let into = |inner: Open, mut outer: Open| {
+        outer.add((Rc::new(inner.node), 0));
+        outer
+    };
+    open.into_iter().rev().reduce(into).map_or(Node::Nothing, |outermost| outermost.node)
+}
+
+/// Reads the first document. What has begun and not ended is in `open`.
+fn read(text: &str, open: &mut Vec<Open>) -> Result<Rc<Node>, String> {
     let mut anchors: BTreeMap<usize, Measured> = BTreeMap::new();
     for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {
         let (event, _) = event.map_err(|error| format!("it is not YAML: {}", printable(&error.to_string(), 120)))?;
@@ -251,6 +288,10 @@ mod tests {
             ),
             ("teleport:\n  auth_servers: [\"a.example.com:1\"]\n", &["a.example.com:1"]),
             ("teleport: {proxy_server: p.example.com:443, auth_server: a.example.com}", &["p.example.com:443"]),
+            ("teleport: {proxy_server: \"https://p.example.com:443\"}", &["p.example.com:443"]),
+            ("teleport: {proxy_server: https://p.example.com/web/}", &["p.example.com:3080"]),
+            ("teleport: {auth_server: \"https://[2001:db8::1]:443/\"}", &["[2001:db8::1]:443"]),
+            ("x: &p {proxy_server: p.example.com}\nteleport: {<<: [{nodename: a}, *p]}", &["p.example.com:3080"]),
             ("teleport: {proxy_server: }", &[]),
             ("teleport: {proxy_server: [a, b]}", &[]),
             ("auth_service: {enabled: no}", &[]),
@@ -270,6 +311,12 @@ mod tests {
             ("x: &on {enabled: yes}\nproxy_service: *on", Some("Proxy Service")),
             ("x: &on {enabled: yes}\nproxy_service: {<<: *on, web_listen_addr: a}", Some("Proxy Service")),
             ("x: &on {enabled: yes}\nproxy_service: {<<: *on, enabled: no}", None),
+            ("x: &on {enabled: yes}\nproxy_service: {<<: [{a: b}, *on]}", Some("Proxy Service")),
+            ("x: &on {enabled: yes}\nproxy_service: {<<: [{enabled: no}, *on]}", None),
+            // What comes before something strange.
+            ("auth_service: {enabled: yes}\nssh_service: @", Some("Auth Service")),
+            ("auth_service:\n  enabled: yes\n  tokens: [\"a", Some("Auth Service")),
+            ("auth_service: {enabled: \"yes", None),
             ("auth_service: {enabled: no}\nproxy_service: {enabled: false}", None),
             ("auth_service: {cluster_name: example}", None),
             ("auth_service:\n", None),
@@ -281,13 +328,30 @@ mod tests {
     }
 
     #[test]
+    fn any_service_may_make_a_host_one_of_the_cluster() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            dir.path().join(name)
+        };
+        let agent = file("agent", AGENT);
+        let auth = file("auth", "auth_service: {enabled: yes}");
+        for files in [[&agent, &auth], [&auth, &agent]] {
+            let settings = Settings::read_all(files.map(PathBuf::as_path));
+            assert_eq!((settings.cluster_service.map(|(section, _)| section), &settings.file), (Some("auth_service"), &auth));
+        }
+        let other = file("other", "teleport: {proxy_server: other.example.com}");
+        assert_eq!(Settings::read_all([&agent, &other].map(PathBuf::as_path)).file, agent);
+    }
+
+    #[test]
     fn strange_yaml_is_named_and_the_defaults_do() {
         let (deep, deeper) = (format!("{}{}", "[".repeat(40), "]".repeat(40)), "[".repeat(100_000));
         for (text, part) in [
             ("\t- a\n b", "it is not YAML: "),
             ("teleport: [unclosed", "it is not YAML: "),
             ("teleport: {proxy_server: \"not an address\"}", "\"not an address\" has characters that do not belong there"),
-            ("teleport: {proxy_server: https://p.example.com}", "is not a host"),
+            ("teleport: {proxy_server: unix:///run/teleport}", "is not an address"),
             ("a: *nobody", "it is not YAML: "),
             (deep.as_str(), "it is nested more than 32 levels deep"),
             (deeper.as_str(), ""),
@@ -313,6 +377,10 @@ mod tests {
         assert_eq!(cluster(&bomb), ["p.example.com:3080"]);
         let chain: String = (1..50_000).map(|level| format!("a{level}: &a{level} [*a{}]\n", level - 1)).collect();
         assert!(settings(&format!("a0: &a0 x\n{chain}")).problem.unwrap().contains("32 levels deep"));
+        // Nor does one of maps that extend each other take longer.
+        let extended = |level: usize| [format!("*a{}", level - 1).as_str(); 9].join(", ");
+        let bomb: String = (1..14).map(|level| format!("a{level}: &a{level} {{<<: [{}]}}\n", extended(level))).collect();
+        assert_eq!(cluster(&format!("a0: &a0 {{x: y}}\n{bomb}teleport: {{<<: *a13}}\n")), [""; 0]);
     }
 
     #[test]
