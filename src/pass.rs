@@ -2,13 +2,15 @@
 
 use std::cell::OnceCell;
 use std::fs::DirBuilder;
+use std::hash::{BuildHasher, RandomState};
 use std::os::unix::fs::DirBuilderExt;
 
 use anyhow::{Context, Result};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use log::{Level, debug, warn};
 use nix::unistd::geteuid;
 
+use crate::act::ahead;
 use crate::act::lock::{Lock, Taken};
 use crate::act::packages::{self, PackageError, PackageManager, Prepared};
 use crate::act::record::Record;
@@ -19,7 +21,8 @@ use crate::act::upgrade::{Outcome, Transaction};
 use crate::cli::Options;
 use crate::decide::compatibility::{Limits, Refusal};
 use crate::decide::path::{Offer, Path, Stops};
-use crate::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Question};
+use crate::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Question, Wait};
+use crate::decide::prefetch;
 use crate::logging;
 use crate::observe::agent::{self, Agent, NoAgent};
 use crate::observe::channel::{Channel, Target};
@@ -128,6 +131,7 @@ pub fn run(options: &Options, forced: bool) -> Result<Exit> {
         announced: false,
         restarted: None,
         reached: None,
+        ahead: None,
     }
     .run()
 }
@@ -147,6 +151,16 @@ struct Pass<'a> {
     restarted: Option<String>,
     /// The stop on the way to the target that was reached last.
     reached: Option<Version>,
+    /// What this pass has decided about a download ahead; nothing if it has not come to that.
+    ahead: Option<Ahead>,
+}
+
+/// Whether anything is to be downloaded ahead.
+enum Ahead {
+    /// Nothing waits.
+    Nothing,
+    /// This package is to go this way in a window that opens then.
+    Waits(Installed, Path, DateTime<Utc>),
 }
 
 impl Pass<'_> {
@@ -170,7 +184,33 @@ impl Pass<'_> {
         if is_ours {
             self.see_to_the_lock(packages.as_ref(), &package);
         }
+        if let Some(ahead) = self.ahead.take() {
+            self.see_to_the_download(packages.as_ref(), ahead);
+        }
         exit
+    }
+
+    /// Downloads what waits for its window, once its time has come, and removes what was downloaded and is not waited for any more.
+    fn see_to_the_download(&mut self, packages: &dyn PackageManager, ahead: Ahead) {
+        let (installed, path, opens) = match ahead {
+            Ahead::Waits(installed, path, opens) if self.config.prefetch && packages.downloads().is_some() => {
+                (installed, path, opens)
+            }
+            _ => return ahead::discard(packages, &mut self.record),
+        };
+        let now = Utc::now();
+        if self.record.history().download.as_ref().is_some_and(|download| download.target != path.target) {
+            ahead::discard(packages, &mut self.record);
+        }
+        let planned = ahead::planned(&self.record, &path.target, opens, || prefetch::due(now, opens, chance()));
+        if planned.fetched.is_none() && prefetch::is_time(now, planned.due, opens) {
+            match self.asks.next(&installed, &path) {
+                Some(version) => ahead::fetch(packages, &mut self.record, &planned, &installed, &version),
+                None => debug!("the way {path} is not known yet, so nothing is downloaded ahead"),
+            }
+        } else {
+            ahead::plan(&mut self.record, Some(planned));
+        }
     }
 
     fn decide_and_act(&mut self, packages: &dyn PackageManager, mut seen: Observation) -> Result<Exit> {
@@ -196,6 +236,13 @@ impl Pass<'_> {
                 Decision::Go(action, cause) => self.act(packages, &seen, action, cause)?,
                 other => {
                     self.announce(&seen);
+                    self.ahead = match other {
+                        Decision::Wait(Action::Upgrade(path), Wait::Window(window, _)) => {
+                            Some(Ahead::Waits(seen.agent.package.clone(), path.clone(), window.start))
+                        }
+                        Decision::Wait(Action::Upgrade(_), Wait::SecondLook(_)) => None,
+                        _ => Some(Ahead::Nothing),
+                    };
                     Some(report(other))
                 }
             };
@@ -402,6 +449,15 @@ impl<'a> Asks<'a> {
         Ok(())
     }
 
+    /// What is to be installed next on the way, if the repository can tell.
+    fn next(&self, package: &Installed, path: &Path) -> Option<Version> {
+        let Some(version) = path.next() else {
+            let Ok(Offer::Versions(versions, _)) = self.offer(package) else { return None };
+            return Path::through(&path.from, &path.target, &versions).ok()?.next().cloned();
+        };
+        Some(version.clone())
+    }
+
     fn offer(&self, package: &Installed) -> Result<Offer> {
         let packages = packages::manager(self.config, package.database)?;
         if !self.refresh {
@@ -489,6 +545,11 @@ fn conclude(action: &Action, cause: &str, outcome: &Outcome) -> Exit {
 /// Says a line of the outcome.
 fn say(line: &str) {
     logging::outcome(Level::Info, line);
+}
+
+/// A number from 0 to 1 that is another each time.
+fn chance() -> f64 {
+    f64::from(RandomState::new().hash_one(()) as u32) / f64::from(u32::MAX)
 }
 
 fn make_state_dir(path: &std::path::Path) -> Result<()> {

@@ -12,6 +12,7 @@ mod kills;
 mod lock;
 mod managers;
 mod plan;
+mod prefetch;
 mod rollback;
 mod trust;
 mod upgrade;

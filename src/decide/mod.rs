@@ -3,3 +3,4 @@
 pub mod compatibility;
 pub mod path;
 pub mod policy;
+pub mod prefetch;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -198,6 +199,19 @@ impl PackageManager for Zypper {
             return Err(install_error(&output, &self.source()));
         }
         Ok(fs::remove_dir_all(DOWNLOADS).with_context(|| format!("cannot remove {DOWNLOADS}"))?)
+    }
+
+    fn downloads(&self) -> Option<PathBuf> {
+        Some(DOWNLOADS.into())
+    }
+
+    fn discard(&self, _: &str, _: &str) -> Result<(), PackageError> {
+        match fs::remove_dir_all(DOWNLOADS) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(PackageError::Failed(format!("cannot remove {DOWNLOADS}: {error}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn hold(&self, name: &str) -> Result<(), PackageError> {
