@@ -93,20 +93,20 @@ fn idle(timer: Timer) {
 fn upgrade(timer: Timer, directory: &Path) {
     println!("\nA release at 8:00, and one window for all hosts from 2:00 to 3:00:\n");
     println!(
-        "| hosts | prefetch | requests a second at the peak | downloads a minute: mean of the busiest hour, peak | restarts a minute, peak | missed the window |"
+        "| hosts | prefetch | requests a second, peak minute | downloads in the busiest minute | of them in the window | restarts in the busiest minute | hosts that missed the window |"
     );
-    println!("| --: | --- | --: | --: | --: | --: |");
+    println!("| --: | --- | --: | --: | --: | --: | --: |");
     let mut drawn: Vec<(bool, Outcome)> = Vec::new();
     for hosts in [10_000, 100_000, 1_000_000] {
         for prefetch in [false, true] {
             let release = Some(fleet::Release { at: 8 * HOUR, window: 26 * HOUR..27 * HOUR });
             let seen = Fleet { hosts, timer, boot: Boot::Spread, release, prefetch }.run(28 * HOUR);
             println!(
-                "| {hosts} | {} | {:.1} | {:.0}, {:.0} | {:.0} | {} |",
+                "| {hosts} | {} | {:.1} | {:.0} | {:.0} % | {:.0} | {} |",
                 if prefetch { "yes" } else { "no" },
                 seen.peak(1),
-                busiest_hour(&seen.downloads),
                 max(&seen.downloads),
+                sum(&seen.downloads[26 * HOUR..]) / sum(&seen.downloads) * 100.0,
                 max(&seen.restarts),
                 seen.not_upgraded,
             );
@@ -158,9 +158,4 @@ fn sum(counts: &[u32]) -> f64 {
 
 fn max(counts: &[u32]) -> f64 {
     counts.iter().copied().max().map_or(0.0, f64::from)
-}
-
-/// The mean of a minute in the hour that has most.
-fn busiest_hour(counts: &[u32]) -> f64 {
-    counts.windows(HOUR).map(|hour| sum(hour) / 60.0).fold(0.0, f64::max)
 }

@@ -106,7 +106,7 @@ impl Yum {
         }
         let words = output.lines().flat_map(str::split_whitespace);
         let mut offered = rpm::versions(words);
-        offered.sort();
+        offered.sort_unstable();
         offered.reverse();
         Ok(offered)
     }

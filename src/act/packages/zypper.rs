@@ -92,7 +92,7 @@ impl Zypper {
         }
         let solvables = output.lines().filter(|line| attribute(line, "repository").is_some_and(|from| from != "(System Packages)"));
         let mut offered = rpm::versions(solvables.filter_map(|line| attribute(line, "edition")));
-        offered.sort();
+        offered.sort_unstable();
         offered.reverse();
         Ok(offered)
     }
