@@ -33,7 +33,7 @@ pub use signing::Key;
 pub use snapshot::Snapshot;
 pub use throwaway::{Host, SOON};
 pub use tls::{Cert, authority, pem};
-pub use upgrader::WAITS;
+pub use upgrader::{WAITS, pong};
 
 use std::path::PathBuf;
 use std::process::Command;
