@@ -7,6 +7,7 @@ use clap::Parser;
 use teleport_upgrade::cli::{Cli, Verb};
 use teleport_upgrade::logging;
 use teleport_upgrade::pass::{self, Exit};
+use teleport_upgrade::unlock;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
         Verb::Run => pass::run(&cli.options, false),
         Verb::Force => pass::run(&cli.options, true),
         Verb::DryRun { .. } | Verb::Status { .. } => pass::dry_run(&cli.options),
+        Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),
         Verb::Version { .. } => {
             logging::outcome(log::Level::Info, env!("CARGO_PKG_VERSION"));
             Ok(Exit::Fine)

@@ -83,6 +83,11 @@ impl std::fmt::Display for NotRoot {
 
 impl std::error::Error for NotRoot {}
 
+/// Fails unless root has given this command.
+pub fn require_root(command: &'static str) -> Result<()> {
+    if geteuid().is_root() { Ok(()) } else { Err(NotRoot(command).into()) }
+}
+
 /// Says what `run` would do, and changes nothing.
 pub fn dry_run(options: &Options) -> Result<Exit> {
     if let Some(refusal) = managed_by_another(options) {
@@ -111,9 +116,7 @@ pub fn dry_run(options: &Options) -> Result<Exit> {
 
 /// Checks, and upgrades if allowed; with `forced`, whatever the window says.
 pub fn run(options: &Options, forced: bool) -> Result<Exit> {
-    if !geteuid().is_root() {
-        return Err(NotRoot(if forced { "force" } else { "run" }).into());
-    }
+    require_root(if forced { "force" } else { "run" })?;
     if let Some(refusal) = managed_by_another(options) {
         return Ok(report(&Decision::Refuse(refusal)));
     }
@@ -439,7 +442,8 @@ impl<'a> Asks<'a> {
         let channel = || Channel::new(&self.config.endpoint, client());
         match question {
             Question::Target => seen.target = Some(channel().target()?),
-            Question::Critical => seen.critical = Some(channel().critical()),
+            // The files may have been exchanged between the two requests: then it is another version that is critical.
+            Question::Critical => seen.critical = Some(channel().critical() && seen.target == Some(channel().target()?)),
             Question::Cluster if self.config.endpoint.is_secure() => {
                 seen.cluster = Some(Cluster::ask(self.config, &seen.settings, client()));
             }
