@@ -163,7 +163,7 @@ enum Ahead {
     /// Nothing waits.
     Nothing,
     /// This package is to go this way in a window that opens then.
-    Waits(Installed, Path, DateTime<Utc>),
+    Waits(Box<(Installed, Path, DateTime<Utc>)>),
 }
 
 impl Pass<'_> {
@@ -196,9 +196,7 @@ impl Pass<'_> {
     /// Downloads what waits for its window, once its time has come, and removes what was downloaded and is not waited for any more.
     fn see_to_the_download(&mut self, packages: &dyn PackageManager, ahead: Ahead) {
         let (installed, path, opens) = match ahead {
-            Ahead::Waits(installed, path, opens) if self.config.prefetch && packages.downloads().is_some() => {
-                (installed, path, opens)
-            }
+            Ahead::Waits(waits) if self.config.prefetch && packages.downloads().is_some() => *waits,
             _ => return ahead::discard(packages, &mut self.record),
         };
         let now = Utc::now();
@@ -241,7 +239,7 @@ impl Pass<'_> {
                     self.announce(&seen);
                     self.ahead = match other {
                         Decision::Wait(Action::Upgrade(path), Wait::Window(window, _)) => {
-                            Some(Ahead::Waits(seen.agent.package.clone(), path.clone(), window.start))
+                            Some(Ahead::Waits(Box::new((seen.agent.package.clone(), path.clone(), window.start))))
                         }
                         Decision::Wait(Action::Upgrade(_), Wait::SecondLook(_)) => None,
                         _ => Some(Ahead::Nothing),
