@@ -5,7 +5,7 @@
 //! Prints what a version server and a package server see, and draws it as SVG files in the directory. Time goes by in events; what a
 //! pass asks and does is what `policy::decide` says. The timer is modelled after systemd: it elapses so long after the timer was
 //! started, or after the last pass ended, and a delay is drawn anew each time (or, with `FixedRandomDelay=`, once for each host);
-//! `AccuracySec=` then moves it to a point of a grid that every host has for itself. `tests/perf/timer` compares that with a real one.
+//! `AccuracySec=` then moves it to a point of a grid that every host has for itself. `tests/perf/all timer` compares that with a real one.
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong here ends it, as it should")]
 
