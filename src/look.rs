@@ -9,7 +9,7 @@ use log::{debug, warn};
 use crate::act::packages::{self, PackageError};
 use crate::cli::Options;
 use crate::decide::compatibility::{Limits, Refusal};
-use crate::decide::path::Offer;
+use crate::decide::path::{Offer, Path};
 use crate::decide::policy::{self, Action, Decision, Observation, Question};
 use crate::observe::agent::{self, Agent};
 use crate::observe::channel::{Channel, Target};
@@ -21,6 +21,7 @@ use crate::observe::package::Installed;
 use crate::observe::schedule::Schedule;
 use crate::observe::teleport::Settings;
 use crate::terminal::Step;
+use crate::version::Version;
 
 /// The settings of this host, if there are any, for which `run` would refuse to install what is decided on.
 pub fn distrust(config: &Config, seen: &Observation, decision: &Decision) -> Result<Option<PackageError>> {
@@ -151,6 +152,15 @@ impl<'a> Asks<'a> {
             Question::Offer => seen.offer = Some(self.offer(&seen.agent.package)?),
         }
         Ok(())
+    }
+
+    /// What is to be installed next on the way, if the repository can tell.
+    pub fn next(&self, package: &Installed, path: &Path) -> Option<Version> {
+        let Some(version) = path.next() else {
+            let Ok(Offer::Versions(versions, _)) = self.offer(package) else { return None };
+            return Path::through(&path.from, &path.target, &versions).ok()?.next().cloned();
+        };
+        Some(version.clone())
     }
 
     fn offer(&self, package: &Installed) -> Result<Offer> {

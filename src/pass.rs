@@ -1,5 +1,6 @@
 //! One pass: observe, decide, act, tell. What `run` and `force` differ in.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path as FilePath;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use log::{debug, warn};
 
+use crate::act::ahead;
 use crate::act::lock::Lock;
 use crate::act::packages::{self, PackageManager, Prepared};
 use crate::act::record::{self, Record};
@@ -17,7 +19,8 @@ use crate::act::{metrics, notice, scope};
 use crate::cli::Options;
 use crate::decide::compatibility::Refusal;
 use crate::decide::path::{Path, Stops};
-use crate::decide::policy::{self, Action, Cause, Decision, Observation};
+use crate::decide::policy::{self, Action, Cause, Decision, Observation, Wait};
+use crate::decide::prefetch;
 use crate::decide::report::{AgentReport, DecisionReport, Report, State};
 use crate::look::{self, Asks};
 use crate::observe::agent;
@@ -54,6 +57,7 @@ pub fn run(options: &Options, forced: bool) -> Result<Exit> {
         announced: false,
         restarted: None,
         reached: None,
+        ahead: None,
     };
     let stopwatch = Instant::now();
     let ended = pass.run();
@@ -78,6 +82,16 @@ struct Pass<'a> {
     restarted: Option<String>,
     /// The stop on the way to the target that was reached last.
     reached: Option<Version>,
+    /// What this pass has decided about a download ahead; nothing if it has not come to that.
+    ahead: Option<Ahead>,
+}
+
+/// Whether anything is to be downloaded ahead.
+enum Ahead {
+    /// Nothing waits.
+    Nothing,
+    /// This package is to go this way in a window that opens then.
+    Waits(Box<(Installed, Path, DateTime<Utc>)>),
 }
 
 impl Pass<'_> {
@@ -102,7 +116,31 @@ impl Pass<'_> {
         if is_ours && agent::managed_by_another().is_none() {
             self.see_to_the_lock(packages.as_ref(), &package);
         }
+        if let Some(ahead) = self.ahead.take() {
+            self.see_to_the_download(packages.as_ref(), ahead);
+        }
         end
+    }
+
+    /// Downloads what waits for its window, once its time has come, and removes what was downloaded and is not waited for any more.
+    fn see_to_the_download(&mut self, packages: &dyn PackageManager, ahead: Ahead) {
+        let (installed, path, opens) = match ahead {
+            Ahead::Waits(waits) if self.config.prefetch && packages.downloads().is_some() => *waits,
+            _ => return ahead::discard(packages, &mut self.record),
+        };
+        let now = Utc::now();
+        if self.record.history().download.as_ref().is_some_and(|download| download.target != path.target) {
+            ahead::discard(packages, &mut self.record);
+        }
+        let planned = ahead::planned(&self.record, &path.target, opens, || prefetch::due(now, opens, chance()));
+        if planned.fetched.is_none() && prefetch::is_time(now, planned.due, opens) {
+            match self.asks.next(&installed, &path) {
+                Some(version) => ahead::fetch(packages, &mut self.record, &planned, &installed, &version),
+                None => debug!("the way {path} is not known yet, so nothing is downloaded ahead"),
+            }
+        } else {
+            ahead::plan(&mut self.record, Some(planned));
+        }
     }
 
     fn decide_and_act(&mut self, packages: &dyn PackageManager, mut seen: Observation) -> Result<End> {
@@ -138,6 +176,13 @@ impl Pass<'_> {
                 Decision::Go(action, cause) => self.act(packages, &seen, action, cause)?,
                 other => {
                     self.announce(&seen);
+                    self.ahead = match other {
+                        Decision::Wait(Action::Upgrade(path), Wait::Window(window, _)) => {
+                            Some(Ahead::Waits(Box::new((seen.agent.package.clone(), path.clone(), window.start))))
+                        }
+                        Decision::Wait(Action::Upgrade(_), Wait::SecondLook(_)) => None,
+                        _ => Some(Ahead::Nothing),
+                    };
                     return Ok(outcome::rest(&seen, other));
                 }
             };
@@ -321,4 +366,9 @@ impl Pass<'_> {
         let watch = Watch { observe: self.config.observe, socket: &socket };
         act(&mut Transaction { packages, record: &mut self.record, watch, now: seen.now })
     }
+}
+
+/// A number from 0 to 1 that is another each time.
+fn chance() -> f64 {
+    f64::from(RandomState::new().hash_one(()) as u32) / f64::from(u32::MAX)
 }

@@ -16,6 +16,7 @@ mod managers;
 mod operator;
 mod packaging;
 mod plan;
+mod prefetch;
 mod rollback;
 mod trust;
 mod upgrade;

@@ -1,5 +1,6 @@
 //! Changes the world, checks what it changed, records it. Every file here owns one thing that it may touch.
 
+pub mod ahead;
 pub mod lock;
 pub mod metrics;
 pub mod notice;

@@ -48,6 +48,8 @@ pub struct Config {
     pub prerelease: bool,
     /// Whether to lock the package against ordinary system updates.
     pub lock: bool,
+    /// Whether to download ahead what waits for its window.
+    pub prefetch: bool,
     /// How long to wait for another run of the package manager to end.
     pub lock_wait: Duration,
     /// How long a package manager may take to refresh its index.
@@ -294,6 +296,7 @@ impl Config {
             pin: files.pin()?,
             prerelease: files.yes_or_no("prerelease")?.unwrap_or(false),
             lock: files.yes_or_no("lock")?.unwrap_or(true),
+            prefetch: files.yes_or_no("prefetch")?.unwrap_or(true),
             lock_wait: files.seconds("lock-wait-seconds", 600)?,
             // One small repository takes seconds; all of a host's, a minute or two on a slow line.
             refresh: files.seconds("refresh-seconds", 180)?,

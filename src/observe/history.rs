@@ -36,6 +36,9 @@ pub struct History {
     /// How often systemd had restarted each service when the last pass looked.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
+    /// A package that is downloaded ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub download: Option<Download>,
     /// What others were asked, and said.
     #[serde(deserialize_with = "if_understood")]
     pub known: Known,
@@ -59,6 +62,32 @@ pub struct Counts {
     pub rollbacks: u64,
     /// Passes that failed in another way, for a reason that does not pass by itself.
     pub failures: u64,
+}
+
+/// A package that is downloaded while its install waits for the window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Download {
+    /// The target that it leads to.
+    pub target: Version,
+    /// When the window opens that it waits for.
+    pub opens: DateTime<Utc>,
+    /// When to begin.
+    pub due: DateTime<Utc>,
+    /// What was downloaded, once it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<Fetched>,
+    /// Whether it was tried in vain, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
+}
+
+/// A package that was downloaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Its name.
+    pub package: String,
+    /// Its version, as the repository spells it.
+    pub package_version: String,
 }
 
 /// What others said when they were asked, for the pass that finds nothing changed: it need not ask.

@@ -94,8 +94,8 @@ impl Chart {
                 "<path d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>\n\
                  <path d=\"M{} {row}h24\" stroke=\"{colour}\" stroke-width=\"3\"/><text x=\"{}\" y=\"{}\">{}</text>\n",
                 path.join("L"),
-                WIDTH - 330.0,
-                WIDTH - 300.0,
+                WIDTH / 3.0,
+                WIDTH / 3.0 + 30.0,
                 row + 4.0,
                 line.name
             );

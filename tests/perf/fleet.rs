@@ -5,7 +5,8 @@ use super::timer::{Random, Running, Timer};
 use chrono::{DateTime, Utc};
 use std::ops::Range;
 use teleport_upgrade::decide::compatibility::Limits;
-use teleport_upgrade::decide::policy::{self, Action, Decision, Observation, Question};
+use teleport_upgrade::decide::policy::{self, Action, Decision, Observation, Question, Wait};
+use teleport_upgrade::decide::prefetch;
 use teleport_upgrade::observe::agent::Agent;
 use teleport_upgrade::observe::channel::Target;
 use teleport_upgrade::observe::cluster::Cluster;
@@ -95,7 +96,7 @@ impl Fleet {
         let mut now = timer.first(booted, random);
         host.reset();
         while now < end {
-            let did = if now < 0.0 { Did::default() } else { host.pass(now) };
+            let did = if now < 0.0 { Did::default() } else { host.pass(now, random) };
             if now >= 0.0 {
                 let minute = (now / MINUTE) as usize;
                 outcome.requests[minute] += did.requests;
@@ -138,6 +139,8 @@ struct Host {
     release: Option<Release>,
     versions: [Version; 2],
     prefetch: bool,
+    /// When to download ahead, once that is known.
+    due: Option<DateTime<Utc>>,
     downloaded: bool,
 }
 
@@ -183,13 +186,13 @@ impl Host {
             cluster: None,
             offer: None,
         };
-        Host { seen, schedule, release: fleet.release.clone(), versions, prefetch: fleet.prefetch, downloaded: false }
+        Host { seen, schedule, release: fleet.release.clone(), versions, prefetch: fleet.prefetch, due: None, downloaded: false }
     }
 
     /// Another host, with the old version.
     fn reset(&mut self) {
         self.seen.agent.package.version = self.versions[0].clone();
-        self.downloaded = false;
+        (self.due, self.downloaded) = (None, false);
     }
 
     fn is_new(&self) -> bool {
@@ -197,7 +200,7 @@ impl Host {
     }
 
     /// A pass at this time.
-    fn pass(&mut self, now: f64) -> Did {
+    fn pass(&mut self, now: f64, random: &mut Random) -> Did {
         let mut did = Did::default();
         self.seen.now = time(now);
         self.seen.windows = self.schedule.status(self.seen.now);
@@ -214,8 +217,10 @@ impl Host {
                 }
                 // Asked of another server.
                 Decision::Ask(Question::Cluster) => self.seen.cluster = Some(Cluster::Unknown(String::new())),
-                Decision::Wait(Action::Upgrade(_), _) => {
-                    did.downloaded = self.prefetch && !self.downloaded;
+                Decision::Wait(Action::Upgrade(_), Wait::Window(window, _)) => {
+                    let (now, opens) = (self.seen.now, window.start);
+                    let due = *self.due.get_or_insert_with(|| prefetch::due(now, opens, random.up_to(1.0)));
+                    did.downloaded = self.prefetch && !self.downloaded && prefetch::is_time(now, due, opens);
                     self.downloaded |= did.downloaded;
                     return did;
                 }

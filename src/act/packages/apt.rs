@@ -11,7 +11,7 @@ use log::warn;
 use super::complaint::{complaint, install_error, is_unsigned, refresh_error};
 use super::locks::{Lock, Locks};
 use super::repack::repack;
-use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, remove_files};
 use crate::command::{Command, Output};
 use crate::observe::dpkg;
 use crate::observe::package::Installed;
@@ -28,6 +28,8 @@ const LOCKS: [Lock; 4] = [
     Lock::Record("/var/lib/apt/lists/lock"),
     Lock::Record("/var/cache/apt/archives/lock"),
 ];
+/// Where apt keeps what it downloads, unless a host's settings say otherwise; then `apt-get clean` removes it.
+const DOWNLOADS: &str = "/var/cache/apt/archives";
 /// What a refresh says that failed in part, whatever its status.
 const FETCH_FAILED: &str = "Some index files failed to download";
 
@@ -207,6 +209,15 @@ impl PackageManager for Apt {
             self.check_trust()?;
         }
         self.run_install(&[], &format!("{name}={package_version}"), None)
+    }
+
+    fn downloads(&self) -> Option<PathBuf> {
+        Some(DOWNLOADS.into())
+    }
+
+    fn discard(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
+        let start = format!("{name}_{}_", package_version.replace(':', "%3a"));
+        Ok(remove_files(Path::new(DOWNLOADS), &start)?)
     }
 
     fn keep(&self, installed: &Installed, directory: &Path) -> Result<PathBuf, PackageError> {

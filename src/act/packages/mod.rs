@@ -10,8 +10,11 @@ mod yum;
 mod zypper;
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use anyhow::Context;
 
 use crate::command::Command;
 use crate::observe::agent::BINARY;
@@ -51,6 +54,17 @@ pub trait PackageManager {
     ///
     /// Changes no package. Fails if installing the target would change any other package too.
     fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError>;
+
+    /// The directory that `prepare` downloads to, if what it downloads stays there for an install in a later pass.
+    fn downloads(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// Removes this version of the package from that directory.
+    fn discard(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
+        let _ = (name, package_version);
+        Ok(())
+    }
 
     /// Keeps the package of the installed version in `directory`, for the way back: the repository no longer has it.
     fn keep(&self, installed: &Installed, directory: &Path) -> Result<PathBuf, PackageError> {
@@ -202,6 +216,15 @@ fn only(name: &str, changed: impl IntoIterator<Item = String>) -> Result<(), Pac
     } else {
         Ok(())
     }
+}
+
+/// Removes the files of a directory whose names begin like this.
+fn remove_files(directory: &Path, start: &str) -> anyhow::Result<()> {
+    let files = fs::read_dir(directory).into_iter().flatten().flatten();
+    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(start)).map(|file| file.path()) {
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// Asks the agent's program for its version: `Teleport v14.3.33 git:... go...`.

@@ -31,7 +31,7 @@ pub fn repo_files(directories: &[&str]) -> Vec<PathBuf> {
     let entries = directories.iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "repo"));
-    files.sort();
+    files.sort_unstable();
     files
 }
 

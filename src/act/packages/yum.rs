@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Lock, Locks, process};
-use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, remove_files, rpm};
 use crate::command::{Command, Output};
 use crate::observe::package::Installed;
 use crate::observe::rpm::VERSIONLOCK;
@@ -31,6 +31,8 @@ const LOCKS: [Lock; 7] = [
     rpm::TRANSACTION_LOCKS[0],
     rpm::TRANSACTION_LOCKS[1],
 ];
+/// Where dnf 4 and dnf 5 keep what they download, a directory for each repository; it stays until the next transaction.
+const DOWNLOADS: [&str; 2] = ["/var/cache/dnf", "/var/cache/libdnf5"];
 /// The line that says whose the exclude after it is.
 const MARK: &str = "# teleport-upgrade: ordinary updates leave the agent alone; it is upgraded by teleport-upgrade";
 
@@ -106,7 +108,7 @@ impl Yum {
         }
         let words = output.lines().flat_map(str::split_whitespace);
         let mut offered = rpm::versions(words);
-        offered.sort();
+        offered.sort_unstable();
         offered.reverse();
         Ok(offered)
     }
@@ -181,6 +183,22 @@ impl PackageManager for Yum {
         self.check_trust()?;
         let output = self.change(name, package_version, rpm::installed_once(name)?.as_ref(), &[])?;
         if output.success() { Ok(()) } else { Err(install_error(&output, &self.source())) }
+    }
+
+    fn downloads(&self) -> Option<PathBuf> {
+        match self.dialect {
+            Dialect::Dnf4 => Some(DOWNLOADS[0].into()),
+            Dialect::Dnf5 => Some(DOWNLOADS[1].into()),
+            Dialect::Yum3 => None,
+        }
+    }
+
+    fn discard(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
+        let repositories = DOWNLOADS.iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+        for repository in repositories {
+            remove_files(&repository.path().join("packages"), &format!("{name}-{package_version}."))?;
+        }
+        Ok(())
     }
 
     fn hold(&self, name: &str) -> Result<(), PackageError> {

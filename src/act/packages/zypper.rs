@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Zypper {
         }
         let solvables = output.lines().filter(|line| attribute(line, "repository").is_some_and(|from| from != "(System Packages)"));
         let mut offered = rpm::versions(solvables.filter_map(|line| attribute(line, "edition")));
-        offered.sort();
+        offered.sort_unstable();
         offered.reverse();
         Ok(offered)
     }
@@ -201,6 +202,19 @@ impl PackageManager for Zypper {
             return Err(install_error(&output, &self.source()));
         }
         Ok(fs::remove_dir_all(DOWNLOADS).with_context(|| format!("cannot remove {DOWNLOADS}"))?)
+    }
+
+    fn downloads(&self) -> Option<PathBuf> {
+        Some(DOWNLOADS.into())
+    }
+
+    fn discard(&self, _: &str, _: &str) -> Result<(), PackageError> {
+        match fs::remove_dir_all(DOWNLOADS) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(PackageError::Failed(format!("cannot remove {DOWNLOADS}: {error}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn hold(&self, name: &str) -> Result<(), PackageError> {

@@ -58,6 +58,6 @@ fn files(directory: &str, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     let extension = |file: &Path| file.extension().unwrap_or_default().to_string_lossy().into_owned();
     files.retain(|file| file.is_file() && extensions.contains(&extension(file).as_str()));
-    files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    files.sort_unstable_by(|a, b| a.file_name().cmp(&b.file_name()));
     Ok(files)
 }

@@ -92,7 +92,7 @@ fn by_name(directories: &[&str], extension: &str) -> Result<Vec<PathBuf>> {
             found.push(file);
         }
     }
-    found.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    found.sort_unstable_by(|a, b| a.file_name().cmp(&b.file_name()));
     Ok(found)
 }
 

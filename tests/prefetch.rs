@@ -1,0 +1,123 @@
+//! While an upgrade waits for its window, its package is downloaded: once, at low priority, and never to anybody's harm.
+
+use crate::host::{Host, Manager, Package, Ran, Response};
+
+const MINUTE: i64 = 60;
+
+/// A host that waits for a window so far away that the download has time, and so near that it is begun at once.
+fn waiting(manager: Manager) -> Host {
+    let host = Host::with_agent_from(manager, "14.3.33");
+    host.configure("observe-seconds", "1\n");
+    host.export_windows(&[(100 * MINUTE, 160 * MINUTE)]);
+    host.offer(Package::agent("teleport-ent", "14.3.34"));
+    host
+}
+
+/// The files of the package in the package manager's cache, but for that of the version which the host was made with.
+fn downloaded(host: &Host) -> Vec<String> {
+    let find = format!("find {} -name 'teleport-ent[-_]*.deb' -o -name 'teleport-ent-*.rpm'", host.manager.cache());
+    host.shell(&find).stdout.lines().filter(|file| !file.contains("14.3.33")).map(str::to_string).collect()
+}
+
+/// A pass that waits.
+#[track_caller]
+fn wait(host: &Host) -> Ran {
+    let ran = host.upgrader("run").expect(0);
+    assert!(ran.stdout.contains("waiting to upgrade from 14.3.33"), "{ran:?}");
+    assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
+    ran
+}
+
+#[test]
+fn what_waits_is_downloaded_once_and_not_again_in_its_window() {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+        let host = waiting(manager);
+        let ran = wait(&host);
+        assert!(downloaded(&host).iter().any(|file| file.contains("14.3.34")), "{manager:?}: {:?}, {ran:?}", downloaded(&host));
+        host.packages.forget_requests();
+        wait(&host);
+        assert_eq!(host.packages.paths(), [""; 0], "{manager:?}: the repository is left alone");
+        host.open_window();
+        host.upgrader("run").expect(0);
+        host.assert_agent_runs("14.3.34");
+        let pool: Vec<String> = host.packages.paths().into_iter().filter(|path| path.contains("pool")).collect();
+        assert_eq!(pool, [""; 0], "{manager:?}: what is there is not downloaded again");
+        host.upgrader("run").expect(0);
+        assert_eq!(downloaded(&host), [""; 0], "{manager:?}: nothing is left");
+    }
+}
+
+#[test]
+fn what_is_not_wanted_any_more_is_removed() {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+        let host = waiting(manager);
+        wait(&host);
+        host.offer(Package::agent("teleport-ent", "14.3.35"));
+        wait(&host);
+        let files = downloaded(&host);
+        assert!(!files.is_empty() && files.iter().all(|file| file.contains("14.3.35")), "{manager:?}: {files:?}");
+        host.set_version("14.3.33");
+        host.upgrader("run").expect(0);
+        assert_eq!(downloaded(&host), [""; 0], "{manager:?}");
+        let history = host.read("/var/lib/teleport-upgrade/history.json").unwrap();
+        assert!(!history.contains("\"download\""), "{history}");
+    }
+}
+
+#[test]
+fn nothing_is_downloaded_by_those_who_do_not_want_it_or_too_late() {
+    let host = waiting(Manager::Apt);
+    host.upgrader("dry-run").expect(0);
+    host.configure("prefetch", "no\n");
+    wait(&host);
+    host.configure("prefetch", "yes\n");
+    host.export_windows(&[(80 * MINUTE, 140 * MINUTE)]);
+    wait(&host);
+    assert_eq!((downloaded(&host).len(), host.packages.paths().len()), (0, 0));
+    // A day away, the moment is some other time of the day.
+    host.closed_window();
+    wait(&host);
+    assert_eq!((downloaded(&host).len(), host.packages.paths().len()), (0, 0));
+    let history = host.read("/var/lib/teleport-upgrade/history.json").unwrap();
+    assert!(history.contains("\"due\""), "{history}");
+}
+
+#[test]
+fn a_download_that_fails_is_said_once_and_is_no_error() {
+    let host = waiting(Manager::Apt);
+    let file = "/debian/pool/teleport-ent_14.3.34_amd64.deb";
+    host.packages.route(file, Response::status(404));
+    let said = wait(&host).stderr;
+    assert!(said.contains("warning: teleport-ent 14.3.34 cannot be downloaded ahead"), "{said}");
+    let said = wait(&host).stderr;
+    assert!(!said.contains("ahead"), "{said}");
+    host.packages.remove_route(file);
+    host.open_window();
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_disk_without_room_is_left_alone() {
+    let host = waiting(Manager::Apt);
+    host.shell("mount -t tmpfs -o size=100M tmpfs /var/cache/apt/archives").expect(0);
+    let said = wait(&host).stderr;
+    assert!(said.contains("/var/cache/apt/archives has 100 MiB of room, and 1024 MiB are wanted"), "{said}");
+    assert_eq!((downloaded(&host).len(), host.packages.paths().len()), (0, 0));
+}
+
+#[test]
+fn a_download_lets_all_others_go_first() {
+    let host = waiting(Manager::Apt);
+    let idle = "echo \"$(nice) $(ionice)\" >>/run/priority; exec /usr/bin/apt-get \"$@\"";
+    host.write("/usr/local/sbin/apt-get", &format!("#!/bin/sh\n{idle}\n"));
+    host.set_mode("/usr/local/sbin/apt-get", 0o755);
+    wait(&host);
+    let priorities = host.read("/run/priority").unwrap();
+    assert!(priorities.lines().count() > 1 && priorities.lines().all(|line| line == "19 idle"), "{priorities}");
+    host.remove("/run/priority");
+    host.open_window();
+    host.upgrader("run").expect(0);
+    let priorities = host.read("/run/priority").unwrap();
+    assert!(priorities.lines().all(|line| line.starts_with("0 ")), "not in the window: {priorities}");
+}
