@@ -127,11 +127,8 @@ pub fn decide(seen: &Observation) -> Decision {
     let Some(action) = needed(seen, target) else {
         return Decision::Nothing(Idle::UpToDate);
     };
-    if seen.forced {
-        return Decision::Go(action, Cause::Forced);
-    }
     match &seen.history.failed {
-        Some(failed) if failed.target == *target && is_held(failed, &action) => {
+        Some(failed) if !seen.forced && failed.target == *target && is_held(failed, &action) => {
             repaired(seen).unwrap_or(Decision::Hold(failed.clone()))
         }
         _ => timed(seen, action),
@@ -197,6 +194,9 @@ fn restarts_since(history: &History, service: &Service) -> u32 {
 
 /// Whether `action` is for now or for later.
 fn timed(seen: &Observation, action: Action) -> Decision {
+    if seen.forced {
+        return Decision::Go(action, Cause::Forced);
+    }
     if let Some(service) = down(seen) {
         return Decision::Go(action, Cause::Down(service.unit.clone(), service.health.to_string()));
     }
@@ -467,6 +467,9 @@ mod tests {
             let again = Action::Reinstall(version("14.3.33"), "broken".into());
             assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again), "{target}");
         }
+        let mut seen = Observation { target: Some(Target::Version(version("16.0.0"))), forced: true, ..seen() };
+        seen.agent.package.damage = Some("broken".into());
+        assert!(matches!(decide(&seen), Decision::Go(Action::Reinstall(..), Cause::Forced)), "a person need not wait for a window");
     }
 
     #[test]

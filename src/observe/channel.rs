@@ -53,8 +53,9 @@ pub struct ChannelError {
     problem: Problem,
 }
 
+/// What is wrong with an answer, or with the way to it.
 #[derive(Debug, Clone)]
-enum Problem {
+pub enum Problem {
     /// The network or the server has a bad time; asking again later may help.
     Unreachable(String),
     /// Asking again will not help: somebody has to do something, and what.
@@ -114,22 +115,8 @@ impl<'a> Channel<'a> {
 
     /// Asks for the target version.
     pub fn target(&self) -> Result<Target, ChannelError> {
-        const REMEDY: &str = "have the channel's \"version\" name one version, or the word none";
         let text = self.ask("version")?;
-        let word = text.trim();
-        let lasting = |what: String| self.error("version", Problem::Lasting(what, REMEDY));
-        if word.is_empty() {
-            return Err(lasting("the answer is empty".into()));
-        }
-        if word.starts_with('<') {
-            const REMEDY: &str = "check the address in the file \"endpoint\", and whether a login page stands between";
-            let what = "the answer is a web page, not a version".to_string();
-            return Err(self.error("version", Problem::Lasting(what, REMEDY)));
-        }
-        if word.eq_ignore_ascii_case("none") {
-            return Ok(Target::None);
-        }
-        word.parse().map(Target::Version).map_err(|error| lasting(format!("the answer {error}")))
+        parse_target(&text).map_err(|problem| self.error("version", problem))
     }
 
     /// Asks whether the target is critical. No answer, or a strange one, means that it is not.
@@ -211,8 +198,25 @@ fn tls(needed: bool) -> TlsConfig {
         .build()
 }
 
+/// Reads the `version` file's word.
+pub fn parse_target(text: &str) -> Result<Target, Problem> {
+    const REMEDY: &str = "have the channel's \"version\" name one version, or the word none";
+    let word = text.trim();
+    if word.is_empty() {
+        return Err(Problem::Lasting("the answer is empty".into(), REMEDY));
+    }
+    if word.starts_with('<') {
+        const REMEDY: &str = "check the address in the file \"endpoint\", and whether a login page stands between";
+        return Err(Problem::Lasting("the answer is a web page, not a version".into(), REMEDY));
+    }
+    if word.eq_ignore_ascii_case("none") {
+        return Ok(Target::None);
+    }
+    word.parse().map(Target::Version).map_err(|error| Problem::Lasting(format!("the answer {error}"), REMEDY))
+}
+
 /// Reads the `critical` file's word.
-fn is_critical(text: &str) -> Option<bool> {
+pub fn is_critical(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "yes" | "true" => Some(true),
         "no" | "false" => Some(false),

@@ -123,7 +123,7 @@ impl Endpoint {
     }
 
     /// Reads `host[:port]/path`; a second value says what should be written instead, when a spelling is only tolerated.
-    fn parse(text: &str, insecure: bool) -> Result<(Endpoint, Option<String>), String> {
+    pub fn parse(text: &str, insecure: bool) -> Result<(Endpoint, Option<String>), String> {
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
             None => (None, text),

@@ -8,7 +8,7 @@ pub mod dpkg;
 pub mod history;
 pub mod package;
 pub mod program;
-mod proxy;
+pub mod proxy;
 pub mod readiness;
 pub mod rpm;
 pub mod schedule;

@@ -1,7 +1,8 @@
 //! Reads a file that somebody else than root may own: it cannot lead elsewhere, block, or be large.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -9,22 +10,21 @@ use nix::libc;
 
 /// The text of the file at `path`, if it has at most `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<String> {
-    let file = OpenOptions::new()
-        .read(true)
-        // A link could make root read another file; a FIFO could make it wait for ever.
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::ELOOP) => io::Error::other("it is a symbolic link; it must be a file"),
-            _ => error,
-        })?;
-    let metadata = file.metadata()?;
+    // Names the file without opening it: a link could make root read another one, a FIFO could make it wait for ever, and to open a
+    // device may be enough to have it do something.
+    let named = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+    let metadata = named.metadata()?;
+    if metadata.is_symlink() {
+        return Err(io::Error::other("it is a symbolic link; it must be a file"));
+    }
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     if metadata.nlink() > 1 {
         return Err(io::Error::other("it is a hard link to another file; it must be a file of its own"));
     }
+    // The very file that was looked at, whatever has its name by now.
+    let file = File::open(format!("/proc/self/fd/{}", named.as_raw_fd()))?;
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {

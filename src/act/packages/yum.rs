@@ -215,7 +215,7 @@ impl PackageManager for Yum {
 }
 
 /// Who holds a lock that dnf or rpm was faster to ask for than we were to look at.
-fn refusal(output: &Output) -> Option<String> {
+pub fn refusal(output: &Output) -> Option<String> {
     // dnf: 200, "Failed to obtain the transaction lock (logged in as: root)." or "... is locked by another process".
     // yum: 200, "Existing lock /var/run/yum.pid: another copy is running as pid 42."
     let locked = output.code() == Some(200) || output.says("transaction lock");
@@ -225,7 +225,7 @@ fn refusal(output: &Output) -> Option<String> {
 
 /// The packages in the table of what a transaction would change: a line each, after one space. `replacing` marks one that
 /// would go.
-fn changed(output: &Output, ours: &str) -> Vec<String> {
+pub fn changed(output: &Output, ours: &str) -> Vec<String> {
     let table = output.lines().take_while(|line| !line.starts_with("Transaction Summary"));
     let packages = table.filter_map(|line| {
         let mut words = line.strip_prefix(' ')?.split_whitespace();
@@ -242,7 +242,7 @@ fn changed(output: &Output, ours: &str) -> Vec<String> {
 }
 
 /// A `*.repo` file with an exclude of ours in Teleport's section; none if that has one already.
-fn with_exclude(text: &str, name: &str) -> Option<String> {
+pub fn with_exclude(text: &str, name: &str) -> Option<String> {
     let heading = format!("[{}]", rpm::REPOSITORY);
     // One of ours may be of another edition, which was here before.
     let text = &without_lock(text, None);
@@ -256,7 +256,7 @@ fn with_exclude(text: &str, name: &str) -> Option<String> {
 }
 
 /// A file without what `hold` writes: the line below our mark, and the plugin's line for all versions of `name`.
-fn without_lock(text: &str, name: Option<&str>) -> String {
+pub fn without_lock(text: &str, name: Option<&str>) -> String {
     let mut marked = false;
     let kept = text.lines().filter(|line| {
         let by_plugin = name.is_some() && line.strip_prefix('!') == name;
