@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::env;
 use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -17,7 +19,9 @@ use nix::unistd::Pid;
 
 use crate::text::printable;
 
-/// Where programs are found; what the caller's environment says about it is not asked.
+/// Where programs are found, which the system's packages bring; what the caller's environment says about it is not asked.
+const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// Where the programs that we run find others: dpkg insists on some of these.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The only variables that pass from our environment to a child: how to reach and trust servers.
 const PASSED: [&str; 10] = [
@@ -50,6 +54,23 @@ pub struct Command {
     level: Level,
 }
 
+/// The file of a program, which may be named by it already. Where there is none, running it says so.
+pub fn absolute(name: &str) -> PathBuf {
+    let found = DIRECTORIES.iter().map(|directory| Path::new(directory).join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| Path::new(DIRECTORIES[1]).join(name))
+}
+
+/// Closes what whoever started this program had open, but for the three standard streams: neither we nor what we run has any use for
+/// it. To be called before anything is opened.
+pub fn close_inherited() {
+    let listed = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let inherited: Vec<i32> = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in inherited.into_iter().filter(|descriptor| *descriptor > 2) {
+        // The one through which they were listed is closed by now.
+        let _ = nix::unistd::close(descriptor);
+    }
+}
+
 /// What a program said, both streams in order, and how it ended.
 #[derive(Debug)]
 pub struct Output {
@@ -73,13 +94,13 @@ enum Event {
 }
 
 impl Command {
-    /// A program found in the fixed path, with its arguments, a clean environment and no standard input.
+    /// A program of the system's, with its arguments, a clean environment and no standard input.
     pub fn new<I, S>(name: &'static str, arguments: I) -> Self
     where
         I: IntoIterator<Item = S>,
         S: AsRef<std::ffi::OsStr>,
     {
-        let mut inner = std::process::Command::new(name);
+        let mut inner = std::process::Command::new(absolute(name));
         inner.args(arguments).current_dir("/").env_clear();
         inner.env("PATH", PATH).env("LC_ALL", "C.UTF-8").env("HOME", "/root").env("TERM", "dumb");
         inner.envs(env::vars_os().filter(|(key, _)| PASSED.iter().any(|passed| key == passed)));

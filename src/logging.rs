@@ -9,6 +9,12 @@ use env_logger::Builder;
 use env_logger::fmt::Formatter;
 use log::{Level, LevelFilter, Record};
 
+use crate::text::printable;
+
+/// A line longer than this is cut. Whatever it quotes, from whichever part of this program or of a library it comes: it is one line,
+/// and a terminal or the journal has nothing to obey in it.
+const LONGEST: usize = 4000;
+
 /// Sets up logging. `RUST_LOG`, where it is set, counts and not the options.
 pub fn set_up(verbose: bool, quiet: bool) {
     let level = match (verbose, quiet) {
@@ -33,6 +39,7 @@ pub fn set_up(verbose: bool, quiet: bool) {
 /// Says a line of the outcome, on standard output. Somebody who has stopped listening, or whose terminal is gone, is no reason to
 /// stop working.
 pub fn outcome(level: Level, line: &str) {
+    let line = printable(line, LONGEST);
     let written =
         if is_journal(1) { writeln!(io::stdout(), "<{}>{line}", priority(level)) } else { writeln!(io::stdout(), "{line}") };
     if let Err(error) = written {
@@ -59,7 +66,7 @@ fn priority(level: Level) -> u8 {
 
 /// `<4>message`: the journal takes the number as the priority, and has the time and our name itself.
 fn for_journal(out: &mut Formatter, record: &Record) -> io::Result<()> {
-    writeln!(out, "<{}>{}", priority(record.level()), record.args())
+    writeln!(out, "<{}>{}", priority(record.level()), message(record))
 }
 
 /// `warning: message`, coloured where that is seen; ordinary messages bare.
@@ -71,5 +78,10 @@ fn for_terminal(out: &mut Formatter, record: &Record) -> io::Result<()> {
         Level::Debug | Level::Trace => "debug: ",
     };
     let style = out.default_level_style(record.level());
-    if name.is_empty() { writeln!(out, "{}", record.args()) } else { writeln!(out, "{style}{name}{style:#}{}", record.args()) }
+    let message = message(record);
+    if name.is_empty() { writeln!(out, "{message}") } else { writeln!(out, "{style}{name}{style:#}{message}") }
+}
+
+fn message(record: &Record) -> String {
+    printable(&record.args().to_string(), LONGEST)
 }

@@ -1,10 +1,10 @@
 //! One pass: observe, decide, act. What `run`, `dry-run` and `force` differ in.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use log::{Level, debug, warn};
 use nix::unistd::geteuid;
@@ -19,7 +19,7 @@ use crate::cli::Options;
 use crate::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Question};
 use crate::observe::agent::{Agent, NoAgent};
 use crate::observe::channel::{Channel, ChannelError, Target};
-use crate::observe::config::{Config, ConfigError};
+use crate::observe::config::{Config, ConfigError, not_roots};
 use crate::observe::history::{Change, History};
 use crate::observe::package::Installed;
 
@@ -366,5 +366,11 @@ fn say(line: &str) {
 }
 
 fn make_state_dir(path: &Path) -> Result<()> {
-    DirBuilder::new().recursive(true).mode(0o755).create(path).with_context(|| format!("{}: cannot make it", path.display()))
+    DirBuilder::new().recursive(true).mode(0o755).create(path).with_context(|| format!("{}: cannot make it", path.display()))?;
+    let metadata = fs::metadata(path).with_context(|| format!("{}: cannot be used", path.display()))?;
+    // What is written and believed there must be ours.
+    if let Some(problem) = not_roots(&metadata) {
+        bail!("{0}: {problem}; see what is in it, then remove it: {0} is made anew", path.display());
+    }
+    Ok(())
 }

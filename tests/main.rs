@@ -5,6 +5,7 @@ mod apt;
 mod bad_input;
 mod dry_run;
 mod host;
+mod hostile;
 mod hosts_work;
 mod interruptions;
 mod kills;

@@ -61,7 +61,7 @@ impl Record {
 
 /// Moves a history that cannot be read out of the way; it may tell a person what happened.
 fn keep_damaged(path: &Path) {
-    let damaged = fs::read(path).is_ok_and(|bytes| serde_json::from_slice::<History>(&bytes).is_err());
+    let damaged = history::load(path).is_ok_and(|loaded| loaded.is_err());
     if damaged && let Err(error) = fs::rename(path, history::set_aside(path)) {
         warn!("{}: cannot set the damaged history aside: {error}", path.display());
     }

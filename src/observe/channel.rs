@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use chrono::DateTime;
 use log::{debug, warn};
-use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use ureq::http::StatusCode;
 use ureq::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
@@ -155,24 +157,39 @@ impl<'a> Channel<'a> {
         }
     }
 
+    /// One try. The library's own limits do not hold for a proxy that says one byte at a time, so the whole has one of its own; a
+    /// thread that hangs ends with this program.
     fn ask_once(&self, name: &str) -> Result<String, Problem> {
-        let agent = self.agent.as_ref().map_err(Problem::clone)?;
-        let mut response = agent.get(self.endpoint.file(name)).call().map_err(explain)?;
-        if response.status() != StatusCode::OK {
-            return Err(explain_status(response.status()));
-        }
-        let has = |header: HeaderName| response.headers().contains_key(header);
-        let says_its_length = has(CONTENT_LENGTH) || has(TRANSFER_ENCODING);
-        let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec().map_err(explain)?;
-        // A version cut short is another version.
-        if !says_its_length && !body.ends_with(b"\n") {
-            return Err(Problem::Unreachable("the answer may be cut short: it says no length and ends in no line".into()));
-        }
-        String::from_utf8(body).map_err(|_| Problem::Lasting("the answer is not text".into(), CHECK_ENDPOINT))
+        let agent = self.agent.clone()?;
+        let (address, proxy) = (self.endpoint.file(name), self.proxy.clone());
+        let (sender, answer) = mpsc::channel();
+        thread::spawn(move || {
+            let explain = |error| explain_way(error, proxy.as_deref());
+            // Nobody listens any more once the time is over.
+            let _ = sender.send(get(&agent, &address, explain));
+        });
+        let in_time = answer.recv_timeout(ANSWER + Duration::from_millis(500));
+        in_time.unwrap_or_else(|_| Err(Problem::Unreachable("no answer in time".into())))
     }
 }
 
-const CORRECT_PROXY: &str = "correct it in /etc/default/teleport, or in this shell";
+fn get(agent: &Agent, address: &str, explain: impl Fn(ureq::Error) -> Problem) -> Result<String, Problem> {
+    let mut response = agent.get(address).call().map_err(&explain)?;
+    if response.status() != StatusCode::OK {
+        return Err(explain_status(response.status()));
+    }
+    let has = |header: HeaderName| response.headers().contains_key(header);
+    let says_its_length = has(CONTENT_LENGTH) || has(TRANSFER_ENCODING);
+    let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec().map_err(&explain)?;
+    // A version cut short is another version.
+    if !says_its_length && !body.ends_with(b"\n") {
+        return Err(Problem::Unreachable("the answer may be cut short: it says no length and ends in no line".into()));
+    }
+    String::from_utf8(body).map_err(|_| Problem::Lasting("the answer is not text".into(), CHECK_ENDPOINT))
+}
+
+const CORRECT_PROXY: &str = "correct HTTPS_PROXY in /etc/default/teleport, or in this shell";
+const NO_PROXY_HOST: &str = "there is no host with the proxy's name, or the name service does not answer";
 const NO_HOST: &str = "there is no such host, or the name service does not answer";
 const CHECK_ENDPOINT: &str = "check the address in the file \"endpoint\", and what that server serves";
 
@@ -233,6 +250,31 @@ fn explain_status(status: StatusCode) -> Problem {
     }
 }
 
+/// What goes wrong before the server has been reached is the proxy's, where there is one.
+fn explain_way(error: ureq::Error, proxy: Option<&str>) -> Problem {
+    use ureq::{Error, Timeout};
+    let Some(proxy) = proxy else { return explain(error) };
+    let unreachable = |what: &str| Problem::Unreachable(what.to_string());
+    match error {
+        // "proxy server responded 407/407"
+        Error::ConnectProxyFailed(what) => match what.rsplit('/').next().and_then(|status| status.parse::<u16>().ok()) {
+            Some(status @ 400..500) => {
+                let what = format!("the proxy {proxy} does not let this host through: it answered with status {status}");
+                Problem::Lasting(what, CORRECT_PROXY)
+            }
+            Some(status) => Problem::Unreachable(format!("the proxy answered with status {status}")),
+            None => unreachable("the proxy does not answer as a proxy does"),
+        },
+        Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            unreachable("the proxy does not answer in time, or passes nothing on")
+        }
+        Error::HostNotFound => unreachable(NO_PROXY_HOST),
+        Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => unreachable("the proxy refuses connections"),
+        Error::Io(error) if is_lookup(&error) => unreachable(NO_PROXY_HOST),
+        other => explain(other),
+    }
+}
+
 fn explain(error: ureq::Error) -> Problem {
     use ureq::Error;
     let lasting = |what: String| Problem::Lasting(what, CHECK_ENDPOINT);
@@ -245,7 +287,6 @@ fn explain(error: ureq::Error) -> Problem {
         Error::Timeout(phase) => Problem::Unreachable(format!("no answer in time ({})", phase_name(phase))),
         Error::HostNotFound => Problem::Unreachable(NO_HOST.into()),
         Error::ConnectionFailed => Problem::Unreachable("no connection".into()),
-        Error::ConnectProxyFailed(what) => Problem::Unreachable(format!("the proxy refused: {}", printable(&what, 80))),
         Error::TooManyRedirects => lasting("the server sends from one address to another without end".into()),
         Error::RequireHttpsOnly(_) => lasting("the server sends to an address without TLS".into()),
         Error::BodyExceedsLimit(_) => lasting("the answer is longer than any version".into()),
@@ -263,10 +304,14 @@ fn explain_io(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => "the connection was refused".into(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
-        // The standard library has no kind of its own for it.
-        _ if error.to_string().contains("lookup address") => NO_HOST.into(),
+        _ if is_lookup(error) => NO_HOST.into(),
         _ => printable(&error.to_string(), 120),
     }
+}
+
+/// Whether the name service had no answer; the standard library has no kind of its own for it.
+fn is_lookup(error: &io::Error) -> bool {
+    error.to_string().contains("lookup address")
 }
 
 fn phase_name(phase: ureq::Timeout) -> &'static str {
@@ -279,27 +324,65 @@ fn phase_name(phase: ureq::Timeout) -> &'static str {
 
 fn explain_tls(error: &rustls::Error) -> Problem {
     use CertificateError as C;
+    use PeerIncompatible as P;
     const RENEW: &str = "renew it on the server, and check this host's clock";
-    const TRUST: &str = "give the server a certificate of an authority in this host's trust store, or add that authority there";
+    const CLOCK: &str = "set this host's clock if that is wrong; else give the server a certificate that is valid already";
+    const TRUST: &str =
+        "have the server send its whole chain, of an authority in this host's trust store, or add that authority there";
     const NAME: &str = "give the server a certificate for that name, or correct the file \"endpoint\"";
     const SERVER: &str = "have the server speak TLS 1.2 or newer with a proper certificate";
-    let (what, remedy) = match error {
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => ("the server's certificate has expired", RENEW),
-        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            ("the server's certificate is not valid yet", RENEW)
+    let lasting = |what: &str, remedy| Problem::Lasting(what.into(), remedy);
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            C::ExpiredContext { time, not_after } => Problem::Lasting(
+                format!("the server's certificate has expired on {}, and this host's clock says {}", day(not_after), day(time)),
+                RENEW,
+            ),
+            C::NotValidYetContext { time, not_before } => Problem::Lasting(
+                format!(
+                    "the server's certificate is not valid yet but from {}, and this host's clock says {}",
+                    day(not_before),
+                    day(time)
+                ),
+                CLOCK,
+            ),
+            C::Expired => lasting("the server's certificate has expired", RENEW),
+            C::NotValidYet => lasting("the server's certificate is not valid yet", CLOCK),
+            C::UnknownIssuer => lasting("the server's certificate is signed by nobody this host trusts", TRUST),
+            C::NotValidForName | C::NotValidForNameContext { .. } => lasting("the server's certificate is for another name", NAME),
+            C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
+                lasting("the server's certificate is not one for servers", SERVER)
+            }
+            C::BadSignature | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                lasting("the signature of the server's certificate is wrong, or its key is too weak", SERVER)
+            }
+            C::UnsupportedSignatureAlgorithmContext { .. } => {
+                lasting("the server's certificate is signed in a way that is too weak, or not known here", SERVER)
+            }
+            other if other.to_string().contains("CaUsedAsEndEntity") => {
+                lasting("the server's certificate is that of an authority, not of a server", SERVER)
+            }
+            other => Problem::Lasting(
+                format!("the server's certificate is not in order ({})", printable(&other.to_string(), 120)),
+                SERVER,
+            ),
+        },
+        rustls::Error::PeerIncompatible(P::ServerTlsVersionIsDisabledByOurConfig | P::ServerDoesNotSupportTls12Or13)
+        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            lasting("the server speaks no version of TLS that is safe", SERVER)
         }
-        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
-            ("the server's certificate is signed by nobody this host trusts", TRUST)
+        rustls::Error::PeerIncompatible(P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon | P::NoSignatureSchemesInCommon)
+        | rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity) => {
+            lasting("the server knows no cipher, key exchange or signature that is safe, or wants a certificate of ours", SERVER)
         }
-        rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-            ("the server's certificate is for another name", NAME)
-        }
-        rustls::Error::InvalidCertificate(C::InvalidPurpose | C::InvalidPurposeContext { .. }) => {
-            ("the server's certificate is not one for servers", SERVER)
-        }
-        other => return Problem::Lasting(format!("no secure connection ({})", printable(&other.to_string(), 120)), SERVER),
-    };
-    Problem::Lasting(what.into(), remedy)
+        rustls::Error::InvalidMessage(_) => lasting("what answers there does not speak TLS", SERVER),
+        other => Problem::Lasting(format!("no secure connection ({})", printable(&other.to_string(), 120)), SERVER),
+    }
+}
+
+fn day(time: &UnixTime) -> String {
+    let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    time.map_or("a time out of range".into(), |time| time.format("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 #[cfg(test)]

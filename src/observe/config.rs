@@ -172,6 +172,22 @@ fn is_loopback(host: &str) -> bool {
     bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// What is wrong with a file that must be in root's hands alone, or in those of the ordinary user who tries this program out.
+pub fn not_roots(metadata: &fs::Metadata) -> Option<String> {
+    let mode = metadata.mode();
+    if !is_roots(metadata.uid()) {
+        Some(format!("it belongs to user {}, not to root", metadata.uid()))
+    } else if mode & 0o022 != 0 {
+        Some(format!("others than root can write it (mode {:04o})", mode & 0o7777))
+    } else {
+        None
+    }
+}
+
+fn is_roots(owner: u32) -> bool {
+    owner == 0 || owner == geteuid().as_raw()
+}
+
 impl Config {
     /// Reads the configuration directory.
     pub fn read(directory: &Path) -> Result<Config, ConfigError> {
@@ -225,20 +241,27 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// What decides which package root installs must be in root's hands alone.
+    /// What decides which package root installs must be in root's hands alone, and so must all directories that lead to it.
     fn check_owner(&self, path: &Path, metadata: &fs::Metadata) -> Result<(), ConfigError> {
-        let (owner, mode) = (metadata.uid(), metadata.mode());
-        // An ordinary user may try out a directory of their own.
-        let problem = if owner != 0 && owner != geteuid().as_raw() {
-            format!("it belongs to user {owner}, not to root")
-        } else if mode & 0o022 != 0 {
-            format!("others than root can write it (mode {:04o})", mode & 0o7777)
-        } else {
-            return Ok(());
+        let refusal = |path: &Path, problem: String| {
+            let shown = path.display();
+            let remedy = format!("run `chown root {shown}` and `chmod go-w {shown}`");
+            Err(ConfigError { file: path.to_path_buf(), problem, remedy })
         };
-        let shown = path.display();
-        let remedy = format!("run `chown root {shown}` and `chmod go-w {shown}`");
-        Err(ConfigError { file: path.to_path_buf(), problem, remedy })
+        if let Some(problem) = not_roots(metadata) {
+            return refusal(path, problem);
+        }
+        // Wherever links lead. Who can rename a directory on the way decides what is found there.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        for directory in real.ancestors().skip(1) {
+            let Ok(metadata) = fs::metadata(directory) else { continue };
+            // In a directory like /tmp nobody can rename what is another's; and the group of root is root's.
+            let guarded = metadata.mode() & 0o1000 != 0 || (metadata.gid() == 0 && metadata.mode() & 0o002 == 0);
+            if let Some(problem) = not_roots(&metadata).filter(|_| !guarded || !is_roots(metadata.uid())) {
+                return refusal(directory, problem);
+            }
+        }
+        Ok(())
     }
 
     fn error(&self, name: &str, problem: &str, remedy: &str) -> ConfigError {

@@ -1,16 +1,19 @@
 //! What earlier passes recorded: `history.json` in the state directory.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use log::warn;
 use serde::{Deserialize, Serialize};
 
-use crate::text::io_problem;
+use crate::text::{io_problem, printable};
 use crate::version::Version;
+
+/// More than any history takes: it has a handful of versions, and some sentences.
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The name of the history file in the state directory.
 pub const FILE: &str = "history.json";
@@ -96,8 +99,8 @@ impl History {
     /// Reads the history. A host without one is new; a damaged one is no reason to leave a host without an updater.
     pub fn read(state: &Path) -> History {
         let path = state.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        match load(&path) {
+            Ok(loaded) => loaded.unwrap_or_else(|error| {
                 let aside = set_aside(&path);
                 warn!("{}: damaged ({error}); starting a new one, and keeping this one as {}", path.display(), aside.display());
                 History::default()
@@ -111,6 +114,16 @@ impl History {
     }
 }
 
+/// What is in the file, or how it is damaged.
+pub fn load(path: &Path) -> io::Result<Result<History, String>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Ok(Err(format!("it is larger than {MAX_BYTES} bytes")));
+    }
+    Ok(serde_json::from_slice(&bytes).map_err(|error| printable(&error.to_string(), 120)))
+}
+
 /// The name under which a damaged history is kept by the next pass that writes.
 pub fn set_aside(path: &Path) -> PathBuf {
     path.with_extension("json.damaged")
@@ -119,6 +132,7 @@ pub fn set_aside(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_host_without_history_is_new() {

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use nix::libc;
 
+use crate::text::io_problem;
+
 /// The text of the file at `path`, if it has at most `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<String> {
     // Names the file without opening it: a link could make root read another one, a FIFO could make it wait for ever, and to open a
@@ -24,7 +26,8 @@ pub fn read(path: &Path, most: u64) -> io::Result<String> {
         return Err(io::Error::other("it is a hard link to another file; it must be a file of its own"));
     }
     // The very file that was looked at, whatever has its name by now.
-    let file = File::open(format!("/proc/self/fd/{}", named.as_raw_fd()))?;
+    let file = File::open(format!("/proc/self/fd/{}", named.as_raw_fd()))
+        .map_err(|error| io::Error::other(format!("it cannot be opened through /proc: {}", io_problem(&error))))?;
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {

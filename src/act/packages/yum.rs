@@ -30,6 +30,8 @@ const LOCKS: [Lock; 7] = [
     rpm::TRANSACTION_LOCKS[0],
     rpm::TRANSACTION_LOCKS[1],
 ];
+/// What may end a line.
+const LINE_END: [char; 2] = ['\r', '\n'];
 /// The line that says whose the exclude after it is.
 const MARK: &str = "# teleport-upgrade: ordinary updates leave the agent alone; it is upgraded by teleport-upgrade";
 
@@ -251,20 +253,25 @@ pub fn with_exclude(text: &str, name: &str) -> Option<String> {
     if section().any(|line| line.starts_with("exclude")) {
         return None;
     }
-    let with = |line: &str| if line.trim() == heading { format!("{line}\n{MARK}\nexclude={name}\n") } else { format!("{line}\n") };
-    Some(text.lines().map(with).collect())
+    let with = |line: &str| match line.trim() == heading {
+        true => format!("{}\n{MARK}\nexclude={name}\n", line.trim_end_matches(LINE_END)),
+        false => line.to_string(),
+    };
+    Some(text.split_inclusive('\n').map(with).collect())
 }
 
 /// A file without what `hold` writes: the line below our mark, and the plugin's line for all versions of `name`.
 pub fn without_lock(text: &str, name: Option<&str>) -> String {
     let mut marked = false;
-    let kept = text.lines().filter(|line| {
+    // The other lines stay as they are, to the byte.
+    let kept = text.split_inclusive('\n').filter(|line| {
+        let line = line.trim_end_matches(LINE_END);
         let by_plugin = name.is_some() && line.strip_prefix('!') == name;
-        let ours = by_plugin || *line == MARK || (marked && line.starts_with("exclude="));
-        marked = *line == MARK;
+        let ours = by_plugin || line == MARK || (marked && line.starts_with("exclude="));
+        marked = line == MARK;
         !ours
     });
-    kept.map(|line| format!("{line}\n")).collect()
+    kept.collect()
 }
 
 /// Replaces a file at one stroke.
