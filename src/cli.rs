@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line, which the manual page and the shells' completions are made from, too.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// Keeps this host's Teleport agent on the version that its release channel names.
 #[derive(Debug, Parser)]
-#[command(name = "teleport-upgrade", version, after_help = EXIT_CODES)]
+#[command(name = "teleport-upgrade", version, after_help = after_help())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -20,14 +20,29 @@ pub struct Cli {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum Verb {
     /// Check, and upgrade if allowed (this is what the timer runs)
+    #[command(after_help = RUN)]
     Run,
     /// Say what `run` would do, and change nothing
-    DryRun,
+    #[command(after_help = DRY_RUN)]
+    DryRun {
+        /// Print one JSON object, as `status --json` does
+        #[arg(long)]
+        json: bool,
+    },
     /// Upgrade now, whatever the maintenance window or an earlier failure says
+    #[command(after_help = FORCE)]
     Force,
+    /// Show the version, the target, when it comes, and how the last pass went
+    #[command(after_help = STATUS)]
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the version of this program
+    #[command(after_help = VERSION)]
     Version {
-        /// The version alone, as it always is; accepted because `teleport version` has it
+        /// The version alone, as it always is; `teleport version` has it
         #[arg(long)]
         raw: bool,
     },
@@ -42,23 +57,68 @@ pub struct Options {
     /// Say less: errors, and the outcome
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub quiet: bool,
-    /// The directory with the configuration
-    #[arg(long, global = true, value_name = "DIR", default_value = "/etc/teleport-upgrade.d")]
+    /// Configuration instead of /etc/teleport-upgrade.d
+    #[arg(long, global = true, value_name = "DIR", default_value = "/etc/teleport-upgrade.d", hide_default_value = true)]
     pub config_dir: PathBuf,
-    /// The directory with what one pass leaves for the next
-    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/teleport-upgrade")]
+    /// State instead of /var/lib/teleport-upgrade
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/teleport-upgrade", hide_default_value = true)]
     pub state_dir: PathBuf,
 }
 
-const EXIT_CODES: &str = "\
-Exit status:
-  0   nothing to do, or waiting for a window, or upgraded
-  1   failed; the agent runs what it ran before
-  2   wrong usage or configuration
-  3   refused by the compatibility rule
-  4   upgraded, found unhealthy, rolled back
-  5   neither the new nor the old version runs: a person is needed
-  75  temporary: version server unreachable, package manager locked, another pass running";
+/// The exit statuses, a line each, for the help and the manual page.
+pub const EXIT_STATUS: &str = "\
+0   nothing to do, or waiting, or holding back, or upgraded
+1   failed; the agent runs what it ran before
+2   wrong usage or configuration, not root, or no agent on this host
+3   refused: this host must not run the version that is wanted
+4   upgraded, found unhealthy, rolled back
+5   neither the new nor the old version runs: a person is needed
+75  temporary: version server unreachable, package manager in use, or
+    another pass at work; the next pass tries again";
+
+fn after_help() -> String {
+    let indented: Vec<String> = EXIT_STATUS.lines().map(|line| format!("  {line}")).collect();
+    format!("{EXAMPLES}\n\nExit status:\n{}", indented.join("\n"))
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  teleport-upgrade status        how things stand on this host
+  teleport-upgrade dry-run       what a pass would do now, and why
+  sudo teleport-upgrade run      make a pass before your eyes
+  sudo systemctl enable --now teleport-upgrade.timer
+                                 have a pass made about every 40 minutes";
+
+const RUN: &str = "\
+Examples:
+  sudo teleport-upgrade run      what is available; what was done, and why
+  sudo teleport-upgrade run -v   with every command that is run
+  journalctl -u teleport-upgrade.service
+                                 what the timer's passes said";
+
+const DRY_RUN: &str = "\
+Examples:
+  teleport-upgrade dry-run       as any user: what a pass would do
+  teleport-upgrade dry-run --json | jq -r .decision.sentence";
+
+const FORCE: &str = "\
+A version that breaks the compatibility rule is refused all the same.
+
+Examples:
+  sudo teleport-upgrade dry-run  first: which version would that be?
+  sudo teleport-upgrade force    also tries a version again that failed here";
+
+const STATUS: &str = "\
+Needs no root, and no network: it says what it could not ask.
+
+Examples:
+  teleport-upgrade status
+  teleport-upgrade status --json | jq -r .agent.installed
+  teleport-upgrade status --json | jq .decision";
+
+const VERSION: &str = "\
+Examples:
+  teleport-upgrade version";
 
 #[cfg(test)]
 mod tests {
@@ -73,8 +133,20 @@ mod tests {
     #[test]
     fn options_stand_before_or_after_the_command() {
         let cli = Cli::parse_from(["teleport-upgrade", "-v", "dry-run", "--config-dir", "/x"]);
-        assert_eq!((cli.command, cli.options.verbose), (Verb::DryRun, true));
+        assert_eq!((cli.command, cli.options.verbose), (Verb::DryRun { json: false }, true));
         assert_eq!(cli.options.config_dir, PathBuf::from("/x"));
         assert_eq!(cli.options.state_dir, PathBuf::from("/var/lib/teleport-upgrade"));
+    }
+
+    #[test]
+    fn every_command_has_examples_and_fits_a_terminal() {
+        let mut all = Cli::command();
+        all.build();
+        let helps = all.get_subcommands_mut().filter(|command| command.get_name() != "help").map(|command| command.render_help());
+        for help in helps.collect::<Vec<_>>().into_iter().chain([all.render_help()]) {
+            let help = help.to_string();
+            assert!(help.contains("Examples:\n"), "{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod act;
 pub mod cli;
 pub mod command;
 pub mod decide;
+pub mod journal;
 pub mod logging;
 pub mod observe;
 pub mod pass;

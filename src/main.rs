@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Verb::Run => pass::run(&cli.options, false),
         Verb::Force => pass::run(&cli.options, true),
-        Verb::DryRun => pass::dry_run(&cli.options),
+        Verb::DryRun { .. } | Verb::Status { .. } => pass::dry_run(&cli.options),
         Verb::Version { .. } => {
             logging::outcome(log::Level::Info, env!("CARGO_PKG_VERSION"));
             Ok(Exit::Fine)

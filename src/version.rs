@@ -37,6 +37,16 @@ impl Version {
         upstream.replacen('~', "-", 1).parse()
     }
 
+    /// The version as a Debian package has it, without a revision: `15.0.0~rc.1`.
+    pub fn to_debian(&self) -> String {
+        self.0.to_string().replacen('-', "~", 1)
+    }
+
+    /// The version as an rpm has it, without a release: `15.0.0~rc.1`. No hyphen may stand in it.
+    pub fn to_rpm(&self) -> String {
+        self.to_debian().replace('-', "_")
+    }
+
     /// Reads a version as an rpm database spells it: the version, perhaps a release after it (`14.3.33-1`).
     pub fn from_rpm(text: &str) -> Result<Self, NotAVersion> {
         // A hyphen can stand nowhere else. The release goes back into command lines as it is.
@@ -44,7 +54,7 @@ impl Version {
         if !release.chars().all(|c| c.is_ascii_alphanumeric() || "._+~^".contains(c)) {
             return Err(NotAVersion(printable(text, 40)));
         }
-        version.replacen('~', "-", 1).parse()
+        version.replacen('~', "-", 1).replace('_', "-").parse()
     }
 }
 
@@ -151,13 +161,28 @@ mod tests {
 
     #[test]
     fn reads_rpm_spellings() {
-        for (rpm, expected) in
-            [("14.3.33", "14.3.33"), ("14.3.33-1", "14.3.33"), ("14.3.33-2.el9", "14.3.33"), ("14.0.0~rc.1-1", "14.0.0-rc.1")]
-        {
+        for (rpm, expected) in [
+            ("14.3.33", "14.3.33"),
+            ("14.3.33-1", "14.3.33"),
+            ("14.3.33-2.el9", "14.3.33"),
+            ("14.0.0~rc.1-1", "14.0.0-rc.1"),
+            ("14.0.0_rc.1-1", "14.0.0-rc.1"),
+        ] {
             assert_eq!(Version::from_rpm(rpm).unwrap(), version(expected), "{rpm}");
         }
         for rpm in ["14.3.33-*", "14.3.33-1;reboot", "14.3.33-1-1", "14.3.33-1 2"] {
             assert!(Version::from_rpm(rpm).is_err(), "{rpm}");
         }
+    }
+
+    #[test]
+    fn spells_versions_as_packages_do() {
+        for text in ["14.3.33", "15.0.0-rc.1", "15.0.0-alpha"] {
+            let version = version(text);
+            assert_eq!(version.to_debian(), text.replace('-', "~"));
+            assert_eq!(Version::from_debian(&version.to_debian()).unwrap(), version, "{text}");
+            assert_eq!(Version::from_rpm(&format!("{}-1", version.to_rpm())).unwrap(), version, "{text}");
+        }
+        assert_eq!(version("15.0.0-rc-1").to_rpm(), "15.0.0~rc_1", "a hyphen would begin the release");
     }
 }

@@ -99,7 +99,7 @@ fn every_answer_that_is_no_version() {
         ),
         (Response::ok(""), vec!["the answer is empty"]),
         (Response::ok("\n\n"), vec!["the answer is empty"]),
-        (Response::ok("9".repeat(10_000_000)), vec!["the answer is longer than any version"]),
+        (Response::ok("9".repeat(10_000_000)), vec!["the answer is longer than 1 KiB"]),
         (Response::ok("14.3.34; reboot"), vec!["\"14.3.34; reboot\" is not a version like 14.3.33"]),
         (Response::ok("--allow-unauthenticated"), vec!["\"--allow-unauthenticated\" is not a version"]),
         (Response::ok("14.3.34\n14.3.35"), vec!["\"14.3.34\\n14.3.35\" is not a version"]),

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::command::Command;
-use crate::observe::readiness::{self, Readiness, SOCKET};
+use crate::observe::readiness::{self, Readiness};
 use crate::observe::service::{Binary, Health, PidFile, Service, Succession, services};
 
 /// systemd's own limits end a start that hangs (90 s by default); this is for a systemd that hangs.
@@ -25,6 +25,15 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often to look for a new process; one that crashes at once lives for some tens of milliseconds.
 const GLANCE: Duration = Duration::from_millis(10);
 
+/// How a service is watched that was just brought up.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch<'a> {
+    /// How long it must run well.
+    pub observe: Duration,
+    /// Where the agent says whether it is ready.
+    pub socket: &'a Path,
+}
+
 /// Why a reload did not bring a new process into charge.
 enum Reload {
     /// None was ever seen: this agent, or its unit, does not know how to reload after all.
@@ -33,42 +42,38 @@ enum Reload {
     Unfit(String),
 }
 
-/// Has `unit` run the binary on the disk, and watches it for `observe`. If that does not go well, why.
+/// Has `unit` run the binary on the disk, and watches it. If that does not go well, why.
 ///
 /// A reload keeps open sessions; a restart is for a service that cannot reload, or does not do what it was told.
-pub fn bring_up(unit: &str, observe: Duration) -> Result<(), String> {
+pub fn bring_up(unit: &str, rules: &Watch) -> Result<(), String> {
     let before = look(unit)?;
     // An agent that cannot reach its cluster is not ready, whatever its version.
-    let must_be_ready = readiness::ask(Path::new(SOCKET)) == Readiness::Ready;
+    let must_be_ready = readiness::ask(rules.socket) == Readiness::Ready;
     if before.health == Health::Running && before.can_reload {
         match reload(&before) {
-            Ok(service) => return watch(&service, observe, must_be_ready),
+            Ok(service) => return watch(&service, rules, must_be_ready),
             // The old process goes on, with its sessions. It is not for us to end it for a version that is no good.
             Err(Reload::Unfit(reason)) => return Err(reason),
             Err(Reload::NotTaken(reason)) => warn!("{reason}; restarting {unit}"),
         }
     }
     let service = restart(&before)?;
-    watch(&service, observe, must_be_ready)
+    watch(&service, rules, must_be_ready)
 }
 
 /// Has `unit` run the binary on the disk if it does not yet, and watches it.
-pub fn ensure(unit: &str, observe: Duration) -> Result<(), String> {
+pub fn ensure(unit: &str, rules: &Watch) -> Result<(), String> {
     let now = look(unit)?;
-    if now.health == Health::Running && now.binary == Binary::OnDisk {
-        watch(&now, observe, false)
-    } else {
-        bring_up(unit, observe)
-    }
+    if now.health == Health::Running && now.binary == Binary::OnDisk { watch(&now, rules, false) } else { bring_up(unit, rules) }
 }
 
 /// Has `unit` run the version that was put back. If the process that `before` had is still in charge, nothing needs to be done to
 /// it but to watch it: it never was anything else, and has the sessions. One that has handed over is on its way out.
-pub fn bring_back(unit: &str, before: Option<&Service>, observe: Duration) -> Result<(), String> {
+pub fn bring_back(unit: &str, before: Option<&Service>, rules: &Watch) -> Result<(), String> {
     let now = look(unit)?;
     let in_charge = now.health == Health::Running && now.pid.is_some() && now.pid_file != PidFile::Useless;
     let is_the_same = in_charge && before.is_some_and(|before| before.pid == now.pid);
-    if is_the_same { watch(&now, observe, false) } else { bring_up(unit, observe) }
+    if is_the_same { watch(&now, rules, false) } else { bring_up(unit, rules) }
 }
 
 /// Reloads the service, and waits until another process with the binary on the disk is in charge.
@@ -165,9 +170,9 @@ fn has_taken_over(now: &Service, before: &Service) -> bool {
         && (says_so || now.pid_file == PidFile::None)
 }
 
-/// Looks for `observe` whether the service stays as it was when its new process took over, and becomes ready.
-fn watch(start: &Service, observe: Duration, must_be_ready: bool) -> Result<(), String> {
-    let unit = &start.unit;
+/// Looks for a while whether the service stays as it was when its new process took over, and becomes ready.
+fn watch(start: &Service, rules: &Watch, must_be_ready: bool) -> Result<(), String> {
+    let (unit, observe) = (&start.unit, rules.observe);
     info!("watching {unit} for {} s", observe.as_secs());
     let began = Instant::now();
     loop {
@@ -179,7 +184,7 @@ fn watch(start: &Service, observe: Duration, must_be_ready: bool) -> Result<(), 
             return Err(format!("the process of {unit} ended {} s after its start", began.elapsed().as_secs()));
         }
         if began.elapsed() >= observe {
-            match readiness::ask(Path::new(SOCKET)) {
+            match readiness::ask(rules.socket) {
                 Readiness::NotReady(reason) if must_be_ready => {
                     if began.elapsed() >= observe.max(READY) {
                         return Err(format!("{unit} runs, but is not ready as it was before: {reason}"));

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -11,7 +10,7 @@ use nix::unistd::syncfs;
 
 use super::packages::{PackageError, PackageManager, Prepared};
 use super::record::Record;
-use super::service;
+use super::service::{self, Watch};
 use crate::observe::agent::{Agent, BINARY};
 use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
@@ -54,15 +53,16 @@ pub struct Transaction<'a> {
     pub packages: &'a dyn PackageManager,
     /// Remembers.
     pub record: &'a mut Record,
-    /// How long the service must run well before the version counts as sound.
-    pub observe: Duration,
+    /// How the service must run before the version counts as sound.
+    pub watch: Watch<'a>,
     /// The time of the pass, for the record.
     pub now: DateTime<Utc>,
 }
 
 impl Transaction<'_> {
-    /// Brings the agent to `target`, which may be the version it has, and which the package manager has prepared.
-    pub fn upgrade(&mut self, agent: &Agent, target: &Version, prepared: &Prepared) -> Result<Outcome> {
+    /// Brings the agent to `target`, which may be the version it has, or only a stop on the way to `goal`, and which the package
+    /// manager has prepared.
+    pub fn upgrade(&mut self, agent: &Agent, target: &Version, goal: Option<&Version>, prepared: &Prepared) -> Result<Outcome> {
         let installed = &agent.package;
         let way_back = if prepared.has_installed || installed.version == *target { None } else { self.keep(installed) };
         let change = Change {
@@ -71,6 +71,7 @@ impl Transaction<'_> {
             from_package_version: installed.package_version.clone(),
             to: target.clone(),
             to_package_version: prepared.package_version.clone(),
+            goal: goal.cloned(),
             way_back,
             unfit: None,
             held: installed.held,
@@ -97,7 +98,7 @@ impl Transaction<'_> {
 
     /// Has a service run the binary on the disk, that is down or still runs an older one.
     pub fn restart(&self, unit: &str) -> Outcome {
-        match service::bring_up(unit, self.observe) {
+        match service::bring_up(unit, &self.watch) {
             Ok(()) => Outcome::Upgraded,
             Err(reason) if service::runs(unit) => Outcome::Untouched(PackageError::Failed(reason)),
             Err(reason) => Outcome::Broken { reason, back: NO_OTHER.into(), put_back: true },
@@ -142,7 +143,7 @@ impl Transaction<'_> {
 
     /// The package is whole, of whichever version: has the services run it.
     fn see_to_services(&mut self, change: &Change, installed: &Version) -> Option<Outcome> {
-        let ensured = each(&change.services, |unit| service::ensure(unit, self.observe));
+        let ensured = each(&change.services, |unit| service::ensure(unit, &self.watch));
         match ensured {
             Err(_) if service::host_is_going_down() => Some(going_down()),
             Err(reason) if *installed == change.to => Some(self.go_back(change, &[], reason)),
@@ -161,7 +162,7 @@ impl Transaction<'_> {
         let installed = self.packages.install(&change.package, &change.to_package_version);
         let Err(reason) = self.packages.prove(&change.package, &change.to) else {
             service::read_units_again();
-            return match each(&change.services, |unit| service::bring_up(unit, self.observe)) {
+            return match each(&change.services, |unit| service::bring_up(unit, &self.watch)) {
                 Ok(()) => Outcome::Upgraded,
                 // It comes up with the host; the first pass then sees whether it does so well.
                 Err(_) if service::host_is_going_down() => going_down(),
@@ -219,7 +220,7 @@ impl Transaction<'_> {
         }
         service::read_units_again();
         let was = |unit: &str| before.iter().find(|service| service.unit == unit);
-        match each(&change.services, |unit| service::bring_back(unit, was(unit), self.observe)) {
+        match each(&change.services, |unit| service::bring_back(unit, was(unit), &self.watch)) {
             Ok(()) => Outcome::RolledBack { reason },
             Err(_) if service::host_is_going_down() => going_down(),
             Err(back) => Outcome::Broken { reason, back, put_back: true },
@@ -234,17 +235,17 @@ impl Transaction<'_> {
             let _ = fs::remove_file(file);
         }
         self.bring_to_disk();
-        let (at, target) = (self.now, change.to.clone());
+        let (at, target, goal) = (self.now, change.to.clone(), change.goal.clone());
         self.write_down(|history| match outcome {
             Outcome::Unfinished(_) => {}
             Outcome::Untouched(_) => history.unfinished = None,
             Outcome::Upgraded => {
-                let done = Done { from: change.from.clone(), to: target, at };
+                let done = Done { from: change.from.clone(), to: target, goal, at };
                 (history.unfinished, history.failed, history.last_change) = (None, None, Some(done));
             }
             Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
                 let way_back_failed = matches!(outcome, Outcome::Broken { .. });
-                history.failed = Some(FailedTarget { target, reason: reason.clone(), at, way_back_failed });
+                history.failed = Some(FailedTarget { target, goal, reason: reason.clone(), at, way_back_failed });
                 // The next pass goes on with a way back that has not come to its end: what kept it from that may have passed.
                 if !matches!(outcome, Outcome::Broken { put_back: false, .. }) {
                     history.unfinished = None;

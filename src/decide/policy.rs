@@ -4,12 +4,15 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::compatibility::{self, Refusal};
+use super::compatibility::{self, Limit, Limits, Refusal};
+use super::path::{self, Offer, Path};
 use crate::observe::agent::Agent;
 use crate::observe::channel::Target;
+use crate::observe::cluster::Cluster;
 use crate::observe::history::{Change, FailedTarget, History};
 use crate::observe::schedule::{Absence, Window, WindowStatus};
 use crate::observe::service::{Health, LOOP, Service};
+use crate::observe::teleport::Settings;
 use crate::version::Version;
 
 /// Everything that a decision rests on.
@@ -19,8 +22,12 @@ pub struct Observation {
     pub now: DateTime<Utc>,
     /// Whether a person wants it now.
     pub forced: bool,
+    /// What the operator lets this host have.
+    pub limits: Limits,
     /// What runs on this host.
     pub agent: Agent,
+    /// What the agent is set to.
+    pub settings: Settings,
     /// How the time lies to the maintenance windows.
     pub windows: WindowStatus,
     /// What earlier passes recorded.
@@ -29,6 +36,10 @@ pub struct Observation {
     pub target: Option<Target>,
     /// Whether it is critical; nothing before that was asked.
     pub critical: Option<bool>,
+    /// What the cluster runs; nothing before it was asked.
+    pub cluster: Option<Cluster>,
+    /// What the repository has; nothing before it was asked.
+    pub offer: Option<Offer>,
 }
 
 /// What to do.
@@ -50,13 +61,17 @@ pub enum Decision {
     Go(Action, Cause),
 }
 
-/// What must be asked of the version server. It is asked only when the answer changes something.
+/// What must be asked of others. It is asked only when the answer changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// Which version is wanted?
     Target,
     /// Is it critical?
     Critical,
+    /// What does the cluster run?
+    Cluster,
+    /// What does the repository have?
+    Offer,
 }
 
 /// Why there is nothing to do.
@@ -71,13 +86,8 @@ pub enum Idle {
 /// A change to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Install another version, newer or older.
-    Upgrade {
-        /// What is installed.
-        from: Version,
-        /// What is wanted.
-        to: Version,
-    },
+    /// Install another version, newer or older: the next on this way.
+    Upgrade(Path),
     /// Install the same version again, because the package is damaged, and how.
     Reinstall(Version, String),
     /// Have this service run what is installed: it is down, or still runs an older binary.
@@ -116,22 +126,54 @@ pub fn decide(seen: &Observation) -> Decision {
     if let Some(change) = &seen.history.unfinished {
         return Decision::Finish(change.clone());
     }
+    if let Some((section, service)) = seen.settings.cluster_service {
+        return Decision::Refuse(Refusal::ClusterHost { service, section, file: seen.settings.file.clone() });
+    }
     let target = match &seen.target {
         None => return Decision::Ask(Question::Target),
         Some(Target::None) => return Decision::Nothing(Idle::NoTarget),
         Some(Target::Version(version)) => version,
     };
-    if let Err(refusal) = compatibility::check(&seen.agent.package.version, target) {
-        return repaired(seen).unwrap_or(Decision::Refuse(refusal));
+    if seen.agent.package.version != *target {
+        return change(seen, target);
     }
-    let Some(action) = needed(seen, target) else {
-        return Decision::Nothing(Idle::UpToDate);
+    match repair(seen).or_else(|| outdated(seen)) {
+        None => Decision::Nothing(Idle::UpToDate),
+        Some(action) => timed(seen, action),
+    }
+}
+
+/// The rows for a target that is not installed.
+fn change(seen: &Observation, target: &Version) -> Decision {
+    let installed = &seen.agent.package.version;
+    // It must not be installed; but an agent in pieces is no use to anybody, whatever its version.
+    let or_mend = |decision| repair(seen).map_or(decision, |action| timed(seen, action));
+    let refuse = |limit| or_mend(Decision::Refuse(Refusal::Change { from: installed.clone(), to: target.clone(), limit }));
+    if let Err(limit) = compatibility::check(installed, target, &seen.limits) {
+        return refuse(limit);
+    }
+    let Some(cluster) = &seen.cluster else { return Decision::Ask(Question::Cluster) };
+    if let Err(limit) = compatibility::check_cluster(target, cluster) {
+        return refuse(limit);
+    }
+    let path = match &seen.offer {
+        _ if path::is_one_step(installed, target) => Path::direct(installed, target),
+        Some(Offer::Versions(offered, source)) => match Path::through(installed, target, offered) {
+            Ok(path) => path,
+            Err(missing) => return refuse(Limit::NoWay(missing, offered.clone(), source.clone())),
+        },
+        Some(Offer::Unseen) => Path::unseen(installed, target),
+        // Asking takes a refresh of the index, which only a change that is made now is worth.
+        None => {
+            return match timed(seen, Action::Upgrade(Path::unseen(installed, target))) {
+                Decision::Go(..) => Decision::Ask(Question::Offer),
+                other => other,
+            };
+        }
     };
     match &seen.history.failed {
-        Some(failed) if !seen.forced && failed.target == *target && is_held(failed, &action) => {
-            repaired(seen).unwrap_or(Decision::Hold(failed.clone()))
-        }
-        _ => timed(seen, action),
+        Some(failed) if !seen.forced && is_held(failed, &path) => or_mend(Decision::Hold(failed.clone())),
+        _ => timed(seen, Action::Upgrade(path)),
     }
 }
 
@@ -143,19 +185,16 @@ pub fn schedule_absent_since(seen: &Observation) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Whether an earlier failure speaks against `action`. It does not when the agent was left in pieces: it can only get better.
-fn is_held(failed: &FailedTarget, action: &Action) -> bool {
-    !failed.way_back_failed && matches!(action, Action::Upgrade { .. })
+/// Whether an earlier failure speaks against the next step. It does not when the agent was left in pieces: it can only get better.
+fn is_held(failed: &FailedTarget, path: &Path) -> bool {
+    // A stop that failed on the way to another target may be tried again on the way to this one.
+    let same_goal = path.goal().is_none() || path.goal() == failed.goal.as_ref();
+    !failed.way_back_failed && path.next() == Some(&failed.target) && same_goal
 }
 
-/// What has to change for the agent to run `target`, if anything.
-fn needed(seen: &Observation, target: &Version) -> Option<Action> {
-    let installed = &seen.agent.package.version;
-    if installed != target {
-        return Some(Action::Upgrade { from: installed.clone(), to: target.clone() });
-    }
-    let outdated = || seen.agent.outdated().map(|service| Action::Restart(target.clone(), service.unit.clone()));
-    repair(seen).or_else(outdated)
+/// What has to be done for a service to run the version that is installed, if it still runs an older one.
+fn outdated(seen: &Observation) -> Option<Action> {
+    seen.agent.outdated().map(|service| Action::Restart(seen.agent.package.version.clone(), service.unit.clone()))
 }
 
 /// What has to be done for the agent to run the version that is installed, if it is in pieces or down.
@@ -165,11 +204,6 @@ fn repair(seen: &Observation) -> Option<Action> {
         return Some(Action::Reinstall(installed.version.clone(), damage.clone()));
     }
     down(seen).map(|service| Action::Restart(installed.version.clone(), service.unit.clone()))
-}
-
-/// The target must not be installed; but an agent in pieces is no use to anybody, whatever its version.
-fn repaired(seen: &Observation) -> Option<Decision> {
-    repair(seen).map(|action| timed(seen, action))
 }
 
 /// The first service that is down although it should be up. A single crash is systemd's to mend, unless what it would start again
@@ -248,18 +282,35 @@ impl Action {
     /// The version that the agent runs afterwards.
     pub fn target(&self) -> &Version {
         match self {
-            Action::Upgrade { to: version, .. } | Action::Reinstall(version, _) | Action::Restart(version, _) => version,
+            Action::Upgrade(path) => path.next().unwrap_or(&path.target),
+            Action::Reinstall(version, _) | Action::Restart(version, _) => version,
         }
     }
 
     /// What has been done, as a sentence has it: "upgraded from ...".
     pub fn done(&self) -> String {
         match self {
-            Action::Upgrade { from, to } if to < from => format!("went back from {from} to {to}"),
-            Action::Upgrade { from, to } => format!("upgraded from {from} to {to}"),
+            Action::Upgrade(path) if path.target < path.from => format!("went back {}", step(path)),
+            Action::Upgrade(path) => format!("upgraded {}", step(path)),
             Action::Reinstall(version, damage) => format!("installed {version} again ({damage})"),
             Action::Restart(version, unit) => format!("had {unit} run the installed {version}"),
         }
+    }
+
+    /// What is done next, where that is only a part of it: "upgrade from 12.4.1 to 13.4.15 on the way to 14.3.34".
+    pub fn attempt(&self) -> String {
+        match self {
+            Action::Upgrade(path) if path.goal().is_some() => format!("upgrade {}", step(path)),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// The next step on a way.
+fn step(path: &Path) -> String {
+    match (path.next(), path.goal()) {
+        (Some(next), Some(goal)) => format!("from {} to {next} on the way to {goal}", path.from),
+        _ => path.to_string(),
     }
 }
 
@@ -267,8 +318,8 @@ impl fmt::Display for Action {
     /// What is to be done: "upgrade from ...".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Action::Upgrade { from, to } if to < from => write!(f, "go back from {from} to {to}"),
-            Action::Upgrade { from, to } => write!(f, "upgrade from {from} to {to}"),
+            Action::Upgrade(path) if path.target < path.from => write!(f, "go back {path}"),
+            Action::Upgrade(path) => write!(f, "upgrade {path}"),
             Action::Reinstall(version, damage) => write!(f, "install {version} again ({damage})"),
             Action::Restart(version, unit) => write!(f, "have {unit} run the installed {version}"),
         }
@@ -335,15 +386,20 @@ mod tests {
             history: History::default(),
             target: Some(Target::Version(version("14.3.34"))),
             critical: Some(false),
+            limits: Limits::default(),
+            settings: Settings::defaults("/etc/teleport.yaml".as_ref()),
+            cluster: Some(Cluster::Unknown),
+            offer: None,
         }
     }
 
     fn up() -> Action {
-        Action::Upgrade { from: version("14.3.33"), to: version("14.3.34") }
+        Action::Upgrade(Path::direct(&version("14.3.33"), &version("14.3.34")))
     }
 
     fn failed(target: &str) -> Option<FailedTarget> {
-        Some(FailedTarget { target: version(target), reason: "it crashed".into(), at: at(NOW - 86_400), way_back_failed: false })
+        let (target, reason) = (version(target), "it crashed".to_string());
+        Some(FailedTarget { target, goal: None, reason, at: at(NOW - 86_400), way_back_failed: false })
     }
 
     fn change() -> Change {
@@ -353,6 +409,7 @@ mod tests {
             from_package_version: "14.3.33".into(),
             to: version("14.3.34"),
             to_package_version: "14.3.34".into(),
+            goal: None,
             way_back: None,
             unfit: None,
             held: false,
@@ -386,6 +443,7 @@ mod tests {
     fn what_breaks_the_compatibility_rule_is_refused() {
         for target in ["16.0.0", "12.0.0", "14.3.34-rc.1"] {
             let mut seen = Observation { target: Some(Target::Version(version(target))), ..seen() };
+            seen.offer = Some(Offer::Versions(Vec::new(), "/etc/apt/sources.list.d/teleport.list".into()));
             (seen.forced, seen.critical) = (true, Some(true));
             assert!(matches!(decide(&seen), Decision::Refuse(_)), "{target}, forced and critical");
         }
@@ -457,7 +515,7 @@ mod tests {
 
     #[test]
     fn a_target_that_may_not_be_installed_does_not_keep_what_is_there_from_being_mended() {
-        for (target, held) in [("14.3.34", true), ("16.0.0", false)] {
+        for (target, held) in [("14.3.34", true), ("12.0.0", false)] {
             let mut seen = Observation { target: Some(Target::Version(version(target))), ..seen() };
             seen.history.failed = failed("14.3.34").filter(|_| held);
             seen.agent.services[0].health = Health::Failed("exit-code".into());
@@ -548,7 +606,7 @@ mod tests {
         let mut seen = Observation { target: Some(Target::Version(version("14.3.32"))), ..seen() };
         assert!(matches!(decide(&seen), Decision::Wait(..)));
         seen.windows = WindowStatus::Inside { until: at(NOW + 60) };
-        let down = Action::Upgrade { from: version("14.3.33"), to: version("14.3.32") };
+        let down = Action::Upgrade(Path::direct(&version("14.3.33"), &version("14.3.32")));
         assert_eq!(decide(&seen), Decision::Go(down, Cause::Window { until: at(NOW + 60) }));
     }
 

@@ -1,7 +1,8 @@
 //! The agent on this host: its package, its version, the state of its services.
 
 use std::fmt;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use log::warn;
@@ -11,9 +12,22 @@ use super::database;
 use super::package::Installed;
 use super::program;
 use super::service::{self, Binary, Health, Service};
+use super::teleport;
 
 /// Where every edition's package puts the agent.
 pub const BINARY: &str = "/usr/local/bin/teleport";
+
+/// Where Teleport's later updater, `teleport-update`, has the agents that it manages.
+const MANAGED: &str = "/opt/teleport";
+
+/// What the agent's program is a link to, if that is an agent of Teleport's later updater.
+pub fn managed_by_another() -> Option<PathBuf> {
+    let link = fs::read_link(BINARY).ok()?;
+    let directory = Path::new(BINARY).parent()?;
+    // A link may name its target from where it is, and lead to another link.
+    let whole = [directory.join(&link), fs::canonicalize(BINARY).unwrap_or_default()];
+    whole.into_iter().any(|path| path.starts_with(MANAGED)).then_some(link)
+}
 
 /// The agent, as it is at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +92,11 @@ impl Agent {
             warn!("this host has no {unit}; nothing is reloaded after an upgrade");
         }
         Ok(Agent { package, services })
+    }
+
+    /// The agent's settings, from the first service that says where they are.
+    pub fn settings_file(&self) -> &Path {
+        self.services.iter().find_map(|service| service.settings.as_deref()).unwrap_or(Path::new(teleport::FILE))
     }
 
     /// The first service that runs another binary than the one on the disk.

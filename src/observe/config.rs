@@ -14,12 +14,16 @@ use ureq::http::Uri;
 
 use super::package::Database;
 use crate::text::{io_problem, printable};
+use crate::version::Version;
 
 /// More than any value takes.
 const MAX_BYTES: u64 = 16 * 1024;
 
 /// The agent packages that Teleport publishes, and this program upgrades.
 pub const PACKAGES: [&str; 3] = ["teleport-ent", "teleport-ent-fips", "teleport"];
+
+/// The port of https.
+const HTTPS: u16 = 443;
 
 /// The unit that Teleport's packages bring.
 pub const DEFAULT_SERVICE: &str = "teleport.service";
@@ -35,6 +39,12 @@ pub struct Config {
     pub installer: Option<Installer>,
     /// The systemd units that run the agent.
     pub services: Vec<String>,
+    /// The cluster's Proxy, to ask for the cluster's version; found out when not set.
+    pub proxy: Option<Address>,
+    /// What the agent never leaves.
+    pub pin: Option<Pin>,
+    /// Whether to follow release candidates too.
+    pub prerelease: bool,
     /// Whether to lock the package against ordinary system updates.
     pub lock: bool,
     /// How long to wait for another run of the package manager to end.
@@ -90,6 +100,67 @@ pub struct Endpoint {
     rest: String,
 }
 
+/// What the agent is pinned to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pin {
+    /// This version and no other.
+    Version(Version),
+    /// The versions of this major version.
+    Major(u64),
+}
+
+impl Pin {
+    /// Whether a version is one of those that the agent may have.
+    pub fn allows(&self, version: &Version) -> bool {
+        match self {
+            Pin::Version(only) => version == only,
+            Pin::Major(major) => version.major() == *major,
+        }
+    }
+
+    /// Reads `14.3.33`, or `14`.
+    pub fn parse(text: &str) -> Option<Pin> {
+        let bare = text.strip_prefix('v').unwrap_or(text);
+        let is_major = bare.bytes().all(|byte| byte.is_ascii_digit());
+        if is_major { bare.parse().ok().map(Pin::Major) } else { text.parse().ok().map(Pin::Version) }
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pin::Version(version) => version.fmt(f),
+            Pin::Major(major) => write!(f, "major version {major}"),
+        }
+    }
+}
+
+/// A server: `HOST:PORT`, an IPv6 address in brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The host's name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Address {
+    /// Reads `host[:port]`; what is wrong with it else.
+    pub fn parse(text: &str, default_port: u16) -> Result<Address, String> {
+        if text.contains('/') {
+            return Err(format!("\"{}\" is not a host, with or without a port", printable(text, 80)));
+        }
+        let (host, port) = valid_address(text)?;
+        Ok(Address { host, port: port.unwrap_or(default_port) })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
 /// A configuration that cannot be used: which file, what is wrong with it, what to do.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -112,9 +183,16 @@ impl Endpoint {
         format!("{}://{}/{name}", self.scheme, self.rest)
     }
 
-    /// The host, and the port that is asked.
-    pub fn server(&self) -> (&str, u16) {
-        (&self.host, self.port.unwrap_or(if self.is_secure() { 443 } else { 80 }))
+    /// The server that is asked.
+    pub fn server(&self) -> Address {
+        Address { host: self.host.clone(), port: self.port.unwrap_or(if self.is_secure() { HTTPS } else { 80 }) }
+    }
+
+    /// The Teleport Proxy that serves the channel, if it is one of a Proxy's own.
+    pub fn teleport_proxy(&self) -> Option<Address> {
+        let (_, path) = self.rest.split_once('/').filter(|_| self.is_secure())?;
+        let path = path.strip_prefix("v1/").unwrap_or(path);
+        path.starts_with("webapi/automaticupgrades/channel/").then(|| self.server())
     }
 
     /// Whether the channel is asked over TLS.
@@ -198,6 +276,9 @@ impl Config {
             package: files.one_of("package", &PACKAGES)?,
             installer: files.installer()?,
             services: files.services()?,
+            proxy: files.proxy()?,
+            pin: files.pin()?,
+            prerelease: files.yes_or_no("prerelease")?.unwrap_or(false),
             lock: files.yes_or_no("lock")?.unwrap_or(true),
             lock_wait: files.seconds("lock-wait-seconds", 600)?,
             // One small repository takes seconds; all of a host's, a minute or two on a slow line.
@@ -318,6 +399,26 @@ impl<'a> Files<'a> {
             warn!("{}: write it as {better}", self.directory.join("endpoint").display());
         }
         Ok(endpoint)
+    }
+
+    fn proxy(&self) -> Result<Option<Address>, ConfigError> {
+        const EXAMPLE: &str = "write the address of your cluster's Proxy, like: teleport.example.com:443";
+        let Some(text) = self.value("proxy")? else { return Ok(None) };
+        let bare = text.strip_prefix("https://").unwrap_or(&text).trim_end_matches('/');
+        let address = Address::parse(bare, HTTPS).map_err(|problem| self.error("proxy", &problem, EXAMPLE))?;
+        if bare != text {
+            warn!("{}: write it as {bare}", self.directory.join("proxy").display());
+        }
+        Ok(Some(address))
+    }
+
+    fn pin(&self) -> Result<Option<Pin>, ConfigError> {
+        let Some(text) = self.value("pin")? else { return Ok(None) };
+        let pin = Pin::parse(&text).ok_or_else(|| {
+            let problem = format!("\"{}\" is neither a version nor a major version", printable(&text, 40));
+            self.error("pin", &problem, "write a version like 14.3.33, or a major version like 14")
+        })?;
+        Ok(Some(pin))
     }
 
     fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<String>, ConfigError> {
@@ -482,6 +583,11 @@ mod tests {
             (vec![endpoint, ("service", "--now")], vec!["/service: \"--now\" is not the name of a service"]),
             (vec![endpoint, ("service", "teleport.timer")], vec!["is not the name of a service"]),
             (vec![endpoint, ("observe-seconds", "-1")], vec!["/observe-seconds: \"-1\" is not a number of seconds"]),
+            (vec![endpoint, ("proxy", "proxy.example.com/web")], vec!["/proxy: \"proxy.example.com/web\" is not a host", ":443"]),
+            (vec![endpoint, ("proxy", "a b")], vec!["/proxy: \"a b\" has characters that do not belong there"]),
+            (vec![endpoint, ("pin", "14.3")], vec!["/pin: \"14.3\" is neither a version nor a major", "like 14.3.33", "like 14"]),
+            (vec![endpoint, ("pin", "99999999999999999999")], vec!["/pin: \"99999999999999999999\" is neither"]),
+            (vec![endpoint, ("prerelease", "maybe")], vec!["/prerelease: \"maybe\" is not known; write one of: yes, no"]),
             (vec![endpoint, ("package", "\u{1b}[2J")], vec!["/package: \"\\u{1b}[2J\" is not known"]),
         ] {
             let error = read(&files).unwrap_err();
@@ -490,6 +596,45 @@ mod tests {
             }
             assert!(!error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn limits_on_the_version() {
+        let config = |files: &[(&str, &str)]| read(&[&[("endpoint", "example.com/x")], files].concat()).unwrap();
+        let none = config(&[]);
+        assert_eq!((none.proxy, none.pin, none.prerelease), (None, None, false));
+        for (text, expected) in [
+            ("proxy.example.com", "proxy.example.com:443"),
+            ("proxy.example.com:3080\n", "proxy.example.com:3080"),
+            ("https://proxy.example.com/", "proxy.example.com:443"),
+            ("[2001:db8::1]", "[2001:db8::1]:443"),
+        ] {
+            assert_eq!(config(&[("proxy", text)]).proxy.unwrap().to_string(), expected, "{text}");
+        }
+        let version = |text: &str| text.parse::<Version>().unwrap();
+        for (text, allowed, forbidden) in
+            [("14", "14.0.0", "15.0.0"), ("v14", "14.9.9", "13.9.9"), ("14.3.33", "14.3.33", "14.3.34")]
+        {
+            let pin = config(&[("pin", text)]).pin.unwrap();
+            assert!(pin.allows(&version(allowed)) && !pin.allows(&version(forbidden)), "{text}");
+        }
+        assert!(config(&[("prerelease", "yes")]).prerelease);
+    }
+
+    #[test]
+    fn a_proxys_own_channel_is_known_by_its_path() {
+        for (text, expected) in [
+            ("p.example.com/v1/webapi/automaticupgrades/channel/default", Some("p.example.com:443")),
+            ("p.example.com:3080/webapi/automaticupgrades/channel/stable/cloud", Some("p.example.com:3080")),
+            ("p.example.com/x/webapi/automaticupgrades/channel/default", None),
+            ("updates.example.com/v1/stable/cloud", None),
+            ("p.example.com", None),
+        ] {
+            let proxy = Endpoint::parse(text, false).unwrap().0.teleport_proxy().map(|proxy| proxy.to_string());
+            assert_eq!(proxy.as_deref(), expected, "{text}");
+        }
+        let plain = Endpoint::parse("localhost:8080/webapi/automaticupgrades/channel/default", true).unwrap().0;
+        assert_eq!(plain.teleport_proxy(), None, "a cluster is asked over TLS");
     }
 
     #[test]

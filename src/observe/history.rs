@@ -55,6 +55,9 @@ pub struct Change {
     pub to: Version,
     /// That version as the repository spells it.
     pub to_package_version: String,
+    /// The target, if that version is only a stop on the way to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<Version>,
     /// The package of the version before, where it was kept aside because no repository has it any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_back: Option<PathBuf>,
@@ -75,6 +78,9 @@ pub struct Change {
 pub struct FailedTarget {
     /// The version.
     pub target: Version,
+    /// The target proper, if that version was only a stop on the way to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<Version>,
     /// What was wrong with it.
     pub reason: String,
     /// When that was found.
@@ -91,6 +97,9 @@ pub struct Done {
     pub from: Version,
     /// The version since.
     pub to: Version,
+    /// The target, if that version is only a stop on the way to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<Version>,
     /// When.
     pub at: DateTime<Utc>,
 }

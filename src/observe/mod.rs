@@ -2,10 +2,12 @@
 
 pub mod agent;
 pub mod channel;
+pub mod cluster;
 pub mod config;
 pub mod database;
 pub mod dpkg;
 pub mod history;
+pub mod http;
 pub mod package;
 pub mod program;
 pub mod proxy;
@@ -13,5 +15,6 @@ pub mod readiness;
 pub mod rpm;
 pub mod schedule;
 pub mod service;
+pub mod teleport;
 pub mod trust;
 mod untrusted;

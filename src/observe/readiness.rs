@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::text::printable;
 
-/// Where the agent listens.
-pub const SOCKET: &str = "/var/lib/teleport/debug.sock";
+/// What the socket is called on which the agent listens, in its data directory.
+pub const SOCKET: &str = "debug.sock";
 /// An agent that is well answers at once.
 const LIMIT: Duration = Duration::from_secs(2);
 /// The line that has the status is short.

@@ -41,6 +41,8 @@ pub struct Service {
     pub can_reload: bool,
     /// Whether that process runs the file that is on the disk now.
     pub binary: Binary,
+    /// The agent's settings, where its command line names them.
+    pub settings: Option<PathBuf>,
 }
 
 /// How a service is doing.
@@ -221,6 +223,7 @@ fn service(properties: &Properties, uptime: Duration) -> Service {
         restarts: restarts(properties),
         can_reload: properties.get("CanReload") == "yes",
         binary: pid.map_or(Binary::Unknown, binary),
+        settings: settings_file(properties),
     }
 }
 
@@ -267,6 +270,18 @@ fn pid_file(properties: &Properties) -> Option<PathBuf> {
     } else {
         unit
     };
+    Some(Path::new(path).to_path_buf()).filter(|path| path.is_absolute())
+}
+
+/// The agent's settings: `start --config=/etc/teleport.yaml`, or the same in two words, or with `-c`.
+fn settings_file(properties: &Properties) -> Option<PathBuf> {
+    let mut words = properties.get("ExecStart").split_whitespace().skip_while(|word| *word != "start");
+    let path = words.find_map(|word| match word {
+        ";" => Some(None),
+        "--config" | "-c" => Some(Some("")),
+        _ => word.strip_prefix("--config=").or_else(|| word.strip_prefix("-c=")).map(Some),
+    })??;
+    let path = if path.is_empty() { words.next()? } else { path };
     Some(Path::new(path).to_path_buf()).filter(|path| path.is_absolute())
 }
 
@@ -332,6 +347,23 @@ mod tests {
         assert_eq!(file(&["PIDFile=", &start.replace("file=", "file ")]), Some("/run/a.pid".into()));
         assert_eq!(file(&["PIDFile="]), None);
         assert_eq!(file(&["ExecStart={ argv[]=teleport start --pid-file=a.pid ; x }"]), None);
+    }
+
+    #[test]
+    fn the_settings_are_those_that_the_agent_is_started_with() {
+        for (arguments, expected) in [
+            ("teleport start --config /srv/a.yaml --pid-file=/run/a.pid", Some("/srv/a.yaml")),
+            ("teleport start --pid-file=/run/a.pid --config=/srv/a.yaml", Some("/srv/a.yaml")),
+            ("teleport start -c /srv/a.yaml", Some("/srv/a.yaml")),
+            ("teleport start --config a.yaml", None),
+            ("teleport start --config", None),
+            ("teleport start --pid-file=/run/a.pid", None),
+            ("sh -c /usr/local/bin/teleport start", None),
+            ("", None),
+        ] {
+            let line = format!("ExecStart={{ path=/usr/local/bin/teleport ; argv[]={arguments} ; ignore_errors=no ; x }}");
+            assert_eq!(settings_file(&Properties(&[&line])), expected.map(PathBuf::from), "{arguments}");
+        }
     }
 
     #[test]

@@ -14,14 +14,18 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use teleport_upgrade::act::packages::{self, apt, complaint, repack, yum, zypper};
 use teleport_upgrade::command::Output;
+use teleport_upgrade::decide::compatibility::Limits;
+use teleport_upgrade::decide::path::{Offer, Stops};
 use teleport_upgrade::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Question, Wait};
 use teleport_upgrade::observe::agent::Agent;
-use teleport_upgrade::observe::channel::{self, Problem, Target};
-use teleport_upgrade::observe::config::{Config, Endpoint, PACKAGES};
+use teleport_upgrade::observe::channel::{self, Target};
+use teleport_upgrade::observe::cluster::{self, Cluster};
+use teleport_upgrade::observe::config::{Address, Config, Endpoint, PACKAGES, Pin};
 use teleport_upgrade::observe::history::{self, Change, Done, FailedTarget, History};
 use teleport_upgrade::observe::package::{Database, Installed};
 use teleport_upgrade::observe::schedule::{Absence, Schedule, Window, WindowStatus};
 use teleport_upgrade::observe::service::{self, Binary, Health, Service};
+use teleport_upgrade::observe::teleport::Settings;
 use teleport_upgrade::observe::trust;
 use teleport_upgrade::observe::trust::ini::{Ini, Style};
 use teleport_upgrade::observe::{dpkg, program, proxy, readiness, rpm};
@@ -32,7 +36,7 @@ use teleport_upgrade::version::Version;
 type Run = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Run); 9] = [
+pub const TARGETS: [(&str, Run); 10] = [
     ("configuration", configuration),
     ("schedule", schedule),
     ("channel", channel),
@@ -41,6 +45,7 @@ pub const TARGETS: [(&str, Run); 9] = [
     ("trust", trust),
     ("program", program),
     ("managers", managers),
+    ("cluster", cluster),
     ("decision", decision),
 ];
 
@@ -57,6 +62,11 @@ fn scratch() -> &'static Path {
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
         directory
     })
+}
+
+/// Removes that directory.
+pub fn clean_up() {
+    fs::remove_dir_all(scratch()).unwrap();
 }
 
 /// The parts between bytes 0xff, which stand in no UTF-8: exactly `N`, the last ones empty if there are fewer.
@@ -183,8 +193,7 @@ pub fn channel(data: &[u8]) {
     match channel::parse_target(&text) {
         Ok(Target::Version(version)) => assert_harmless(&version),
         Ok(Target::None) => assert!(text.trim().eq_ignore_ascii_case("none")),
-        Err(Problem::Lasting(what, _)) => assert_printable(&what),
-        Err(problem) => panic!("{problem:?} would be asked again"),
+        Err((what, _)) => assert_printable(&what),
     }
     if channel::is_critical(&text).is_some() {
         assert!(text.trim().len() <= 5);
@@ -201,6 +210,27 @@ pub fn channel(data: &[u8]) {
     let exempt = proxy::is_exempt(&host, 443, &exceptions);
     assert!(exempt || !exceptions.split(',').any(|entry| entry.trim() == "*"));
     assert!(!exempt || is_this_host(&host.to_ascii_lowercase()) || !exceptions.trim().is_empty());
+}
+
+/// The agent's own settings, and what its cluster says of itself.
+pub fn cluster(data: &[u8]) {
+    let [yaml, ping, pin] = parts(data);
+    let settings = Settings::parse(Path::new("/etc/teleport.yaml"), &yaml);
+    assert!(settings.data_dir.is_absolute());
+    if let Some(problem) = &settings.problem {
+        assert_printable(problem);
+    }
+    for Address { host, .. } in &settings.cluster {
+        assert!(!host.is_empty() && host.chars().all(|c| c.is_ascii_graphic()) && !host.contains(['/', '@']), "{host:?}");
+        assert!(yaml.contains(host.as_str()) || yaml.contains(['\\', '\n']), "{host:?}");
+    }
+    match cluster::read(&ping) {
+        Ok(version) => assert_harmless(&version),
+        Err(problem) => assert_printable(&problem),
+    }
+    if let Some(Pin::Version(version)) = Pin::parse(&pin) {
+        assert_harmless(&version);
+    }
 }
 
 /// The package databases, and the files that lock packages.
@@ -291,7 +321,7 @@ pub fn managers(data: &[u8]) {
     assert_printable(&output.summary());
     let errors = [complaint::install_error(&output, "/x"), complaint::refresh_error(&output, "/x")];
     errors.iter().for_each(|error| assert_printable(&error.to_string()));
-    let offered = apt::offered(&output).into_iter().chain(packages::rpm::versions(output.lines().flat_map(str::split_whitespace)));
+    let offered = apt::listed(&output).into_iter().chain(packages::rpm::versions(output.lines().flat_map(str::split_whitespace)));
     let offered: Vec<(Version, String)> = offered.collect();
     for (version, spelled) in &offered {
         assert_harmless(version);
@@ -334,7 +364,9 @@ pub fn decision(data: &[u8]) {
         Decision::Finish(change) => assert_eq!(seen.history.unfinished.as_ref(), Some(change)),
         Decision::Nothing(Idle::NoTarget) => assert_eq!(seen.target, Some(Target::None)),
         Decision::Nothing(Idle::UpToDate) => assert_eq!(seen.target, Some(Target::Version(installed.clone()))),
-        Decision::Refuse(refusal) => assert_printable(&refusal.to_string()),
+        Decision::Ask(Question::Cluster) => assert_eq!(seen.cluster, None),
+        Decision::Ask(Question::Offer) => assert_eq!(seen.offer, None),
+        Decision::Refuse(refusal) => assert!(!refusal.to_string().is_empty()),
         Decision::Hold(failed) => assert!(seen.history.failed.as_ref() == Some(failed) && !seen.forced),
         Decision::Wait(action, wait) => {
             assert!(!seen.forced && seen.critical == Some(false));
@@ -370,10 +402,29 @@ pub fn decision(data: &[u8]) {
 fn assert_allowed(seen: &Observation, action: &Action) {
     let installed = &seen.agent.package.version;
     match action {
-        Action::Upgrade { from, to } => {
-            assert_eq!((from, &seen.target), (installed, &Some(Target::Version(to.clone()))));
-            assert!(from.major().abs_diff(to.major()) <= 1 && !to.is_pre_release(), "{from} -> {to}");
-            let failed = seen.history.failed.as_ref().filter(|failed| failed.target == *to && !failed.way_back_failed);
+        Action::Upgrade(path) => {
+            assert_eq!((&path.from, &seen.target), (installed, &Some(Target::Version(path.target.clone()))));
+            let stops = match &path.stops {
+                Stops::Known(stops) => stops.clone(),
+                // A way that is not known is at most spoken of.
+                Stops::Newest => return assert!(!matches!(seen.offer, Some(Offer::Versions(..)))),
+            };
+            assert!(!stops.iter().any(Version::is_pre_release));
+            let steps = || [installed].into_iter().chain(&stops).chain([&path.target]);
+            for (from, to) in steps().zip(steps().skip(1)) {
+                assert!(from.major().abs_diff(to.major()) <= 1, "{from} -> {to}: one major version at a time");
+                assert!(from < to || stops.is_empty(), "a way with stops only leads up");
+            }
+            let to = &path.target;
+            assert!(!to.is_pre_release() || seen.limits.prerelease);
+            assert!(seen.limits.pin.as_ref().is_none_or(|pin| pin.allows(to)));
+            if let Some(Cluster::Runs(runs, _)) = &seen.cluster {
+                assert!(steps().skip(1).all(|step| step <= runs), "never ahead of the cluster");
+                assert!(to.major() >= runs.major().saturating_sub(1), "never two behind it");
+            }
+            let next = path.next().unwrap();
+            let failed = seen.history.failed.as_ref().filter(|failed| failed.target == *next && !failed.way_back_failed);
+            let failed = failed.filter(|failed| path.goal().is_none() || path.goal() == failed.goal.as_ref());
             assert!(failed.is_none() || seen.forced, "what failed here is not tried again");
         }
         Action::Reinstall(version, _) => assert!(version == installed && seen.agent.package.damage.is_some()),
@@ -482,6 +533,11 @@ fn observation(bytes: &mut Bytes) -> Observation {
     Observation {
         now: bytes.moment(),
         forced: bytes.yes(),
+        limits: Limits {
+            pin: bytes.perhaps(|bytes| if bytes.yes() { Pin::Major(bytes.number()) } else { Pin::Version(bytes.version()) }),
+            prerelease: bytes.yes(),
+        },
+        settings: Settings::defaults(Path::new("/etc/teleport.yaml")),
         agent: Agent {
             package: Installed { damage, ..package(installed) },
             services: UNITS[..usize::from(bytes.byte() % 3)].iter().map(|unit| one_service(unit, bytes)).collect(),
@@ -490,6 +546,14 @@ fn observation(bytes: &mut Bytes) -> Observation {
         history: past(bytes, &target),
         target,
         critical: bytes.perhaps(Bytes::yes),
+        cluster: bytes.perhaps(|bytes| match bytes.yes() {
+            true => Cluster::Runs(bytes.version(), Address::parse("p.example.com", 3080).unwrap()),
+            false => Cluster::Unknown,
+        }),
+        offer: bytes.perhaps(|bytes| match bytes.byte() % 8 {
+            0 => Offer::Unseen,
+            count => Offer::Versions((0..count).map(|_| bytes.version()).collect(), "/x".into()),
+        }),
     }
 }
 
@@ -530,6 +594,7 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         from_package_version: "1".into(),
         to: bytes.version(),
         to_package_version: "2".into(),
+        goal: bytes.perhaps(Bytes::version),
         way_back: None,
         unfit: None,
         held: bytes.yes(),
@@ -541,6 +606,7 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
             (true, Some(Target::Version(target))) => target.clone(),
             _ => bytes.version(),
         },
+        goal: bytes.perhaps(Bytes::version),
         reason: "x".into(),
         at: bytes.moment(),
         way_back_failed: bytes.yes(),
@@ -551,6 +617,6 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         failed: bytes.perhaps(failed),
         locked_by_us: bytes.yes(),
         restarts: (0..bytes.byte() % 3).map(|_| (bytes.word(), bytes.number() as u32)).collect::<BTreeMap<_, _>>(),
-        last_change: bytes.perhaps(|bytes| Done { from: bytes.version(), to: bytes.version(), at: bytes.moment() }),
+        last_change: bytes.perhaps(|bytes| Done { from: bytes.version(), to: bytes.version(), goal: None, at: bytes.moment() }),
     }
 }

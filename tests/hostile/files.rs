@@ -92,7 +92,7 @@ fn contents() -> Vec<Case> {
             );
         }),
         case("schedule: NUL bytes", 0, UNUSABLE, |stage| says(stage, [0; 5000])),
-        case("schedule: a NUL within a number", 0, UNUSABLE, |stage| says(stage, "17\00 1800000000\n")),
+        case("schedule: a NUL within a number", 0, UNUSABLE, |stage| says(stage, "17\x00 1800000000\n")),
         case("schedule: bytes that are no text", 0, "it is not text", |stage| says(stage, [0xff, 0xfe, 0x80])),
         case("schedule: the ends of 64 bits", 0, UNUSABLE, |stage| says(stage, "-9223372036854775808 9223372036854775807\n")),
         case("schedule: beyond 64 bits", 0, UNUSABLE, |stage| says(stage, "1 9223372036854775808\n")),

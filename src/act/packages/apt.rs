@@ -47,7 +47,6 @@ impl Apt {
         Apt { limits, locks, source: SOURCES.into_iter().find(|path| has_entry(path)), checked: Cell::default() }
     }
 
-    /// Where the repository is configured, for messages.
     fn source_name(&self) -> &'static str {
         self.source.unwrap_or("/etc/apt")
     }
@@ -61,8 +60,8 @@ impl Apt {
             // What it knows of the other repositories stays.
             "-oAPT::Get::List-Cleanup=0".into(),
             // The host's own cache is of all repositories; it would have to be built anew after us.
-            "-oDir::Cache::pkgcache=".into(),
-            "-oDir::Cache::srcpkgcache=".into(),
+            NO_CACHE[0].into(),
+            NO_CACHE[1].into(),
         ]
     }
 
@@ -108,7 +107,8 @@ impl Apt {
 
     /// The versions of the package that the repositories have: `teleport-ent | 14.3.34 | https://... Packages`.
     fn madison(&self, name: &str) -> Result<Output, PackageError> {
-        let arguments = self.narrow().into_iter().chain(["madison".to_string(), name.to_string()]);
+        // Nor need it be built anew for this question alone.
+        let arguments = self.narrow().into_iter().chain(NO_CACHE.map(String::from)).chain(["madison".into(), name.into()]);
         let output = quiet(Command::new("apt-cache", arguments)).limit(READ_LIMIT).run()?;
         if !output.success() {
             return Err(PackageError::Failed(complaint(&output)));
@@ -151,6 +151,9 @@ impl Apt {
     }
 }
 
+/// Has apt keep its cache of the index in memory.
+const NO_CACHE: [&str; 2] = ["-oDir::Cache::pkgcache=", "-oDir::Cache::srcpkgcache="];
+
 /// The install as it is simulated and then run: exactly what is named, on hold or not, up, down or again; no questions.
 const INSTALL: [&str; 8] = [
     "--allow-downgrades",
@@ -168,15 +171,29 @@ impl PackageManager for Apt {
         trust::apt::weaknesses(self.source.map(Path::new))
     }
 
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+    fn source(&self) -> String {
+        self.source_name().into()
+    }
+
+    fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
         self.check_trust()?;
         self.checked.set(true);
         let complaints = self.refresh()?;
-        let madison = self.madison(&installed.name)?;
+        let madison = self.madison(name)?;
         if let Some(output) = complaints.filter(|output| sources(&madison).any(|source| distrusts(output, source))) {
             return Err(refresh_error(&output, self.source_name()));
         }
-        let prepared = choose(&offered(&madison), installed, target, self.source_name())?;
+        Ok(listed(&madison))
+    }
+
+    fn peek(&self, name: &str) -> Option<Vec<Version>> {
+        let listed = listed(&self.madison(name).ok()?);
+        // An index that knows nothing of the package was never fetched.
+        (!listed.is_empty()).then(|| listed.into_iter().map(|(version, _)| version).collect())
+    }
+
+    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+        let prepared = choose(&self.offered(&installed.name)?, installed, target, self.source_name())?;
         let wanted = format!("{}={}", installed.name, prepared.package_version);
         self.touches_only(&installed.name, &wanted)?;
         // Ahead, so that what may be slow or fail is over before anything is touched.
@@ -242,7 +259,7 @@ fn has_entry(path: &str) -> bool {
 }
 
 /// The versions that `apt-cache madison` lists, and how the repository spells them. It may hold what is no version of ours.
-pub fn offered(madison: &Output) -> Vec<(Version, String)> {
+pub fn listed(madison: &Output) -> Vec<(Version, String)> {
     let spelled = madison.answer().filter_map(|line| line.split('|').nth(1)).map(str::trim);
     spelled.filter_map(|text| Some((Version::from_debian(text).ok()?, text.to_string()))).collect()
 }

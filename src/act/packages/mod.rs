@@ -35,6 +35,18 @@ pub trait PackageManager {
         if weaknesses.is_empty() { Ok(()) } else { Err(PackageError::Unchecked(weaknesses)) }
     }
 
+    /// Where Teleport's repository is configured, for messages.
+    fn source(&self) -> String;
+
+    /// Refreshes the index of Teleport's repository, and lists the versions of the package in it, as we and as it spells them.
+    fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError>;
+
+    /// The versions of the package in the index as it is, if that can be read without changing a file of this host.
+    fn peek(&self, name: &str) -> Option<Vec<Version>> {
+        let _ = name;
+        None
+    }
+
     /// Refreshes the index of Teleport's repository, and finds `target` in it as the repository spells it.
     ///
     /// Changes no package. Fails if installing the target would change any other package too.

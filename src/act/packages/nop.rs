@@ -17,8 +17,18 @@ impl PackageManager for Nop {
         Ok(Vec::new())
     }
 
+    fn source(&self) -> String {
+        "the file \"installer\" (nop)".into()
+    }
+
+    fn offered(&self, _: &str) -> Result<Vec<(Version, String)>, PackageError> {
+        let said = "the file \"installer\" says nop, so no repository is asked for the major versions between";
+        Err(PackageError::Failed(said.into()))
+    }
+
     fn prepare(&self, _: &Installed, target: &Version) -> Result<Prepared, PackageError> {
-        Ok(Prepared { package_version: target.to_string(), has_installed: true })
+        let package_version = if self.0 == Database::Dpkg { target.to_debian() } else { target.to_rpm() };
+        Ok(Prepared { package_version, has_installed: true })
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {

@@ -65,11 +65,6 @@ impl Yum {
         Some(Yum { limits, locks, program, dialect, source: rpm::repository_file(&REPOSITORIES) })
     }
 
-    /// Where the repository is configured, for messages.
-    fn source_name(&self) -> String {
-        self.source.as_ref().map_or(REPOSITORIES[0].to_string(), |file| file.display().to_string())
-    }
-
     /// A run that sees Teleport's repository only, passes by locks on the package, and ends rather than waits.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut options = vec!["-y", "--setopt=timeout=20", "--setopt=retries=2"];
@@ -93,7 +88,7 @@ impl Yum {
     }
 
     /// Refreshes the index, and lists the versions of the package that the repository has, newest first.
-    fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
+    fn list(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
         let query = match self.dialect {
             Dialect::Dnf4 | Dialect::Dnf5 => vec!["-q", "--refresh", "repoquery", "--qf", "%{version}-%{release}\\n", name],
             Dialect::Yum3 => {
@@ -107,7 +102,7 @@ impl Yum {
         let output = self.locks.run(|| self.command(&query).limit(self.limits.refresh).run())?;
         let found_none = self.dialect == Dialect::Yum3 && output.says("No matching Packages to list");
         if !output.success() && !found_none {
-            return Err(refresh_error(&output, &self.source_name()));
+            return Err(refresh_error(&output, &self.source()));
         }
         let words = output.lines().flat_map(str::split_whitespace);
         let mut offered = rpm::versions(words);
@@ -159,16 +154,23 @@ impl PackageManager for Yum {
         trust::yum::weaknesses(self.dialect, &REPOSITORIES, self.source.as_ref().map(|_| rpm::REPOSITORY))
     }
 
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+    fn source(&self) -> String {
+        self.source.as_ref().map_or(REPOSITORIES[0].to_string(), |file| file.display().to_string())
+    }
+
+    fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
         self.check_trust()?;
-        let offered = self.offered(&installed.name)?;
-        let prepared = choose(&offered, installed, target, &self.source_name())?;
+        self.list(name)
+    }
+
+    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+        let prepared = choose(&self.offered(&installed.name)?, installed, target, &self.source())?;
         // The download ahead is a simulation too. yum 3 has it from a plugin only, so there it is one from what was just refreshed.
         let yum3 = self.dialect == Dialect::Yum3;
         let with: &[&str] = if yum3 { &["-C", "--assumeno"] } else { &["--downloadonly"] };
         let output = self.change(&installed.name, &prepared.package_version, Some(installed), with)?;
         if !output.says("Transaction Summary") || !(yum3 || output.success()) {
-            return Err(install_error(&output, &self.source_name()));
+            return Err(install_error(&output, &self.source()));
         }
         only(&installed.name, changed(&output, &installed.name))?;
         Ok(prepared)
@@ -177,7 +179,7 @@ impl PackageManager for Yum {
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
         self.check_trust()?;
         let output = self.change(name, package_version, rpm::installed_once(name)?.as_ref(), &[])?;
-        if output.success() { Ok(()) } else { Err(install_error(&output, &self.source_name())) }
+        if output.success() { Ok(()) } else { Err(install_error(&output, &self.source())) }
     }
 
     fn hold(&self, name: &str) -> Result<(), PackageError> {

@@ -54,11 +54,6 @@ impl Zypper {
         Some(Zypper { limits, locks, source: rpm::repository_file(&REPOSITORIES), fetched: RefCell::default() })
     }
 
-    /// Where the repository is configured, for messages.
-    fn source_name(&self) -> String {
-        self.source.as_ref().map_or(REPOSITORIES[0].to_string(), |file| file.display().to_string())
-    }
-
     /// A run on what was refreshed before. `verb` may be several words.
     fn command(&self, verb: &[&str], arguments: &[&str]) -> Command {
         let narrow: &[&str] = if self.source.is_some() { &["--repo", rpm::REPOSITORY] } else { &[] };
@@ -78,7 +73,7 @@ impl Zypper {
         let output = self.locks.run(|| Command::new("zypper", &arguments).limit(self.limits.refresh).run())?;
         match output.success() {
             true => Ok(()),
-            false if self.source.is_some() => Err(refresh_error(&output, &self.source_name())),
+            false if self.source.is_some() => Err(refresh_error(&output, &self.source())),
             false => {
                 // Some other repository may be down; whether Teleport's brought the target is seen next.
                 warn!("{}; going on with the index as it is", complaint(&output));
@@ -88,7 +83,7 @@ impl Zypper {
     }
 
     /// The versions of the package that the repository has, newest first.
-    fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
+    fn list(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
         let search = ["--xmlout", "search", "--details", "--match-exact", "--type", "package"];
         let output = self.locks.run(|| self.command(&search, &[name]).limit(READ_LIMIT).run())?;
         if !self.is_done(&output) && output.code() != Some(NOT_FOUND) {
@@ -115,7 +110,7 @@ impl Zypper {
         let simulation = ["--xmlout", "install", "--dry-run", "--download-only", "--details"];
         let output = self.install_by(&simulation, name, wanted, held, Some(DOWNLOAD_LIMIT))?;
         if output.code() == Some(NOT_FOUND) {
-            return Err(PackageError::Failed(format!("the repository of {} has no {name} {wanted}", self.source_name())));
+            return Err(PackageError::Failed(format!("the repository of {} has no {name} {wanted}", self.source())));
         }
         let changed = changed(&output);
         // With no summary, it got no further than that: the solver found no way.
@@ -123,16 +118,16 @@ impl Zypper {
             only(name, changed)?;
         }
         if !self.is_done(&output) {
-            return Err(install_error(&output, &self.source_name()));
+            return Err(install_error(&output, &self.source()));
         }
         let files = package_files(downloads)?;
         if files.is_empty() {
-            return Err(PackageError::Mismatch { source: self.source_name(), said: complaint(&output) });
+            return Err(PackageError::Mismatch { source: self.source(), said: complaint(&output) });
         }
         for file in &files {
             let check = Command::new("rpmkeys", [Path::new("--checksig"), Path::new("--verbose"), file]).limit(READ_LIMIT).run()?;
             if !is_signed(&check) {
-                return Err(PackageError::Unauthentic { source: self.source_name(), said: objection(&check) });
+                return Err(PackageError::Unauthentic { source: self.source(), said: objection(&check) });
             }
         }
         *self.fetched.borrow_mut() = Some(format!("{name}={wanted}"));
@@ -175,11 +170,18 @@ impl PackageManager for Zypper {
         trust::zypper::weaknesses(&REPOSITORIES, self.source.as_ref().map(|_| rpm::REPOSITORY))
     }
 
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+    fn source(&self) -> String {
+        self.source.as_ref().map_or(REPOSITORIES[0].to_string(), |file| file.display().to_string())
+    }
+
+    fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
         self.check_trust()?;
         self.refresh()?;
-        let offered = self.offered(&installed.name)?;
-        let prepared = choose(&offered, installed, target, &self.source_name())?;
+        self.list(name)
+    }
+
+    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+        let prepared = choose(&self.offered(&installed.name)?, installed, target, &self.source())?;
         self.fetch(&installed.name, &prepared.package_version, installed.held)?;
         Ok(prepared)
     }
@@ -193,7 +195,7 @@ impl PackageManager for Zypper {
         }
         let output = self.install_by(&["install"], name, package_version, held, None)?;
         if !self.is_done(&output) {
-            return Err(install_error(&output, &self.source_name()));
+            return Err(install_error(&output, &self.source()));
         }
         Ok(fs::remove_dir_all(DOWNLOADS).with_context(|| format!("cannot remove {DOWNLOADS}"))?)
     }

@@ -1,0 +1,124 @@
+//! The version of the agent's own cluster: `server_version` of its Proxy's `/webapi/ping`.
+
+use std::fmt;
+
+use log::warn;
+use serde::Deserialize;
+
+use super::config::{Address, Config};
+use super::http::{Client, Unanswered};
+use super::teleport::Settings;
+use crate::version::Version;
+
+/// An answer has some 2 KiB.
+const MAX_BODY: u64 = 64 * 1024;
+/// Of Auth Services, of which an agent's settings may name many, no more are asked.
+const MOST: usize = 3;
+
+/// The agent's cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cluster {
+    /// Nobody says which version it runs: nothing can be held against it.
+    Unknown,
+    /// It runs this version, and who says so.
+    Runs(Version, Address),
+}
+
+/// The part of the answer that matters here.
+#[derive(Deserialize)]
+struct Ping {
+    server_version: String,
+}
+
+/// What there is to ask, and where that was found.
+#[derive(Debug, PartialEq, Eq)]
+struct Servers {
+    addresses: Vec<Address>,
+    /// What to correct if it is wrong.
+    named_by: String,
+}
+
+impl Cluster {
+    /// Asks for the cluster's version. Says once why there is no answer, if there is none: an agent that cannot reach its cluster
+    /// must be mended all the same.
+    pub fn ask(config: &Config, settings: &Settings, client: &Client) -> Cluster {
+        let Servers { addresses, named_by } = servers(config, settings);
+        let mut problem = None;
+        for address in addresses.into_iter().take(MOST) {
+            match ping(client, &address) {
+                Ok(version) => return Cluster::Runs(version, address),
+                Err(error) => problem = problem.or(Some(error)),
+            }
+        }
+        let reason = problem.map_or_else(|| "nothing names its Proxy".to_string(), |error| error.reason());
+        warn!("the version of the cluster is not known, and the upgrade not held against it: {reason}; see {named_by}");
+        Cluster::Unknown
+    }
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cluster::Unknown => write!(f, "the cluster's version is not known"),
+            Cluster::Runs(version, address) => write!(f, "the cluster at {address} runs {version} (its /webapi/ping)"),
+        }
+    }
+}
+
+/// Whom to ask: whom the configuration names, else a Proxy whose channel this host follows, else whom the agent itself asks.
+fn servers(config: &Config, settings: &Settings) -> Servers {
+    if let Some(proxy) = &config.proxy {
+        return Servers { addresses: vec![proxy.clone()], named_by: "the file \"proxy\"".into() };
+    }
+    if let Some(proxy) = config.endpoint.teleport_proxy() {
+        return Servers {
+            addresses: vec![proxy],
+            named_by: "the file \"endpoint\", or write the Proxy into the file \"proxy\"".into(),
+        };
+    }
+    let file = settings.file.display();
+    let named_by = format!("proxy_server in {file}, or write the Proxy into the file \"proxy\"");
+    Servers { addresses: settings.cluster.clone(), named_by }
+}
+
+fn ping(client: &Client, address: &Address) -> Result<Version, Unanswered> {
+    let url = format!("https://{address}/webapi/ping");
+    let text = client.get(&url, address, MAX_BODY)?;
+    read(&text).map_err(|what| Unanswered::useless(&url, what, "ask the Proxy"))
+}
+
+/// Reads the version out of an answer.
+pub fn read(text: &str) -> Result<Version, String> {
+    let ping: Ping = serde_json::from_str(text).map_err(|_| "the answer is not that of a Teleport Proxy".to_string())?;
+    ping.server_version.parse().map_err(|error| format!("the answer's server_version {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_proxys_answer() {
+        let answer = r#"{"auth":{"type":"local"},"proxy":{"ssh":{}},"server_version":"14.2.0","min_client_version":"13.0.0-aa"}"#;
+        assert_eq!(read(answer), Ok("14.2.0".parse().unwrap()));
+        assert_eq!(read(r#"{"server_version":"v15.0.0-rc.1"}"#), Ok("15.0.0-rc.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_proxys_answer_is_no_version() {
+        let nest = "[".repeat(60_000);
+        for (text, part) in [
+            ("", "not that of a Teleport Proxy"),
+            ("<html>", "not that of a Teleport Proxy"),
+            ("{}", "not that of a Teleport Proxy"),
+            ("14.2.0", "not that of a Teleport Proxy"),
+            (r#"{"server_version":14}"#, "not that of a Teleport Proxy"),
+            (nest.as_str(), "not that of a Teleport Proxy"),
+            (r#"{"server_version":"14"}"#, "the answer's server_version \"14\" is not a version"),
+            (r#"{"server_version":"\u001b[31m"}"#, "server_version \"\\u{1b}[31m\" is not a version"),
+        ] {
+            let problem = read(text).unwrap_err();
+            assert!(problem.contains(part), "{text}: {problem}");
+        }
+    }
+}

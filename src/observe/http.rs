@@ -1,0 +1,354 @@
+//! Asks web servers: TLS with the system's trust store, bounded in time and size, again if that may help.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use chrono::DateTime;
+use log::{debug, warn};
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use ureq::http::StatusCode;
+use ureq::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Proxy, RequestBuilder};
+
+use super::config::Address;
+use super::proxy;
+use crate::text::printable;
+
+/// To look the name up, connect and shake hands.
+const CONNECT: Duration = Duration::from_secs(5);
+/// For the whole of a question, from looking the name up to the last byte, redirects included.
+const ANSWER: Duration = Duration::from_secs(10);
+/// The pauses between tries, when what went wrong may pass.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+const REDIRECTS: u32 = 3;
+
+/// Asks servers, and keeps a connection for the next question to the same one.
+pub struct Client {
+    agent: Agent,
+    secure: bool,
+}
+
+/// Why a server gave no usable answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    address: String,
+    /// The proxy that leads there, if one does.
+    proxy: Option<String>,
+    problem: Problem,
+}
+
+#[derive(Debug)]
+enum Problem {
+    /// The network or the server has a bad time; asking again later may help.
+    Unreachable(String),
+    /// Asking again will not help: somebody has to do something, and what.
+    Lasting(String, &'static str),
+}
+
+impl Unanswered {
+    /// An answer that is of no use, and what to do about that.
+    pub fn useless(address: &str, what: String, remedy: &'static str) -> Unanswered {
+        Unanswered { address: address.to_string(), proxy: None, problem: Problem::Lasting(what, remedy) }
+    }
+
+    /// Whether the same question may get an answer later.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self.problem, Problem::Unreachable(_))
+    }
+
+    /// What was asked and went wrong, for one who has other advice than that in the whole message.
+    pub fn reason(&self) -> String {
+        match &self.problem {
+            Problem::Unreachable(what) => {
+                let through = self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+                format!("cannot reach {}{through}: {what}", self.address)
+            }
+            Problem::Lasting(what, _) => format!("{}: {what}", self.address),
+        }
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let advice = match self.problem {
+            Problem::Unreachable(_) => "the next pass tries again",
+            Problem::Lasting(_, remedy) => remedy,
+        };
+        write!(f, "{}; {advice}", self.reason())
+    }
+}
+
+impl std::error::Error for Unanswered {}
+
+impl Client {
+    /// Prepares to ask over TLS or, not `secure`, over plain http; nothing is sent yet.
+    pub fn new(secure: bool) -> Client {
+        let config = Agent::config_builder()
+            .https_only(secure)
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(ANSWER))
+            // Plain http is for this very host; nothing may lead away from it.
+            .max_redirects(if secure { REDIRECTS } else { 0 })
+            .max_redirects_will_error(true)
+            .http_status_as_error(false)
+            .max_response_header_size(16 * 1024)
+            .proxy(None)
+            .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls(secure))
+            .build();
+        Client { agent: config.new_agent(), secure }
+    }
+
+    /// Whether it asks over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Gets what is at `url`, which is on `server`, if it is text of at most `most` bytes; tries again while that may help.
+    pub fn get(&self, url: &str, server: &Address, most: u64) -> Result<String, Unanswered> {
+        let named = proxy::for_https(&server.host, server.port).filter(|_| self.secure);
+        let Ok(proxy) = named.as_deref().map(Proxy::new).transpose() else {
+            return Err(Unanswered::useless(url, "HTTPS_PROXY is not the address of a proxy".into(), CORRECT_PROXY));
+        };
+        let mut pauses = PAUSES.iter();
+        loop {
+            let problem = match self.get_once(url, proxy.clone(), most) {
+                Ok(text) => return Ok(text),
+                Err(problem) => problem,
+            };
+            match (&problem, pauses.next()) {
+                (Problem::Unreachable(what), Some(pause)) => {
+                    debug!("{url}: {what}; trying again in {} s", pause.as_secs());
+                    thread::sleep(*pause);
+                }
+                _ => return Err(Unanswered { address: url.to_string(), proxy: proxy.as_ref().map(shown), problem }),
+            }
+        }
+    }
+
+    /// One try. The library's own limits do not hold for a proxy that says one byte at a time, so the whole has one of its own; a
+    /// thread that hangs ends with this program.
+    fn get_once(&self, url: &str, proxy: Option<Proxy>, most: u64) -> Result<String, Problem> {
+        let request = self.agent.get(url).config().proxy(proxy.clone()).build();
+        let (sender, answer) = mpsc::channel();
+        thread::spawn(move || {
+            let shown = proxy.map(|proxy| shown(&proxy));
+            // Nobody listens any more once the time is over.
+            let _ = sender.send(get(request, most, |error| explain_way(error, shown.as_deref())));
+        });
+        let in_time = answer.recv_timeout(ANSWER + Duration::from_millis(500));
+        in_time.unwrap_or_else(|_| Err(Problem::Unreachable("no answer in time".into())))
+    }
+}
+
+fn get(request: RequestBuilder<WithoutBody>, most: u64, explain: impl Fn(ureq::Error) -> Problem) -> Result<String, Problem> {
+    let mut response = request.call().map_err(&explain)?;
+    if response.status() != StatusCode::OK {
+        return Err(explain_status(response.status()));
+    }
+    let has = |header: HeaderName| response.headers().contains_key(header);
+    let says_its_length = has(CONTENT_LENGTH) || has(TRANSFER_ENCODING);
+    let body = response.body_mut().with_config().limit(most).read_to_vec().map_err(&explain)?;
+    // A version cut short is another version.
+    if !says_its_length && !body.ends_with(b"\n") {
+        return Err(Problem::Unreachable("the answer may be cut short: it says no length and ends in no line".into()));
+    }
+    String::from_utf8(body).map_err(|_| Problem::Lasting("the answer is not text".into(), CHECK_ENDPOINT))
+}
+
+/// A proxy as messages name it: what it was given may have a password in it.
+fn shown(proxy: &Proxy) -> String {
+    format!("{}:{}", proxy.host(), proxy.port())
+}
+
+const CORRECT_PROXY: &str = "correct HTTPS_PROXY in /etc/default/teleport, or in this shell";
+const NO_PROXY_HOST: &str = "there is no host with the proxy's name, or the name service does not answer";
+const NO_HOST: &str = "there is no such host, or the name service does not answer";
+const CHECK_ENDPOINT: &str = "check the address in the file \"endpoint\", and what that server serves";
+
+/// TLS with the trust store of the system, or with the one that `SSL_CERT_FILE` names.
+fn tls(needed: bool) -> TlsConfig {
+    let mut roots = Vec::new();
+    if needed {
+        let loaded = rustls_native_certs::load_native_certs();
+        for error in &loaded.errors {
+            warn!("trust store: {error}");
+        }
+        if loaded.certs.is_empty() {
+            warn!(
+                "no certificate authority is trusted; install the package ca-certificates, or correct SSL_CERT_FILE where it is set"
+            );
+        }
+        roots = loaded.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+    }
+    TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build()
+}
+
+fn explain_status(status: StatusCode) -> Problem {
+    let what = format!("the server answered with status {status}");
+    if status.is_server_error() || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
+        Problem::Unreachable(what)
+    } else {
+        Problem::Lasting(what, CHECK_ENDPOINT)
+    }
+}
+
+/// What goes wrong before the server has been reached is the proxy's, where there is one.
+fn explain_way(error: ureq::Error, proxy: Option<&str>) -> Problem {
+    use ureq::{Error, Timeout};
+    let Some(proxy) = proxy else { return explain(error) };
+    let unreachable = |what: &str| Problem::Unreachable(what.to_string());
+    match error {
+        // "proxy server responded 407/407"
+        Error::ConnectProxyFailed(what) => match what.rsplit('/').next().and_then(|status| status.parse::<u16>().ok()) {
+            Some(status @ 400..500) => {
+                let what = format!("the proxy {proxy} does not let this host through: it answered with status {status}");
+                Problem::Lasting(what, CORRECT_PROXY)
+            }
+            Some(status) => Problem::Unreachable(format!("the proxy answered with status {status}")),
+            None => unreachable("the proxy does not answer as a proxy does"),
+        },
+        Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            unreachable("the proxy does not answer in time, or passes nothing on")
+        }
+        Error::HostNotFound => unreachable(NO_PROXY_HOST),
+        Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => unreachable("the proxy refuses connections"),
+        Error::Io(error) if is_lookup(&error) => unreachable(NO_PROXY_HOST),
+        other => explain(other),
+    }
+}
+
+fn explain(error: ureq::Error) -> Problem {
+    use ureq::Error;
+    let lasting = |what: String| Problem::Lasting(what, CHECK_ENDPOINT);
+    match error {
+        Error::Rustls(error) => explain_tls(&error),
+        Error::Io(error) => match tls_error(&error) {
+            Some(tls) => explain_tls(tls),
+            None => Problem::Unreachable(explain_io(&error)),
+        },
+        Error::Timeout(phase) => Problem::Unreachable(format!("no answer in time ({})", phase_name(phase))),
+        Error::HostNotFound => Problem::Unreachable(NO_HOST.into()),
+        Error::ConnectionFailed => Problem::Unreachable("no connection".into()),
+        Error::TooManyRedirects => lasting("the server sends from one address to another without end".into()),
+        Error::RequireHttpsOnly(_) => lasting("the server sends to an address without TLS".into()),
+        Error::BodyExceedsLimit(limit) => lasting(format!("the answer is longer than {} KiB", limit / 1024)),
+        Error::LargeResponseHeader(..) => lasting("the answer's header is larger than 16 KiB".into()),
+        other => lasting(format!("the answer cannot be understood ({})", printable(&other.to_string(), 120))),
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn explain_io(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "the connection was refused".into(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
+        _ if is_lookup(error) => NO_HOST.into(),
+        _ => printable(&error.to_string(), 120),
+    }
+}
+
+/// Whether the name service had no answer; the standard library has no kind of its own for it.
+fn is_lookup(error: &io::Error) -> bool {
+    error.to_string().contains("lookup address")
+}
+
+fn phase_name(phase: ureq::Timeout) -> &'static str {
+    match phase {
+        ureq::Timeout::Resolve => "looking up its address",
+        ureq::Timeout::Connect => "connecting",
+        _ => "waiting for its answer",
+    }
+}
+
+fn explain_tls(error: &rustls::Error) -> Problem {
+    use CertificateError as C;
+    use PeerIncompatible as P;
+    const RENEW: &str = "renew it on the server, and check this host's clock";
+    const CLOCK: &str = "set this host's clock if that is wrong; else give the server a certificate that is valid already";
+    const TRUST: &str =
+        "have the server send its whole chain, of an authority in this host's trust store, or add that authority there";
+    const NAME: &str = "give the server a certificate for that name, or correct the file \"endpoint\"";
+    const SERVER: &str = "have the server speak TLS 1.2 or newer with a proper certificate";
+    let lasting = |what: &str, remedy| Problem::Lasting(what.into(), remedy);
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            C::ExpiredContext { time, not_after } => Problem::Lasting(
+                format!("the server's certificate has expired on {}, and this host's clock says {}", day(not_after), day(time)),
+                RENEW,
+            ),
+            C::NotValidYetContext { time, not_before } => Problem::Lasting(
+                format!(
+                    "the server's certificate is not valid yet but from {}, and this host's clock says {}",
+                    day(not_before),
+                    day(time)
+                ),
+                CLOCK,
+            ),
+            C::Expired => lasting("the server's certificate has expired", RENEW),
+            C::NotValidYet => lasting("the server's certificate is not valid yet", CLOCK),
+            C::UnknownIssuer => lasting("the server's certificate is signed by nobody this host trusts", TRUST),
+            C::NotValidForName | C::NotValidForNameContext { .. } => lasting("the server's certificate is for another name", NAME),
+            C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
+                lasting("the server's certificate is not one for servers", SERVER)
+            }
+            C::BadSignature | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                lasting("the signature of the server's certificate is wrong, or its key is too weak", SERVER)
+            }
+            C::UnsupportedSignatureAlgorithmContext { .. } => {
+                lasting("the server's certificate is signed in a way that is too weak, or not known here", SERVER)
+            }
+            other if other.to_string().contains("CaUsedAsEndEntity") => {
+                lasting("the server's certificate is that of an authority, not of a server", SERVER)
+            }
+            other => Problem::Lasting(
+                format!("the server's certificate is not in order ({})", printable(&other.to_string(), 120)),
+                SERVER,
+            ),
+        },
+        rustls::Error::PeerIncompatible(P::ServerTlsVersionIsDisabledByOurConfig | P::ServerDoesNotSupportTls12Or13)
+        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            lasting("the server speaks no version of TLS that is safe", SERVER)
+        }
+        rustls::Error::PeerIncompatible(P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon | P::NoSignatureSchemesInCommon)
+        | rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity) => {
+            lasting("the server knows no cipher, key exchange or signature that is safe, or wants a certificate of ours", SERVER)
+        }
+        rustls::Error::InvalidMessage(_) => lasting("what answers there does not speak TLS", SERVER),
+        other => Problem::Lasting(format!("no secure connection ({})", printable(&other.to_string(), 120)), SERVER),
+    }
+}
+
+fn day(time: &UnixTime) -> String {
+    let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    time.map_or("a time out of range".into(), |time| time.format("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_temporary() {
+        for (status, temporary) in
+            [(500, true), (502, true), (503, true), (429, true), (408, true), (404, false), (403, false), (204, false)]
+        {
+            let problem = explain_status(StatusCode::from_u16(status).unwrap());
+            assert_eq!(matches!(problem, Problem::Unreachable(_)), temporary, "{status}");
+        }
+    }
+}
