@@ -1,6 +1,8 @@
 //! The fuzzers' targets with every input that is kept in `tests/fuzz/corpus`, and with what becomes of it when bytes of it change: the
 //! fuzzers in short, for a compiler of any kind. The changes are the same each time.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test, as it should")]
+
 #[path = "fuzz/targets.rs"]
 mod targets;
 

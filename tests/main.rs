@@ -4,6 +4,7 @@
 mod apt;
 mod bad_input;
 mod dry_run;
+mod hardening;
 mod host;
 mod hostile;
 mod hosts_work;

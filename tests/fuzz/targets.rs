@@ -119,11 +119,11 @@ pub fn configuration(data: &[u8]) {
     }
     match Config::read(directory) {
         Ok(config) => {
-            let (host, _) = config.endpoint.server();
+            let Address { host, .. } = config.endpoint.server();
             assert!(!host.is_empty());
             let address = config.endpoint.file("version");
             assert!(address.chars().all(|c| c.is_ascii_graphic()), "{address:?}");
-            assert!(address.starts_with("https://") || is_this_host(host), "{address}");
+            assert!(address.starts_with("https://") || is_this_host(&host), "{address}");
             assert!(config.package.is_none_or(|package| PACKAGES.contains(&package.as_str())));
             for unit in &config.services {
                 assert!(unit.ends_with(".service") && !unit.starts_with('-') && !unit.contains(['/', ' ', '*']), "{unit:?}");
@@ -136,7 +136,7 @@ pub fn configuration(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for insecure in [false, true] {
         match Endpoint::parse(text.trim(), insecure) {
-            Ok((endpoint, _)) => assert!(endpoint.is_secure() || insecure && is_this_host(endpoint.server().0)),
+            Ok((endpoint, _)) => assert!(endpoint.is_secure() || insecure && is_this_host(&endpoint.server().host)),
             Err(problem) => assert_printable(&problem),
         }
     }
