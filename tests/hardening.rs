@@ -7,6 +7,7 @@ const USUAL: &str = "\
 set -e
 env | sort >/run/script.env
 ls -l /proc/$$/fd >/run/script.fds
+grep -E '^(CapBnd|Seccomp):' /proc/$$/status >/run/script.powers
 systemctl daemon-reload
 getent group teleport-adm >/dev/null || groupadd --system teleport-adm
 getent passwd teleport-adm >/dev/null || useradd --system --gid teleport-adm --home-dir /var/lib/teleport-adm teleport-adm
@@ -46,11 +47,14 @@ fn all_package_managers_and_usual_scripts_work_within_the_unit() {
                 assert_eq!(host.read("/run/script.alice").as_deref(), Some("1000\n"));
                 host.assert_agent_runs("14.3.34");
                 assert_eq!(host.mode("/usr/lib/teleport-extra/helper"), 0o4755);
+                let powers = host.read("/run/script.powers").unwrap();
+                assert!(powers.contains("Seccomp:\t2"), "the script ran within the sandbox: {powers}");
                 // The agent that was reloaded is not within the sandbox.
                 let powers = host.shell("grep CapBnd /proc/$(cat /run/teleport.pid)/status /proc/1/status").stdout;
                 let powers: Vec<&str> =
                     powers.lines().filter_map(|line| line.rsplit_once('\t')).map(|(_, powers)| powers).collect();
                 assert_eq!(powers[0], powers[1], "{powers:?}");
+                assert!(!host.read("/run/script.powers").unwrap().contains(powers[0]), "{powers:?}");
             });
         }
     });

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong fails the test, as it should")]
 
 mod clock;
+mod cluster;
 mod disk;
 mod files;
 mod network;
@@ -32,7 +33,10 @@ pub struct Case {
 
 /// All cases.
 fn cases() -> Vec<Case> {
-    [network::cases(), tls::cases(), proxy::cases(), files::cases(), clock::cases(), disk::cases()].into_iter().flatten().collect()
+    [network::cases(), tls::cases(), proxy::cases(), cluster::cases(), files::cases(), clock::cases(), disk::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Plays the cases whose name contains `part`, prints the table, and returns how many did not end as they must.
