@@ -25,20 +25,32 @@ pub fn cases() -> Vec<Case> {
         ),
         case("disk: /var/lib/teleport-upgrade is full", 1, "", |stage| {
             run(stage);
-            full(stage, "/var/lib/teleport-upgrade", "4k");
+            full(stage, "/var/lib/teleport-upgrade");
         }),
         case("disk: /var/cache/apt is full", 1, "there is no room for it on the disk|make room", |stage| {
             run(stage);
-            full(stage, "/var/cache/apt", "16k");
+            full(stage, "/var/cache/apt");
         }),
         case("disk: /var/lib/apt/lists is full", 1, "there is no room for it on the disk", |stage| {
             run(stage);
-            full(stage, "/var/lib/apt/lists", "12k");
+            full(stage, "/var/lib/apt/lists");
+        }),
+        case("disk: /var is full", 1, "No space left on device", |stage| {
+            run(stage);
+            full(stage, "/var");
+        }),
+        case("disk: /var/lib/dpkg is full", 1, "", |stage| {
+            run(stage);
+            full(stage, "/var/lib/dpkg");
+        }),
+        case("disk: /usr/local is full", 1, "there is no room for it on the disk", |stage| {
+            run(stage);
+            full(stage, "/usr/local");
         }),
         case("disk: no file can be made below /var/lib/teleport-upgrade", 1, "", |stage| {
             run(stage);
             stage.shell("mkdir \"$root/var/lib/teleport-upgrade\"");
-            stage.before("mount -t tmpfs -o nr_inodes=1 tmpfs \"$root/var/lib/teleport-upgrade\"");
+            stage.before("mount -t tmpfs -o nr_inodes=1,mode=755 tmpfs \"$root/var/lib/teleport-upgrade\"");
         }),
         case("disk: there is no /run", 0, DONE, |stage| {
             run(stage);
@@ -82,14 +94,14 @@ fn run(stage: &mut Stage) {
     stage.export_windows(&[(-1, 2)]);
 }
 
-/// Puts a file system of this size there, with what is in the directory, and fills it up.
-fn full(stage: &mut Stage, directory: &str, size: &str) {
+/// Puts a file system there that has what is in the directory, and no room for more.
+fn full(stage: &mut Stage, directory: &str) {
     stage.before(&format!(
-        "mkdir -p \"$root{directory}\" /tmp/keep.$$
-         cp -a \"$root{directory}/.\" /tmp/keep.$$
-         mount -t tmpfs -o size={size},mode=755 tmpfs \"$root{directory}\"
-         cp -a /tmp/keep.$$/. \"$root{directory}\" 2>/dev/null || true
-         rm -rf /tmp/keep.$$
-         head -c 1M /dev/zero >\"$root{directory}/filler\" 2>/dev/null || true"
+        "mkdir -p \"$root{directory}\" \"$root/keep\"
+         cp -a \"$root{directory}/.\" \"$root/keep\"
+         mount -t tmpfs -o size=$(($(du -sk \"$root/keep\" | cut -f 1) + 4))k,mode=755 tmpfs \"$root{directory}\"
+         cp -a \"$root/keep/.\" \"$root{directory}\" 2>/dev/null || true
+         rm -rf \"$root/keep\"
+         head -c 100M /dev/zero >\"$root{directory}/filler\" 2>/dev/null || true"
     ));
 }

@@ -71,7 +71,7 @@ pub fn play(part: &str) -> usize {
 fn row(case: &Case) -> (String, usize) {
     let mut stage = Stage::new();
     (case.set)(&mut stage);
-    let before = std::fs::read_to_string(stage.path("/var/lib/dpkg/status")).unwrap();
+    let before = stage.installed();
     let played = stage.play();
     let seconds = played.elapsed.as_secs_f32();
     // A package manager may take more memory than this program.
@@ -96,8 +96,8 @@ fn row(case: &Case) -> (String, usize) {
     check(said.chars().all(is_harmless), format!("must be fit for a terminal: {said:?}"));
     check(said.lines().all(|line| line.len() < 5000), "must say no more than anybody reads".into());
     check(!said.contains("SECRET"), format!("must not give a secret away: {said:?}"));
-    let after = std::fs::read_to_string(stage.path("/var/lib/dpkg/status")).unwrap_or_default();
-    check(stage.command != "dry-run" || before == after, "must leave the host as it is".into());
+    let may_change = stage.command == "run" && played.status == 0;
+    check(may_change || before == stage.installed(), "must leave the agent's package as it is".into());
     (line, wrong)
 }
 
