@@ -70,7 +70,7 @@ pub const EXIT_STATUS: &str = "\
 0   nothing to do, or waiting, or holding back, or upgraded
 1   failed; the agent runs what it ran before
 2   wrong usage or configuration, not root, or no agent on this host
-3   refused: this host must not run the version that is wanted
+3   refused: not a version for this host, or not a host for this program
 4   upgraded, found unhealthy, rolled back
 5   neither the new nor the old version runs: a person is needed
 75  temporary: version server unreachable, package manager in use, or
@@ -102,7 +102,8 @@ Examples:
   teleport-upgrade dry-run --json | jq -r .decision.sentence";
 
 const FORCE: &str = "\
-A version that breaks the compatibility rule is refused all the same.
+A version that this host may not have (compatibility rule, pin) is refused
+all the same.
 
 Examples:
   sudo teleport-upgrade dry-run  first: which version would that be?

@@ -401,8 +401,7 @@ impl<'a> Asks<'a> {
     fn offer(&self, package: &Installed) -> Result<Offer> {
         let packages = packages::manager(self.config, package.database)?;
         if !self.refresh {
-            let peeked = packages.peek(&package.name);
-            return Ok(peeked.map_or(Offer::Unseen, |versions| Offer::Versions(versions, packages.source())));
+            return Ok(Offer::Cached(packages.peek(&package.name)));
         }
         let offered = packages.offered(&package.name);
         let offered = offered.with_context(|| format!("cannot find the way from {} to the target", package.version))?;
@@ -414,9 +413,11 @@ impl<'a> Asks<'a> {
 fn available(seen: &Observation) -> Vec<String> {
     let installed = &seen.agent.package.version;
     let mut lines = vec![match &seen.target {
+        // It was not asked.
+        None => return Vec::new(),
         Some(Target::Version(target)) if target == installed => format!("no upgrades available ({installed} == {target})"),
         Some(Target::Version(target)) => format!("an upgrade is available ({installed} -> {target})"),
-        _ => format!("no upgrades available ({installed} stays: the release channel names no version)"),
+        Some(Target::None) => format!("no upgrades available ({installed} stays: the release channel names no version)"),
     }];
     // Why a host is on a version that nobody has asked for.
     if let Some(last) = seen.history.last_change.as_ref().filter(|last| last.to == *installed)

@@ -3,6 +3,7 @@
 
 mod apt;
 mod bad_input;
+mod compatibility;
 mod dry_run;
 mod hardening;
 mod host;

@@ -127,9 +127,16 @@ fn what_the_compatibility_rule_forbids_is_refused_even_when_critical_and_forced(
     let host = Host::with_upgrade();
     host.set_critical("yes");
     for (target, reason) in [
-        ("16.0.0", "refused: from 14.3.33 to 16.0.0 skips major version 15; have the channel name a version 15 first"),
-        ("12.4.1", "refused: from 14.3.33 down to 12.4.1 is more than one major version; have the channel name a version 13 or 14"),
-        ("15.0.0-rc.1", "refused: 15.0.0-rc.1 is not a release, and those are not for production; have the channel name a release"),
+        (
+            "12.4.1",
+            "refused: to go back from 14.3.33 to 12.4.1: that is more than one major version down (Teleport's compatibility rule); \
+             have the channel name a version 13 or 14",
+        ),
+        (
+            "15.0.0-rc.1",
+            "refused: to upgrade from 14.3.33 to 15.0.0-rc.1: 15.0.0-rc.1 is not a release, and the file \"prerelease\" does not \
+             say yes; have the channel name a release, or write yes there",
+        ),
     ] {
         host.set_version(target);
         for command in ["run", "force", "dry-run"] {

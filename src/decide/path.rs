@@ -9,8 +9,8 @@ use crate::version::Version;
 pub enum Offer {
     /// These versions, and where the repository is configured.
     Versions(Vec<Version>, String),
-    /// It could not be looked at without changing something.
-    Unseen,
+    /// These when its index was last refreshed, some time ago, if that can be read without changing something.
+    Cached(Vec<Version>),
 }
 
 /// A way from the installed version to the target.

@@ -162,7 +162,8 @@ fn change(seen: &Observation, target: &Version) -> Decision {
             Ok(path) => path,
             Err(missing) => return refuse(Limit::NoWay(missing, offered.clone(), source.clone())),
         },
-        Some(Offer::Unseen) => Path::unseen(installed, target),
+        // What an old index lacks may be there by now.
+        Some(Offer::Cached(known)) => Path::through(installed, target, known).unwrap_or(Path::unseen(installed, target)),
         // Asking takes a refresh of the index, which only a change that is made now is worth.
         None => {
             return match timed(seen, Action::Upgrade(Path::unseen(installed, target))) {
@@ -338,7 +339,7 @@ fn span(length: TimeDelta) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::observe::package::{Database, Installed};
     use crate::observe::schedule::Schedule;
@@ -347,7 +348,7 @@ mod tests {
     /// 2026-11-20 02:00 UTC, in the middle of nowhere.
     const NOW: i64 = 1_795_140_000;
 
-    fn at(seconds: i64) -> DateTime<Utc> {
+    pub(in crate::decide) fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
@@ -360,7 +361,7 @@ mod tests {
     }
 
     /// A sound agent of 14.3.33, outside the window; the channel wants 14.3.34 and does not call it critical.
-    fn seen() -> Observation {
+    pub(in crate::decide) fn seen() -> Observation {
         Observation {
             now: at(NOW),
             forced: false,
@@ -528,6 +529,41 @@ mod tests {
         let mut seen = Observation { target: Some(Target::Version(version("16.0.0"))), forced: true, ..seen() };
         seen.agent.package.damage = Some("broken".into());
         assert!(matches!(decide(&seen), Decision::Go(Action::Reinstall(..), Cause::Forced)), "a person need not wait for a window");
+    }
+
+    #[test]
+    fn a_host_of_the_cluster_itself_is_refused_before_anything_is_asked() {
+        let mut seen = Observation { target: None, cluster: None, forced: true, ..seen() };
+        seen.settings.cluster_service = Some(("auth_service", "Auth Service"));
+        seen.agent.services[0].health = Health::Failed("exit-code".into());
+        assert!(matches!(decide(&seen), Decision::Refuse(Refusal::ClusterHost { service: "Auth Service", .. })));
+        seen.history.unfinished = Some(change());
+        assert!(matches!(decide(&seen), Decision::Finish(_)), "what was begun is ended");
+    }
+
+    #[test]
+    fn the_cluster_is_asked_only_for_a_change_of_version_that_nothing_else_forbids() {
+        let asked = |target: &str| {
+            let seen = Observation { target: Some(Target::Version(version(target))), cluster: None, ..seen() };
+            decide(&seen) == Decision::Ask(Question::Cluster)
+        };
+        assert!(asked("14.3.34") && asked("13.0.0") && asked("18.0.0"));
+        assert!(!asked("14.3.33") && !asked("12.0.0") && !asked("15.0.0-rc.1"));
+    }
+
+    #[test]
+    fn the_repository_is_asked_only_for_a_way_that_is_gone_now() {
+        let mut seen = Observation { target: Some(Target::Version(version("16.0.0"))), ..seen() };
+        let wait = decide(&seen);
+        assert!(matches!(&wait, Decision::Wait(Action::Upgrade(path), _) if path.next().is_none()), "{wait:?}");
+        assert_eq!(decide(&Observation { forced: true, ..seen.clone() }), Decision::Ask(Question::Offer));
+        seen.critical = Some(true);
+        assert_eq!(decide(&seen), Decision::Ask(Question::Offer));
+        seen.offer = Some(Offer::Cached(vec![version("16.0.0")]));
+        let decision = decide(&seen);
+        assert!(matches!(decision, Decision::Go(Action::Upgrade(path), _) if path.next().is_none()), "an old index proves nothing");
+        seen.offer = Some(Offer::Versions(vec![version("15.1.0"), version("16.0.0")], "x".into()));
+        assert!(matches!(decide(&seen), Decision::Go(action, Cause::Critical) if *action.target() == version("15.1.0")));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub const BINARY: &str = "/usr/local/bin/teleport";
 
 /// Where Teleport's later updater, `teleport-update`, has the agents that it manages.
 const MANAGED: &str = "/opt/teleport";
+/// Where, within that, newer packages put the agent: it is their package manager's all the same.
+const PACKAGED: &str = "/opt/teleport/system";
 
 /// What the agent's program is a link to, if that is an agent of Teleport's later updater.
 pub fn managed_by_another() -> Option<PathBuf> {
@@ -26,7 +28,11 @@ pub fn managed_by_another() -> Option<PathBuf> {
     let directory = Path::new(BINARY).parent()?;
     // A link may name its target from where it is, and lead to another link.
     let whole = [directory.join(&link), fs::canonicalize(BINARY).unwrap_or_default()];
-    whole.into_iter().any(|path| path.starts_with(MANAGED)).then_some(link)
+    whole.iter().any(|path| is_managed(path)).then_some(link)
+}
+
+fn is_managed(path: &Path) -> bool {
+    path.starts_with(MANAGED) && !path.starts_with(PACKAGED)
 }
 
 /// The agent, as it is at this moment.
@@ -171,6 +177,19 @@ mod tests {
     fn selects_the_only_package_or_the_named_one() {
         assert_eq!(selected(&["teleport"], None).unwrap(), "teleport");
         assert_eq!(selected(&["teleport", "teleport-ent"], Some("teleport-ent")).unwrap(), "teleport-ent");
+    }
+
+    #[test]
+    fn knows_the_agents_of_the_later_updater() {
+        for (path, expected) in [
+            ("/opt/teleport/default/versions/17.2.0/bin/teleport", true),
+            ("/opt/teleport/bin/teleport", true),
+            ("/opt/teleport/system/bin/teleport", false),
+            ("/opt/teleport-14/bin/teleport", false),
+            ("/usr/local/bin/teleport", false),
+        ] {
+            assert_eq!(is_managed(Path::new(path)), expected, "{path}");
+        }
     }
 
     #[test]

@@ -82,13 +82,13 @@ fn servers(config: &Config, settings: &Settings) -> Servers {
 }
 
 fn ping(client: &Client, address: &Address) -> Result<Version, Unanswered> {
-    let url = format!("https://{address}/webapi/ping");
+    let url = format!("https://{}/webapi/ping", address.in_url());
     let text = client.get(&url, address, MAX_BODY)?;
-    read(&text).map_err(|what| Unanswered::useless(&url, what, "ask the Proxy"))
+    version(&text).map_err(|what| Unanswered::useless(&url, what, "ask the Proxy"))
 }
 
-/// Reads the version out of an answer.
-pub fn read(text: &str) -> Result<Version, String> {
+/// Reads the version out of an answer; what is wrong with it else.
+pub fn version(text: &str) -> Result<Version, String> {
     let ping: Ping = serde_json::from_str(text).map_err(|_| "the answer is not that of a Teleport Proxy".to_string())?;
     ping.server_version.parse().map_err(|error| format!("the answer's server_version {error}"))
 }
@@ -100,8 +100,8 @@ mod tests {
     #[test]
     fn reads_a_proxys_answer() {
         let answer = r#"{"auth":{"type":"local"},"proxy":{"ssh":{}},"server_version":"14.2.0","min_client_version":"13.0.0-aa"}"#;
-        assert_eq!(read(answer), Ok("14.2.0".parse().unwrap()));
-        assert_eq!(read(r#"{"server_version":"v15.0.0-rc.1"}"#), Ok("15.0.0-rc.1".parse().unwrap()));
+        assert_eq!(version(answer), Ok("14.2.0".parse().unwrap()));
+        assert_eq!(version(r#"{"server_version":"v15.0.0-rc.1"}"#), Ok("15.0.0-rc.1".parse().unwrap()));
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
             (r#"{"server_version":"14"}"#, "the answer's server_version \"14\" is not a version"),
             (r#"{"server_version":"\u001b[31m"}"#, "server_version \"\\u{1b}[31m\" is not a version"),
         ] {
-            let problem = read(text).unwrap_err();
+            let problem = version(text).unwrap_err();
             assert!(problem.contains(part), "{text}: {problem}");
         }
     }

@@ -153,6 +153,12 @@ impl Address {
         let (host, port) = valid_address(text)?;
         Ok(Address { host, port: port.unwrap_or(default_port) })
     }
+
+    /// As it stands in the address of a page. A port that need not be there is left out: else the same server would be another, and
+    /// an open connection to it of no use.
+    pub fn in_url(&self) -> String {
+        if self.port == HTTPS { self.host.clone() } else { self.to_string() }
+    }
 }
 
 impl fmt::Display for Address {

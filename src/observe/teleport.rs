@@ -57,7 +57,7 @@ impl Settings {
         }
     }
 
-    /// What is in the text of the file.
+    /// Takes from the text of the file what matters here.
     pub fn parse(file: &Path, text: &str) -> Settings {
         let mut settings = Settings::defaults(file);
         let root = match parse(text) {
@@ -111,11 +111,13 @@ enum Node {
 }
 
 impl Node {
-    /// The value of a key; nothing if this is no map, or has no such key.
+    /// The value of a key, or of one of the map that this one extends (`<<`); nothing if this is no map, or has no such key.
     fn get(&self, key: &str) -> &Node {
-        match self {
-            Node::Map(entries) => entries.get(key).map_or(&Node::Nothing, Rc::as_ref),
-            _ => &Node::Nothing,
+        let Node::Map(entries) = self else { return &Node::Nothing };
+        match (entries.get(key), entries.get("<<")) {
+            (Some(value), _) => value,
+            (None, Some(extended)) => extended.get(key),
+            (None, None) => &Node::Nothing,
         }
     }
 
@@ -266,6 +268,8 @@ mod tests {
             ("proxy_service:\n  enabled: true\n", Some("Proxy Service")),
             ("proxy_service: {enabled: On}", Some("Proxy Service")),
             ("x: &on {enabled: yes}\nproxy_service: *on", Some("Proxy Service")),
+            ("x: &on {enabled: yes}\nproxy_service: {<<: *on, web_listen_addr: a}", Some("Proxy Service")),
+            ("x: &on {enabled: yes}\nproxy_service: {<<: *on, enabled: no}", None),
             ("auth_service: {enabled: no}\nproxy_service: {enabled: false}", None),
             ("auth_service: {cluster_name: example}", None),
             ("auth_service:\n", None),

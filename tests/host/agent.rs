@@ -28,8 +28,10 @@ use std::time::Duration;
 
 /// A session is open as long as a file is in here.
 const SESSIONS: &str = "/run/teleport-sessions";
-/// Where Teleport keeps its state and, from version 17 on, its `debug.sock`.
+/// Where Teleport keeps its state and, from version 17 on, its `debug.sock`, unless its settings have another `data_dir`.
 const DATA: &str = "/var/lib/teleport";
+/// Its settings.
+const SETTINGS: &str = "/etc/teleport.yaml";
 /// In the environment of a process that a reload started, as `TELEPORT_OS_FILES` is in Teleport's.
 const RELOADED: &str = "STAND_IN_AGENT_RELOADED";
 
@@ -166,8 +168,9 @@ impl Agent {
             None if newer => "ok".to_owned(),
             None => return,
         };
-        let socket = Path::new(DATA).join("debug.sock");
-        fs::create_dir_all(DATA).expect("make the data directory");
+        let data = data_directory();
+        let socket = Path::new(&data).join("debug.sock");
+        fs::create_dir_all(&data).expect("make the data directory");
         let _ = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).expect("listen on debug.sock");
         thread::spawn(move || {
@@ -193,6 +196,12 @@ fn answer_readyz(mut stream: UnixStream, status: &str, body: &str) {
         stream,
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     );
+}
+
+fn data_directory() -> String {
+    let settings = fs::read_to_string(SETTINGS).unwrap_or_default();
+    let named = settings.lines().find_map(|line| line.trim().strip_prefix("data_dir:"));
+    named.map_or(DATA, str::trim).to_owned()
 }
 
 /// The line that the harness appended to the file this process was started from.

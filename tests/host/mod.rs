@@ -35,7 +35,7 @@ pub use snapshot::Snapshot;
 pub use stage::{Played, Stage};
 pub use throwaway::{Host, SOON};
 pub use tls::{Cert, authority, authority_key};
-pub use upgrader::WAITS;
+pub use upgrader::{WAITS, pong};
 
 use std::path::PathBuf;
 use std::process::Command;

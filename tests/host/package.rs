@@ -139,7 +139,7 @@ impl Package {
             let below = root.join(self.prefix.trim_start_matches('/'));
             let mut agent = fs::read(stripped_agent()).unwrap();
             // A package may be of a revision (`14.3.34-1`), of which the program knows nothing.
-            let version = self.version.split('-').next().unwrap();
+            let version = self.version.split('-').next().unwrap().replace('~', "-");
             agent.extend(format!("\nstand-in-agent version={version} behaviour={behaviour}\n").bytes());
             write(&below, "usr/local/bin/teleport", 0o755, &agent);
             write(&below, "usr/local/bin/tctl", 0o755, b"#!/bin/sh\necho stand-in\n");

@@ -1,6 +1,6 @@
 //! What a test says about the upgrader's own files on a host, and asks of it.
 
-use super::{Host, Manager, Package, Ran};
+use super::{Cert, Host, Manager, Package, Ran, Response, Server};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const HOUR: i64 = 3600;
@@ -58,6 +58,25 @@ impl Host {
         self.export_windows(&[(-25 * HOUR, -24 * HOUR), (-2 * HOUR, -HOUR)]);
     }
 
+    /// Makes the cluster's Proxy, at `https://proxy.example.com`, run this version. The host does not know of it yet.
+    pub fn cluster(&self, version: &str) -> Server {
+        let proxy = self.serve("127.0.0.3:443", Cert::Good);
+        proxy.route("/webapi/ping", pong(version));
+        proxy
+    }
+
+    /// The same, and has the file `proxy` name it.
+    pub fn named_cluster(&self, version: &str) -> Server {
+        self.configure("proxy", "proxy.example.com\n");
+        self.cluster(version)
+    }
+
+    /// What is said of a cluster that nothing on the host names.
+    pub fn cluster_unknown(&self) -> &'static str {
+        "warning: the version of the cluster is not known, and the upgrade not held against it: nothing names its Proxy; see \
+         proxy_server in /etc/teleport.yaml, or write the Proxy into the file \"proxy\"\n"
+    }
+
     /// Runs the upgrader.
     pub fn upgrader(&self, command: &str) -> Ran {
         self.run(&["teleport-upgrade", command])
@@ -70,4 +89,10 @@ impl Host {
         assert_eq!(self.property("teleport.service", "ActiveState"), "active");
         assert_eq!(self.running_version(), version);
     }
+}
+
+/// What a Proxy of this version answers to `/webapi/ping`; the real one says more, in this form.
+pub fn pong(version: &str) -> Response {
+    let auth = r#""auth":{"type":"local","second_factor":"otp","has_motd":false}"#;
+    Response::ok(format!(r#"{{{auth},"cluster_name":"example","min_client_version":"1.0.0","server_version":"{version}"}}"#))
 }

@@ -186,10 +186,8 @@ impl PackageManager for Apt {
         Ok(listed(&madison))
     }
 
-    fn peek(&self, name: &str) -> Option<Vec<Version>> {
-        let listed = listed(&self.madison(name).ok()?);
-        // An index that knows nothing of the package was never fetched.
-        (!listed.is_empty()).then(|| listed.into_iter().map(|(version, _)| version).collect())
+    fn peek(&self, name: &str) -> Vec<Version> {
+        self.madison(name).map(|madison| listed(&madison).into_iter().map(|(version, _)| version).collect()).unwrap_or_default()
     }
 
     fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {

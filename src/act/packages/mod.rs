@@ -41,10 +41,10 @@ pub trait PackageManager {
     /// Refreshes the index of Teleport's repository, and lists the versions of the package in it, as we and as it spells them.
     fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError>;
 
-    /// The versions of the package in the index as it is, if that can be read without changing a file of this host.
-    fn peek(&self, name: &str) -> Option<Vec<Version>> {
+    /// The versions of the package in the index as it is, as far as that can be read without changing a file of this host.
+    fn peek(&self, name: &str) -> Vec<Version> {
         let _ = name;
-        None
+        Vec::new()
     }
 
     /// Refreshes the index of Teleport's repository, and finds `target` in it as the repository spells it.

@@ -1,0 +1,474 @@
+//! Never ahead of the cluster, never two major versions behind, one major version at a time; and who is not to be touched at all.
+
+use crate::host::{Cert, Host, Manager, Package, Response, SOON, WAITS, pong};
+use std::fs;
+
+/// A host whose agent of 12.4.1 is wanted to be 14.3.34; the repository has the newest 13 too, and an older one.
+fn two_behind(manager: Manager) -> Host {
+    let host = two_behind_without_13(manager);
+    host.repository.publish(&[Package::agent("teleport-ent", "13.4.9"), Package::agent("teleport-ent", "13.4.15")]);
+    host
+}
+
+fn two_behind_without_13(manager: Manager) -> Host {
+    let host = Host::with_agent_from(manager, "12.4.1");
+    host.configure("observe-seconds", "1\n");
+    host.open_window();
+    host.offer(Package::agent("teleport-ent", "14.3.34"));
+    host
+}
+
+fn agent(version: &str) -> Package {
+    Package::agent("teleport-ent", version)
+}
+
+/// The versions of the agent that have run on the host, in their order.
+fn versions_run(host: &Host) -> Vec<String> {
+    let journal = host.journal("teleport.service");
+    let started = journal.lines().filter_map(|line| line.strip_prefix("Teleport v")?.split_once(" started pid"));
+    started.map(|(version, _)| version.to_owned()).collect()
+}
+
+#[track_caller]
+fn last_line(stdout: &str) -> &str {
+    stdout.lines().last().unwrap_or_default()
+}
+
+fn goes_through_the_major_version_between(manager: Manager) {
+    let host = two_behind(manager);
+    let ran = host.upgrader("run").expect(0);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines[0], "an upgrade is available (12.4.1 -> 14.3.34)");
+    let window = "because the maintenance window is open until ";
+    assert!(
+        lines[1].starts_with(&format!("done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, {window}")),
+        "{}",
+        lines[1]
+    );
+    assert!(lines[2].starts_with(&format!("done: upgraded from 13.4.15 to 14.3.34, {window}")), "{}", lines[2]);
+    // Each was watched: it ran as a service, the one after the other.
+    assert_eq!(versions_run(&host), ["12.4.1", "13.4.15", "14.3.34"]);
+    assert_eq!(ran.stderr.matches("watching teleport.service for 1 s").count(), 2, "{}", ran.stderr);
+    host.assert_agent_runs("14.3.34");
+    assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.34 == 14.3.34)\n");
+}
+
+fn is_refused_when_the_repository_has_none_of_the_major_version_between(manager: Manager) {
+    let host = two_behind_without_13(manager);
+    // Nor is one of its release candidates any good.
+    host.repository.publish(&[agent("13.0.0~rc.1")]);
+    for command in ["run", "force"] {
+        let ran = host.upgrader(command).expect(3);
+        let reason = format!(
+            "refused: to upgrade from 12.4.1 to 14.3.34: major version 13 comes first (Teleport's compatibility rule), and the \
+             repository of {} has no 13 (the newest there is 14.3.34); point that file at stable/rolling, or at stable/v13 and have \
+             the channel name a version 13 first",
+            manager.source_file()
+        );
+        assert_eq!(last_line(&ran.stdout), reason);
+    }
+    host.assert_agent_runs("12.4.1");
+}
+
+/// To a release candidate, on to its release, and back.
+fn follows_release_candidates_if_it_may(manager: Manager) {
+    let host = Host::with_upgrade_from(manager);
+    host.repository.publish(&[agent("15.0.0~rc.1"), agent("15.0.0")]);
+    host.set_version("15.0.0-rc.1");
+    let ran = host.upgrader("run").expect(3);
+    assert!(last_line(&ran.stdout).contains("and the file \"prerelease\" does not say yes"), "{}", ran.stdout);
+    host.assert_agent_runs("14.3.33");
+    host.configure("prerelease", "yes\n");
+    for (target, package) in [("15.0.0-rc.1", "15.0.0~rc.1"), ("15.0.0", "15.0.0"), ("15.0.0-rc.1", "15.0.0~rc.1")] {
+        host.set_version(target);
+        host.upgrader("run").expect(0);
+        assert_eq!((host.installed("teleport-ent"), host.running_version()), (format!("ii {package}"), target.to_string()));
+        assert_eq!(host.upgrader("run").expect(0).stdout, format!("no upgrades available ({target} == {target})\n"));
+    }
+}
+
+macro_rules! on_every_package_manager {
+    ($($case:ident)*) => {
+        mod apt { $(#[test] fn $case() { super::$case(super::Manager::Apt); })* }
+        mod yum { $(#[test] fn $case() { super::$case(super::Manager::Yum); })* }
+        mod zypper { $(#[test] fn $case() { super::$case(super::Manager::Zypper); })* }
+    };
+}
+
+on_every_package_manager! {
+    goes_through_the_major_version_between
+    is_refused_when_the_repository_has_none_of_the_major_version_between
+    follows_release_candidates_if_it_may
+}
+
+#[test]
+fn dry_run_shows_the_path_and_changes_nothing() {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+        let host = two_behind(manager);
+        host.upgrader("version").expect(0);
+        let before = (manager == Manager::Apt).then(|| host.snapshot());
+        // The index that is there is of the time before the packages.
+        let in_words = "upgrade from 12.4.1 to 14.3.34 via the newest 13 that the repository offers: ";
+        let said = host.upgrader("dry-run").expect(0).stdout;
+        assert!(last_line(&said).starts_with(&format!("would now {in_words}")), "{said}");
+        // A mere look at rpm's database by root leaves a trace beside it.
+        before.iter().for_each(|before| host.assert_unchanged(before));
+        host.shell(manager.refresh()).expect(0);
+        host.closed_window();
+        let before = (manager == Manager::Apt).then(|| host.snapshot());
+        let said = host.upgrader("dry-run").expect(0).stdout;
+        // Only apt's can be read without leaving a trace.
+        let known = if manager == Manager::Apt { "upgrade from 12.4.1 to 14.3.34 via 13.4.15: " } else { in_words };
+        assert!(last_line(&said).starts_with(&format!("waiting to {known}")), "{said}");
+        before.iter().for_each(|before| host.assert_unchanged(before));
+    }
+}
+
+#[test]
+fn a_stop_that_does_not_run_is_taken_back_and_held() {
+    let host = two_behind(Manager::Apt);
+    host.configure("observe-seconds", "5\n");
+    host.repository.publish(&[agent("13.4.15").behaviour("crash-at-once")]);
+    let ran = host.upgrader("run").expect(4);
+    assert!(
+        last_line(&ran.stdout).starts_with("could not upgrade from 12.4.1 to 13.4.15 on the way to 14.3.34: "),
+        "{}",
+        ran.stdout
+    );
+    host.assert_agent_runs("12.4.1");
+    let held = host.upgrader("run").expect(0).stdout;
+    assert!(last_line(&held).starts_with("not trying 13.4.15, which is on the way to 14.3.34, again: on "), "{held}");
+    assert!(last_line(&held).contains("; have the repository offer a newer 13, have the channel name another version"), "{held}");
+    host.assert_agent_runs("12.4.1");
+    host.repository.publish(&[agent("13.4.16")]);
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_pass_that_was_killed_between_two_steps_is_continued_by_the_next() {
+    let host = two_behind(Manager::Apt);
+    let second = host.repository.file("teleport-ent", "14.3.34");
+    let path = format!("/debian/pool/{}", second.file_name().unwrap().to_str().unwrap());
+    host.packages.raw_route(&path, |_, stream| {
+        // Until the client is gone.
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the second step", SOON, || host.packages.paths().contains(&path));
+    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    assert_ne!(pass.wait().status, 0);
+    host.assert_agent_runs("13.4.15");
+    host.packages.remove_route(&path);
+    let said = host.upgrader("run").expect(0).stdout;
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "an upgrade is available (13.4.15 -> 14.3.34)");
+    assert!(lines[1].starts_with("13.4.15 is a stop on the way from 12.4.1 to 14.3.34, reached by the pass of "), "{said}");
+    assert!(lines[2].starts_with("done: upgraded from 13.4.15 to 14.3.34, because "), "{said}");
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_pass_that_was_killed_within_the_first_step_is_finished_and_continued() {
+    let host = two_behind(Manager::Apt);
+    host.repository.publish(&[agent("13.4.15").postinst(WAITS)]);
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    assert_ne!(pass.wait().status, 0);
+    host.write("/run/go-on", "");
+    let said = host.upgrader("run").expect(0).stdout;
+    assert!(
+        said.contains("done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, because an earlier pass was cut off"),
+        "{said}"
+    );
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_window_that_closes_between_two_steps_leaves_the_second_to_the_next() {
+    let host = two_behind(Manager::Apt);
+    // As an agent that exports its next window would.
+    let closes = "now=$(date +%s); echo $((now + 86400)) $((now + 90000)) >/etc/teleport-upgrade.d/schedule";
+    host.repository.publish(&[agent("13.4.15").postinst(closes)]);
+    let said = host.upgrader("run").expect(0).stdout;
+    assert!(said.contains("done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, because the maintenance window"), "{said}");
+    assert!(last_line(&said).starts_with("waiting to upgrade from 13.4.15 to 14.3.34: outside the maintenance window"), "{said}");
+    host.assert_agent_runs("13.4.15");
+    let recorded = host.read("/var/lib/teleport-upgrade/history.json").unwrap();
+    assert!(recorded.contains("\"to\": \"13.4.15\"") && recorded.contains("\"goal\": \"14.3.34\""), "{recorded}");
+    host.open_window();
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn force_goes_all_the_way() {
+    let host = two_behind(Manager::Apt);
+    host.closed_window();
+    host.upgrader("force").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_target_ahead_of_the_cluster_is_refused_even_when_critical_and_by_force() {
+    let host = Host::with_upgrade();
+    let proxy = host.named_cluster("14.3.33");
+    host.set_critical("yes");
+    for command in ["run", "force", "dry-run"] {
+        let ran = host.upgrader(command).expect(3);
+        let reason = "refused: to upgrade from 14.3.33 to 14.3.34: the cluster at proxy.example.com:443 runs 14.3.33 (its \
+                      /webapi/ping), and an agent must not be ahead of it; upgrade the cluster first, or have the channel name \
+                      14.3.33 at most";
+        assert_eq!(last_line(&ran.stdout), reason, "{command}");
+    }
+    host.assert_agent_runs("14.3.33");
+    // Two major versions behind is refused too.
+    proxy.route("/webapi/ping", pong("16.0.0"));
+    let ran = host.upgrader("force").expect(3);
+    assert!(last_line(&ran.stdout).contains("14.3.34 is more than one major version behind it"), "{}", ran.stdout);
+    // An agent that is down is mended all the same.
+    host.write("/etc/systemd/system/teleport.service.d/broken.conf", "[Service]\nRestart=no\n");
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"]).expect(0);
+    host.wait_for("the failure", SOON, || host.property("teleport.service", "ActiveState") == "failed");
+    let ran = host.upgrader("run").expect(3);
+    assert!(ran.stdout.contains("done: had teleport.service run the installed 14.3.33"), "{}", ran.stdout);
+    host.assert_agent_runs("14.3.33");
+    proxy.route("/webapi/ping", pong("14.3.34"));
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_host_that_is_up_to_date_asks_no_cluster() {
+    let host = Host::with_upgrade();
+    let proxy = host.named_cluster("13.0.0");
+    host.set_version("14.3.33");
+    assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.33 == 14.3.33)\n");
+    assert!(proxy.requests().is_empty());
+    assert_eq!(host.releases.requests().len(), 1);
+}
+
+/// The one line that says that the cluster's version is not known.
+#[track_caller]
+fn warning(stderr: &str) -> &str {
+    let warnings: Vec<&str> = stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert_eq!(warnings.len(), 1, "once: {stderr}");
+    let start = "warning: the version of the cluster is not known, and the upgrade not held against it: ";
+    warnings[0].strip_prefix(start).unwrap_or_else(|| panic!("{}", warnings[0]))
+}
+
+#[test]
+fn a_cluster_that_does_not_say_its_version_holds_nothing_up() {
+    let host = Host::with_upgrade();
+    let proxy = host.named_cluster("14.3.33");
+    let address = "https://proxy.example.com/webapi/ping: ";
+    for (response, part) in [
+        (Response::status(404), "the server answered with status 404"),
+        (Response::ok("<html>"), "the answer is not that of a Teleport Proxy"),
+        (Response::ok("{\"server_version\": \"\\u001b[31m\"}"), "the answer's server_version \"\\u{1b}[31m\" is not a version"),
+        (Response::ok(vec![b' '; 64 * 1024 + 1]), "the answer is longer than 64 KiB"),
+        (Response::redirect("http://proxy.example.com/webapi/ping"), "the server sends to an address without TLS"),
+    ] {
+        proxy.route("/webapi/ping", response);
+        let ran = host.upgrader("dry-run").expect(0);
+        let said = warning(&ran.stderr);
+        assert!(said.starts_with(&format!("{address}{part}")) && said.ends_with("; see the file \"proxy\""), "{said}");
+        assert!(ran.stdout.contains("would now upgrade from 14.3.33 to 14.3.34"), "{}", ran.stdout);
+    }
+    proxy.set_cert(Cert::OtherName);
+    let ran = host.upgrader("dry-run").expect(0);
+    assert!(warning(&ran.stderr).contains("the server's certificate is for another name"), "{}", ran.stderr);
+    proxy.stop();
+    let ran = host.upgrader("run").expect(0);
+    assert!(warning(&ran.stderr).starts_with("cannot reach https://proxy.example.com/webapi/ping: the connection was refused"));
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn a_proxys_own_channel_and_its_version_come_over_one_connection() {
+    let host = Host::with_upgrade();
+    let channel = "/v1/webapi/automaticupgrades/channel/default";
+    host.configure("endpoint", &format!("releases.example.com{channel}\n"));
+    host.releases.route(&format!("{channel}/version"), Response::ok("v14.3.34"));
+    host.releases.route(&format!("{channel}/critical"), Response::ok("yes"));
+    host.releases.route("/webapi/ping", pong("14.3.33"));
+    let ran = host.upgrader("run").expect(3);
+    assert!(last_line(&ran.stdout).contains("the cluster at releases.example.com:443 runs 14.3.33"), "{}", ran.stdout);
+    host.releases.route("/webapi/ping", pong("15.1.0"));
+    host.closed_window();
+    host.releases.forget_requests();
+    host.upgrader("run").expect(0);
+    assert_eq!(host.releases.paths(), [format!("{channel}/version"), "/webapi/ping".into(), format!("{channel}/critical")]);
+    let connections: Vec<usize> = host.releases.requests().iter().map(|request| request.connection).collect();
+    assert!(connections.iter().all(|connection| *connection == connections[0]), "{connections:?}");
+    host.assert_agent_runs("14.3.34");
+}
+
+/// An agent's settings, with these lines in their first section.
+fn settings(lines: &str) -> String {
+    format!("version: v3\nteleport:\n  nodename: host\n{lines}ssh_service:\n  enabled: yes\nauth_service:\n  enabled: \"no\"\n")
+}
+
+#[test]
+fn the_cluster_is_found_where_the_agent_finds_it() {
+    let host = Host::with_upgrade();
+    let _proxy = host.cluster("14.3.33");
+    let ahead = "the cluster at proxy.example.com:443 runs 14.3.33";
+    for lines in [
+        "  proxy_server: proxy.example.com:443\n",
+        "  auth_server: proxy.example.com:443\n",
+        "  auth_servers:\n    - nobody.example.com:3025\n    - proxy.example.com:443\n",
+    ] {
+        host.write("/etc/teleport.yaml", &settings(lines));
+        let ran = host.upgrader("dry-run").expect(3);
+        assert!(last_line(&ran.stdout).contains(ahead), "{lines}: {}", ran.stdout);
+    }
+    // The service may start the agent with other settings.
+    host.write("/etc/teleport.yaml", &settings(""));
+    host.write("/srv/agent.yaml", &settings("  proxy_server: proxy.example.com:443\n"));
+    let start = "ExecStart=\nExecStart=/usr/local/bin/teleport start --config=/srv/agent.yaml --pid-file=/run/teleport.pid\n";
+    host.write("/etc/systemd/system/teleport.service.d/settings.conf", &format!("[Service]\n{start}"));
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    assert!(last_line(&host.upgrader("dry-run").expect(3).stdout).contains(ahead));
+    // What the file "proxy" names comes first.
+    host.configure("proxy", "releases.example.com\n");
+    host.releases.route("/webapi/ping", pong("14.3.34"));
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn strange_settings_of_the_agent_are_a_warning() {
+    let host = Host::with_upgrade();
+    for (text, part) in [
+        ("teleport: [", "it is not YAML: "),
+        ("{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{", "it is nested more than 32 levels deep"),
+        ("teleport: {proxy_server: \"a b\"}", "\"a b\" has characters that do not belong there"),
+        (&"# much\n".repeat(200_000), "it is larger than 1048576 bytes"),
+    ] {
+        host.write("/etc/teleport.yaml", text);
+        let ran = host.upgrader("dry-run").expect(0);
+        let first = ran.stderr.lines().next().unwrap_or_default();
+        assert!(first.starts_with("warning: /etc/teleport.yaml: ") && first.contains(part), "{}", ran.stderr);
+        assert!(ran.stdout.contains("would now upgrade from 14.3.33 to 14.3.34"), "{}", ran.stdout);
+    }
+    for lines in ["mkfifo /etc/teleport.yaml", "mkdir /etc/teleport.yaml", "ln -s /etc/shadow /etc/teleport.yaml", "true"] {
+        host.remove("/etc/teleport.yaml");
+        host.shell(lines).expect(0);
+        let ran = host.upgrader("dry-run").expect(0);
+        assert!(
+            !ran.stderr.contains("root:") && ran.stdout.contains("would now upgrade"),
+            "{lines}: {} {}",
+            ran.stdout,
+            ran.stderr
+        );
+    }
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn an_agent_is_as_ready_as_it_says_in_its_own_data_directory() {
+    let host = Host::with_agent("17.0.1");
+    host.write("/etc/teleport.yaml", &settings("  data_dir: /srv/teleport\n"));
+    host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+    host.wait_for("the agent", SOON, || host.path("/srv/teleport/debug.sock").exists());
+    host.remove("/var/lib/teleport");
+    host.open_window();
+    host.configure("observe-seconds", "1\n");
+    host.offer(agent("17.0.2").behaviour("readyz=unready"));
+    let ran = host.upgrader("run").expect(4);
+    assert!(ran.stdout.contains("is not ready as it was before: it answers /readyz with status 503"), "{}", ran.stdout);
+    host.assert_agent_runs("17.0.1");
+}
+
+#[test]
+fn a_pin_is_held_and_moved_by_its_file_alone() {
+    let host = Host::with_upgrade();
+    for (pin, name) in
+        [("14.3.33", "pinned to 14.3.33 (the file \"pin\")"), ("13", "pinned to major version 13 (the file \"pin\")")]
+    {
+        host.configure("pin", pin);
+        host.set_critical("yes");
+        for command in ["run", "force"] {
+            let ran = host.upgrader(command).expect(3);
+            assert!(last_line(&ran.stdout).contains(name), "{}", ran.stdout);
+        }
+    }
+    host.assert_agent_runs("14.3.33");
+    host.configure("pin", "14\n");
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+    host.offer(agent("15.0.0"));
+    host.upgrader("run").expect(3);
+    host.configure("pin", "15.0.0\n");
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("15.0.0");
+}
+
+#[test]
+fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
+    for (section, service) in [("auth_service", "Auth Service"), ("proxy_service", "Proxy Service")] {
+        let host = Host::with_upgrade();
+        host.set_critical("yes");
+        host.write("/etc/teleport.yaml", &format!("teleport:\n  nodename: host\n{section}:\n  enabled: yes\n"));
+        for command in ["run", "force", "dry-run"] {
+            let ran = host.upgrader(command).expect(3);
+            let reason = format!(
+                "refused: to change anything on this host: it runs the cluster's {service} ({section} in /etc/teleport.yaml), and those \
+                 are upgraded by hand, in an order; see \"The cluster itself\" in the README, and disable teleport-upgrade.timer here"
+            );
+            assert_eq!(ran.stdout, format!("{reason}\n"), "{command}");
+        }
+        assert!(host.releases.requests().is_empty(), "nobody is asked");
+        assert_eq!(host.run(&["apt-mark", "showhold"]).expect(0).stdout, "", "nor is its package locked");
+        host.assert_agent_runs("14.3.33");
+    }
+}
+
+#[test]
+fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
+    let host = Host::with_upgrade();
+    let link_into = |directory: &str| {
+        let lines = format!("cp -L /usr/local/bin/teleport {directory} && ln -sf {directory}/teleport /usr/local/bin/teleport");
+        host.shell(&format!("mkdir -p {directory} && {lines}")).expect(0);
+    };
+    // There newer packages have their agents: those are still the package manager's.
+    link_into("/opt/teleport/system/bin");
+    assert!(host.upgrader("dry-run").expect(0).stdout.contains("would now upgrade from 14.3.33 to 14.3.34"));
+    link_into("/opt/teleport/default/bin");
+    host.upgrader("version").expect(0);
+    let before = host.snapshot();
+    for command in ["run", "force", "dry-run"] {
+        let ran = host.upgrader(command).expect(3);
+        let reason = "refused: to change anything on this host: Teleport's own updater, teleport-update, manages it \
+                      (/usr/local/bin/teleport is a link to /opt/teleport/default/bin/teleport); disable teleport-upgrade.timer here, \
+                      or remove that updater first\n";
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (reason, ""), "{command}");
+    }
+    host.assert_unchanged(&before);
+    // One that has no configuration of ours, and no package, is told the same.
+    host.remove("/etc/teleport-upgrade.d/endpoint");
+    host.upgrader("run").expect(3);
+    assert!(fs::read_dir(host.path("/var/lib/teleport-upgrade")).is_err(), "no state is kept");
+}
+
+#[test]
+fn what_was_begun_before_the_later_updater_came_is_ended_first() {
+    let host = Host::with_upgrade();
+    let links = "mkdir -p /opt/teleport/default/bin; cp -f /usr/local/bin/teleport /opt/teleport/default/bin; \
+                 ln -sf /opt/teleport/default/bin/teleport /usr/local/bin/teleport";
+    host.offer(agent("14.3.34").postinst(&format!("test -L /usr/local/bin/teleport || {{ {links}; }}; {WAITS}")));
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    assert_ne!(pass.wait().status, 0);
+    host.write("/run/go-on", "");
+    let ran = host.upgrader("run").expect(0);
+    assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34, because an earlier pass was cut off"), "{}", ran.stdout);
+    host.assert_agent_runs("14.3.34");
+    host.upgrader("run").expect(3);
+}
