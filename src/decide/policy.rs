@@ -526,7 +526,7 @@ pub(super) mod tests {
             let again = Action::Reinstall(version("14.3.33"), "broken".into());
             assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again), "{target}");
         }
-        let mut seen = Observation { target: Some(Target::Version(version("16.0.0"))), forced: true, ..seen() };
+        let mut seen = Observation { target: Some(Target::Version(version("12.0.0"))), forced: true, ..seen() };
         seen.agent.package.damage = Some("broken".into());
         assert!(matches!(decide(&seen), Decision::Go(Action::Reinstall(..), Cause::Forced)), "a person need not wait for a window");
     }

@@ -286,6 +286,11 @@ fn words() -> Vec<Case> {
         case("answer: empty", 1, "the answer is empty", |stage| says(stage, "")),
         case("answer: a login page", 1, "the answer is a web page", |stage| says(stage, "<!DOCTYPE html><title>SECRET</title>")),
         case("answer: colours and a window's title", 1, NO_VERSION, |stage| says(stage, "\u{1b}[31m\u{1b}]0;x\u{7}14.3.34")),
+        case("answer: control characters, and libraries log all they see", 1, NO_VERSION, |stage| {
+            stage.env("RUST_LOG", "trace");
+            let odd = "14.3.34\u{1b}[31m\u{9b}2J\u{202e}";
+            stage.releases.route("/current/version", Response::ok(odd).header("X-Odd", "\u{9b}31m\u{202e}\u{85}"));
+        }),
         case("answer: text turned around", 1, NO_VERSION, |stage| says(stage, "14.3.\u{202e}43")),
         case("answer: a second line for the journal", 1, NO_VERSION, |stage| says(stage, "14.3.34\n<0>kernel: on fire")),
         case("answer: C1 controls", 1, NO_VERSION, |stage| says(stage, "14.3.34\u{9b}2J\u{85}x")),
