@@ -38,8 +38,9 @@ const PASSED: [&str; 10] = [
 ];
 /// How long a program that was told to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long to read on after the program ended: a daemon that it started may hold its output open for ever.
-const DRAIN: Duration = Duration::from_millis(500);
+/// How long to read on after the program ended: a daemon that it started may hold its output open for ever. Else reading ends with the
+/// output; on a host that has much else to do that may take a while, and nothing of it may be lost.
+const DRAIN: Duration = Duration::from_secs(10);
 /// A line longer than this is cut in pieces, so that no program makes us hold all it says.
 const MAX_LINE: u64 = 64 * 1024;
 /// How many lines are kept, the last ones.
@@ -319,6 +320,12 @@ mod tests {
         assert!(output.success() && started.elapsed() < Duration::from_secs(60));
         let daemon = output.lines().nth(1).unwrap().parse().unwrap();
         nix::sys::signal::kill(Pid::from_raw(daemon), Signal::SIGKILL).unwrap();
+    }
+
+    #[test]
+    fn what_comes_late_is_not_lost() {
+        let output = sh("(sleep 1; echo late) & echo soon").run().unwrap();
+        assert_eq!(output.answer().collect::<Vec<_>>(), ["soon", "late"]);
     }
 
     #[test]
