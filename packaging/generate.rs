@@ -85,7 +85,9 @@ fn commands(page: &mut Roff, command: &Command) {
     for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
         page.control("SS", [verb.get_name()]);
         page.text([roman(format!("{}.", text(verb.get_about())))]);
-        let own = verb.get_arguments().filter(|argument| !argument.is_global_set() && argument.get_id() != "help");
+        let own = verb
+            .get_arguments()
+            .filter(|argument| !argument.is_global_set() && !argument.is_hide_set() && argument.get_id() != "help");
         for argument in own {
             page.control("TP", []);
             page.text([bold(format!("--{}", argument.get_long().unwrap_or_default()))]);

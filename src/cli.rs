@@ -39,6 +39,13 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Let ordinary system updates see to the agent again
+    #[command(after_help = UNLOCK)]
+    Unlock {
+        /// The history was seen to say so; for the scripts of this program's packages
+        #[arg(long, hide = true)]
+        recorded: bool,
+    },
     /// Print the version of this program
     #[command(after_help = VERSION)]
     Version {
@@ -116,6 +123,12 @@ Examples:
   teleport-upgrade status
   teleport-upgrade status --json | jq -r .agent.installed
   teleport-upgrade status --json | jq .decision";
+
+const UNLOCK: &str = "\
+Takes back what passes do while the file \"lock\" says yes. Nobody else's lock.
+
+Examples:
+  sudo teleport-upgrade unlock   when this program is to be removed by hand";
 
 const VERSION: &str = "\
 Examples:

@@ -12,4 +12,5 @@ pub mod logging;
 pub mod observe;
 pub mod pass;
 pub mod text;
+pub mod unlock;
 pub mod version;

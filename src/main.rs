@@ -8,6 +8,7 @@ use teleport_upgrade::cli::{Cli, Verb};
 use teleport_upgrade::command;
 use teleport_upgrade::logging;
 use teleport_upgrade::pass::{self, Exit};
+use teleport_upgrade::unlock;
 
 fn main() -> ExitCode {
     command::close_inherited();
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         Verb::Run => pass::run(&cli.options, false),
         Verb::Force => pass::run(&cli.options, true),
         Verb::DryRun { .. } | Verb::Status { .. } => pass::dry_run(&cli.options),
+        Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),
         Verb::Version { .. } => {
             logging::outcome(log::Level::Info, env!("CARGO_PKG_VERSION"));
             Ok(Exit::Fine)

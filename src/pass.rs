@@ -25,7 +25,7 @@ use crate::observe::agent::{self, Agent, NoAgent};
 use crate::observe::channel::{Channel, Target};
 use crate::observe::cluster::Cluster;
 use crate::observe::config::{Config, ConfigError, not_roots};
-use crate::observe::history::{Change, FailedTarget, History};
+use crate::observe::history::{Change, FailedTarget, History, Known};
 use crate::observe::http::{Client, Unanswered};
 use crate::observe::package::Installed;
 use crate::observe::readiness;
@@ -80,6 +80,11 @@ impl std::fmt::Display for NotRoot {
 
 impl std::error::Error for NotRoot {}
 
+/// Fails unless root has given this command.
+pub fn require_root(command: &'static str) -> Result<()> {
+    if geteuid().is_root() { Ok(()) } else { Err(NotRoot(command).into()) }
+}
+
 /// Says what `run` would do, and changes nothing.
 pub fn dry_run(options: &Options) -> Result<Exit> {
     if let Some(refusal) = managed_by_another(options) {
@@ -108,9 +113,7 @@ pub fn dry_run(options: &Options) -> Result<Exit> {
 
 /// Checks, and upgrades if allowed; with `forced`, whatever the window says.
 pub fn run(options: &Options, forced: bool) -> Result<Exit> {
-    if !geteuid().is_root() {
-        return Err(NotRoot(if forced { "force" } else { "run" }).into());
-    }
+    require_root(if forced { "force" } else { "run" })?;
     if let Some(refusal) = managed_by_another(options) {
         return Ok(report(&Decision::Refuse(refusal)));
     }
@@ -155,7 +158,10 @@ impl Pass<'_> {
         // Whatever becomes of this pass, the next one must know what this one saw of the schedule.
         let absent_since = policy::schedule_absent_since(&seen);
         let restarts = seen.agent.services.iter().map(|service| (service.unit.clone(), service.restarts)).collect();
-        let seen_now = |history: &mut History| (history.schedule_absent_since, history.restarts) = (absent_since, restarts);
+        let known = seen.history.known.clone();
+        let seen_now = |history: &mut History| {
+            (history.schedule_absent_since, history.restarts, history.known) = (absent_since, restarts, known);
+        };
         if let Err(error) = self.record.update(seen_now) {
             // No reason not to mend what is broken. What changes the agent's version is recorded first, or not done.
             warn!("{error:#}");
@@ -201,7 +207,8 @@ impl Pass<'_> {
             }
             // The time has gone on, and the host is not what it was: look again before the next step. What counts of the
             // earlier passes is what they had recorded when this one began.
-            let history = History { failed: self.record.history().failed.clone(), ..seen.history };
+            let failed = self.record.history().failed.clone();
+            let history = History { failed, known: Known::default(), ..seen.history };
             let Observation { target, critical, cluster, offer, .. } = seen;
             seen = Observation { target, critical, cluster, offer, ..observe(self.config, history, self.forced)? };
         }
@@ -338,8 +345,8 @@ fn first_look(config: &Config, history: History, forced: bool) -> Result<Observa
 }
 
 /// Reads everything on this host that a decision rests on.
-fn observe(config: &Config, history: History, forced: bool) -> Result<Observation> {
-    let agent = Agent::look(config)?;
+fn observe(config: &Config, mut history: History, forced: bool) -> Result<Observation> {
+    let agent = Agent::look(config, &mut history.known)?;
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
     let settings = Settings::read(agent.settings_file());
@@ -388,7 +395,8 @@ impl<'a> Asks<'a> {
         let channel = || Channel::new(&self.config.endpoint, client());
         match question {
             Question::Target => seen.target = Some(channel().target()?),
-            Question::Critical => seen.critical = Some(channel().critical()),
+            // The files may have been exchanged between the two requests: then it is another version that is critical.
+            Question::Critical => seen.critical = Some(channel().critical() && seen.target == Some(channel().target()?)),
             Question::Cluster if self.config.endpoint.is_secure() => {
                 seen.cluster = Some(Cluster::ask(self.config, &seen.settings, client()));
             }

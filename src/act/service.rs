@@ -215,6 +215,12 @@ pub fn runs(unit: &str) -> bool {
     look(unit).is_ok_and(|service| service.health == Health::Running)
 }
 
+/// Whether a service of one shot is being carried out.
+pub fn is_at_work(unit: &str) -> bool {
+    let output = Command::new("systemctl", ["is-active", "--", unit]).limit(SYSTEMCTL_LIMIT).run();
+    output.is_ok_and(|output| output.lines().any(|line| line == "activating" || line == "deactivating"))
+}
+
 /// Starts again those of `units` that do not run: they did before.
 pub fn start_again(units: &[String]) {
     for unit in units {

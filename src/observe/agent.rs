@@ -9,6 +9,7 @@ use log::warn;
 
 use super::config::{Config, DEFAULT_SERVICE, Installer, PACKAGES};
 use super::database;
+use super::history::Known;
 use super::package::Installed;
 use super::program;
 use super::service::{self, Binary, Health, Service};
@@ -82,12 +83,12 @@ impl fmt::Display for NoAgent {
 impl std::error::Error for NoAgent {}
 
 impl Agent {
-    /// Looks at the host.
-    pub fn look(config: &Config) -> Result<Agent> {
-        let found = find(config)?;
+    /// Looks at the host. Of whom `known` has an answer that still holds, nobody is asked.
+    pub fn look(config: &Config, known: &mut Known) -> Result<Agent> {
+        let found = find(config, &mut known.databases)?;
         let mut package = select(found, config.package.as_deref())?;
         package.damage = package.damage.or_else(|| program::damage(Path::new(BINARY)));
-        let services = services(config)?;
+        let services = services(config, &mut known.services)?;
         if let Some(absent) = services.iter().find(|service| service.health == Health::Absent) {
             let unit = &absent.unit;
             // A damaged package may lack its unit; installing it again brings it back.
@@ -113,10 +114,11 @@ impl Agent {
 }
 
 /// Asks one package database, and the other if that one has no agent.
-fn find(config: &Config) -> Result<Vec<Installed>> {
+fn find(config: &Config, known: &mut database::Answers) -> Result<Vec<Installed>> {
     let expected = config.installer.and_then(Installer::database);
     for database in database::in_order(expected) {
-        let found = database::installed(database, &PACKAGES).context("cannot find out which Teleport agent is installed")?;
+        let found = database::installed_as_known(database, &PACKAGES, known)
+            .context("cannot find out which Teleport agent is installed")?;
         if let (Some(package), Some(installer)) = (found.first(), config.installer)
             && expected.is_some_and(|expected| expected != database)
         {
@@ -130,13 +132,13 @@ fn find(config: &Config) -> Result<Vec<Installed>> {
 }
 
 /// The services that run the agent.
-fn services(config: &Config) -> Result<Vec<Service>> {
+fn services(config: &Config, known: &mut Option<service::Answer>) -> Result<Vec<Service>> {
     // A container that is being built, say.
     if !Path::new("/run/systemd/system").exists() {
         warn!("systemd does not run on this host; there is no service to look after");
         return Ok(Vec::new());
     }
-    service::services(&config.services)
+    service::services_as_known(&config.services, known)
 }
 
 /// Picks the package to upgrade: the one that the configuration names, else the only one there is.

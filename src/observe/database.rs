@@ -1,11 +1,39 @@
-//! The two package databases that a host may have.
+//! The two package databases that a host may have, and what they said before.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use super::package::{Database, Installed};
 use super::{dpkg, rpm};
+
+/// Files that were changed so lately may be changed once more without a sign of it: their times are as coarse as a clock tick.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// What a database said of the agent's packages, and the state that its files were in. While they are in that state it would say the
+/// same again, and asking costs more than all else that a pass does when there is nothing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    files: Vec<Option<FileState>>,
+    found: Vec<Installed>,
+}
+
+/// What each database said.
+pub type Answers = BTreeMap<Database, Answer>;
+
+/// A file at a moment. Whatever is put in its place is another inode; whatever is written to it changes its `ctime`, which nobody
+/// can set. Of a directory, so does every entry that comes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct FileState {
+    inode: u64,
+    size: u64,
+    changed: Duration,
+}
 
 /// Both, in the order in which they are asked.
 ///
@@ -21,5 +49,97 @@ pub fn installed(database: Database, names: &[&str]) -> Result<Vec<Installed>> {
         Database::Dpkg if Path::new(dpkg::STATUS).exists() => dpkg::installed(names),
         Database::Rpm if rpm::FILES.iter().any(|file| Path::new(file).exists()) => rpm::installed(names),
         _ => Ok(Vec::new()),
+    }
+}
+
+/// The same, without asking if the answer among `known` still holds. A new answer takes its place.
+pub fn installed_as_known(database: Database, names: &[&str], known: &mut Answers) -> Result<Vec<Installed>> {
+    // Looked at before it is asked: if it changes meanwhile, the answer counts for a state that is gone, and is never used.
+    let files: Vec<_> = files(database).iter().map(|file| state(file)).collect();
+    if let Some(answer) = known.get(&database).filter(|answer| answer.files == files) {
+        return Ok(answer.found.iter().map(with_locks_of_now).collect());
+    }
+    let found = installed(database, names)?;
+    known.remove(&database);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    if is_settled(&files, now) && files.iter().any(Option::is_some) {
+        known.insert(database, Answer { files, found: found.clone() });
+    }
+    Ok(found)
+}
+
+/// The files that a database consists of, as far as a change of it must touch one of them.
+fn files(database: Database) -> Vec<PathBuf> {
+    match database {
+        // A run of dpkg notes every step in the directory, and writes the whole at its end.
+        Database::Dpkg => [dpkg::STATUS, dpkg::UPDATES].map(PathBuf::from).to_vec(),
+        // SQLite writes to a file beside its own first.
+        Database::Rpm => rpm::FILES.iter().flat_map(|file| [PathBuf::from(file), format!("{file}-wal").into()]).collect(),
+    }
+}
+
+fn state(file: &Path) -> Option<FileState> {
+    // SQLite's file beside its own is emptied by whoever asks the database, and is as good as none then.
+    let metadata = fs::metadata(file).ok().filter(|metadata| metadata.is_dir() || metadata.size() > 0)?;
+    let changed = Duration::new(metadata.ctime().try_into().ok()?, metadata.ctime_nsec().try_into().ok()?);
+    Some(FileState { inode: metadata.ino(), size: metadata.size(), changed })
+}
+
+/// Whether all of it is old enough to tell the next change from the last one.
+fn is_settled(state: &[Option<FileState>], now: Duration) -> bool {
+    state.iter().flatten().all(|file| now > file.changed.saturating_add(SETTLED))
+}
+
+/// rpm's database does not know of locks; other files have those.
+fn with_locks_of_now(package: &Installed) -> Installed {
+    let held = if package.database == Database::Rpm { rpm::is_held(&package.name) } else { package.held };
+    Installed { held, ..package.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_of_a_file_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, new) = (dir.path().join("status"), dir.path().join("status-new"));
+        let mut seen = vec![state(&file)];
+        assert_eq!(seen, [None]);
+        let mut changed = |what: &str| {
+            let now = state(&file);
+            assert!(!seen.contains(&now), "{what}: {now:?}");
+            seen.push(now);
+            // A tick, so that the next change has a time of its own.
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        fs::write(&file, "one").unwrap();
+        changed("made");
+        fs::write(&file, "two").unwrap();
+        changed("written to, of the same length");
+        fs::copy(&file, &new).unwrap();
+        fs::rename(&new, &file).unwrap();
+        changed("replaced by another of the same content");
+        let old = fs::metadata(&file).unwrap().modified().unwrap() - Duration::from_secs(60);
+        fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+        changed("given an older time");
+    }
+
+    #[test]
+    fn an_entry_that_comes_or_goes_changes_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = state(dir.path());
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(dir.path().join("0000"), "").unwrap();
+        assert_ne!(state(dir.path()), before);
+    }
+
+    #[test]
+    fn what_was_changed_just_now_is_not_settled() {
+        let at = |seconds| Some(FileState { inode: 1, size: 1, changed: Duration::from_secs(seconds) });
+        let now = Duration::from_secs(1000);
+        assert!(is_settled(&[at(990), None], now));
+        assert!(!is_settled(&[at(990), at(998)], now));
+        assert!(!is_settled(&[at(2000)], now), "the clock was set back");
     }
 }

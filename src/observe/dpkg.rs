@@ -9,6 +9,8 @@ use crate::version::Version;
 
 /// A host with this file has such a database.
 pub const STATUS: &str = "/var/lib/dpkg/status";
+/// What dpkg has changed and not yet written there: an entry each.
+pub const UPDATES: &str = "/var/lib/dpkg/updates";
 
 /// What the database says of each of `names` that is on the host, whole or in part.
 pub fn installed(names: &[&str]) -> Result<Vec<Installed>> {

@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use log::warn;
 use serde::{Deserialize, Serialize};
 
+use super::database;
+use super::service;
 use crate::text::{io_problem, printable};
 use crate::version::Version;
 
@@ -37,9 +39,23 @@ pub struct History {
     /// How often systemd had restarted each service when the last pass looked.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
+    /// What others were asked, and said.
+    pub known: Known,
     /// The last change of the agent's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_change: Option<Done>,
+}
+
+/// What others said when they were asked, for the pass that finds nothing changed: it need not ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Known {
+    /// The package databases.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub databases: database::Answers,
+    /// systemd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<service::Answer>,
 }
 
 /// A change of the agent from one version to another, or to the same again.

@@ -1,5 +1,7 @@
 //! Asks web servers: TLS with the system's trust store, bounded in time and size, again if that may help.
 
+use std::cell::OnceCell;
+use std::env;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -10,6 +12,7 @@ use chrono::DateTime;
 use log::{debug, warn};
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use rustls_native_certs::CertificateResult;
 use ureq::http::StatusCode;
 use ureq::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
@@ -27,11 +30,24 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The pauses between tries, when what went wrong may pass.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 const REDIRECTS: u32 = 3;
+/// What comes before an answer proper, cookies and all.
+const MAX_HEADER: usize = 16 * 1024;
 
 /// Asks servers, and keeps a connection for the next question to the same one.
 pub struct Client {
     agent: Agent,
+    /// The one that goes by the whole trust store, once that was needed.
+    wider: OnceCell<Agent>,
     secure: bool,
+}
+
+/// Which part of the system's trust store to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TrustStore {
+    /// The file that has all authorities, almost always.
+    File,
+    /// The directories beside it too, in which a few hosts have some more, and the same hundreds over again.
+    Whole,
 }
 
 /// Why a server gave no usable answer.
@@ -89,20 +105,7 @@ impl std::error::Error for Unanswered {}
 impl Client {
     /// Prepares to ask over TLS or, not `secure`, over plain http; nothing is sent yet.
     pub fn new(secure: bool) -> Client {
-        let config = Agent::config_builder()
-            .https_only(secure)
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(ANSWER))
-            // Plain http is for this very host; nothing may lead away from it.
-            .max_redirects(if secure { REDIRECTS } else { 0 })
-            .max_redirects_will_error(true)
-            .http_status_as_error(false)
-            .max_response_header_size(16 * 1024)
-            .proxy(None)
-            .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls(secure))
-            .build();
-        Client { agent: config.new_agent(), secure }
+        Client { agent: agent(secure, TrustStore::File), wider: OnceCell::new(), secure }
     }
 
     /// Whether it asks over TLS.
@@ -132,34 +135,62 @@ impl Client {
         }
     }
 
-    /// One try. The library's own limits do not hold for a proxy that says one byte at a time, so the whole has one of its own; a
-    /// thread that hangs ends with this program.
+    /// One try, and once more if the server is of an authority that may be in the rest of the trust store.
     fn get_once(&self, url: &str, proxy: Option<Proxy>, most: u64) -> Result<String, Problem> {
-        let request = self.agent.get(url).config().proxy(proxy.clone()).build();
-        let (sender, answer) = mpsc::channel();
-        thread::spawn(move || {
-            let shown = proxy.map(|proxy| shown(&proxy));
-            // Nobody listens any more once the time is over.
-            let _ = sender.send(get(request, most, |error| explain_way(error, shown.as_deref())));
-        });
-        let in_time = answer.recv_timeout(ANSWER + Duration::from_millis(500));
-        in_time.unwrap_or_else(|_| Err(Problem::Unreachable("no answer in time".into())))
+        let ask = |agent: &Agent| in_time(agent, url, proxy.clone(), most);
+        match self.wider.get() {
+            Some(wider) => ask(wider).map_err(|failure| failure.problem),
+            None => ask(&self.agent).or_else(|failure| match failure.is_unknown_issuer {
+                true => ask(self.wider.get_or_init(|| agent(self.secure, TrustStore::Whole))).map_err(|failure| failure.problem),
+                false => Err(failure.problem),
+            }),
+        }
     }
 }
 
-fn get(request: RequestBuilder<WithoutBody>, most: u64, explain: impl Fn(ureq::Error) -> Problem) -> Result<String, Problem> {
+/// Why a try failed, and whether by nobody here knowing the server's authority.
+struct Failure {
+    problem: Problem,
+    is_unknown_issuer: bool,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        Failure { problem, is_unknown_issuer: false }
+    }
+}
+
+/// Asks within the time for it. The library's own limits do not hold for a proxy that says one byte at a time; a thread that hangs ends
+/// with this program.
+fn in_time(agent: &Agent, url: &str, proxy: Option<Proxy>, most: u64) -> Result<String, Failure> {
+    let request = agent.get(url).config().proxy(proxy.clone()).build();
+    let (sender, answer) = mpsc::channel();
+    thread::spawn(move || {
+        let shown = proxy.map(|proxy| shown(&proxy));
+        let explain = |error| {
+            let is_unknown_issuer = is_unknown_issuer(&error);
+            Failure { problem: explain_way(error, shown.as_deref()), is_unknown_issuer }
+        };
+        // Nobody listens any more once the time is over.
+        let _ = sender.send(get(request, most, explain));
+    });
+    let in_time = answer.recv_timeout(ANSWER + Duration::from_millis(500));
+    in_time.unwrap_or_else(|_| Err(Problem::Unreachable("no answer in time".into()).into()))
+}
+
+fn get(request: RequestBuilder<WithoutBody>, most: u64, explain: impl Fn(ureq::Error) -> Failure) -> Result<String, Failure> {
     let mut response = request.call().map_err(&explain)?;
     if response.status() != StatusCode::OK {
-        return Err(explain_status(response.status()));
+        return Err(explain_status(response.status()).into());
     }
     let has = |header: HeaderName| response.headers().contains_key(header);
     let says_its_length = has(CONTENT_LENGTH) || has(TRANSFER_ENCODING);
     let body = response.body_mut().with_config().limit(most).read_to_vec().map_err(&explain)?;
     // A version cut short is another version.
     if !says_its_length && !body.ends_with(b"\n") {
-        return Err(Problem::Unreachable("the answer may be cut short: it says no length and ends in no line".into()));
+        return Err(Problem::Unreachable("the answer may be cut short: it says no length and ends in no line".into()).into());
     }
-    String::from_utf8(body).map_err(|_| Problem::Lasting("the answer is not text".into(), CHECK_ENDPOINT))
+    String::from_utf8(body).map_err(|_| Problem::Lasting("the answer is not text".into(), CHECK_ENDPOINT).into())
 }
 
 /// A proxy as messages name it: what it was given may have a password in it.
@@ -172,11 +203,45 @@ const NO_PROXY_HOST: &str = "there is no host with the proxy's name, or the name
 const NO_HOST: &str = "there is no such host, or the name service does not answer";
 const CHECK_ENDPOINT: &str = "check the address in the file \"endpoint\", and what that server serves";
 
-/// TLS with the trust store of the system, or with the one that `SSL_CERT_FILE` names.
-fn tls(needed: bool) -> TlsConfig {
+/// What asks servers, and goes by this part of the trust store if it does so over TLS.
+fn agent(secure: bool, store: TrustStore) -> Agent {
+    let config = Agent::config_builder()
+        .https_only(secure)
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(ANSWER))
+        // Plain http is for this very host; nothing may lead away from it.
+        .max_redirects(if secure { REDIRECTS } else { 0 })
+        .max_redirects_will_error(true)
+        .http_status_as_error(false)
+        .max_response_header_size(MAX_HEADER)
+        // Larger, for a head that is too large to be seen as that and not as an end.
+        .input_buffer_size(MAX_HEADER + 4 * 1024)
+        .output_buffer_size(MAX_HEADER)
+        .proxy(None)
+        .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls(secure, store))
+        .build();
+    config.new_agent()
+}
+
+/// The authorities of the system's trust store, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+fn authorities(store: TrustStore) -> CertificateResult {
+    let file = openssl_probe::probe().cert_file;
+    let told = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| env::var_os(name).is_some());
+    if store == TrustStore::File && file.is_some() && !told {
+        let loaded = rustls_native_certs::load_certs_from_paths(file.as_deref(), None);
+        if !loaded.certs.is_empty() {
+            return loaded;
+        }
+    }
+    rustls_native_certs::load_native_certs()
+}
+
+/// TLS by the system's trust store.
+fn tls(needed: bool, store: TrustStore) -> TlsConfig {
     let mut roots = Vec::new();
     if needed {
-        let loaded = rustls_native_certs::load_native_certs();
+        let loaded = authorities(store);
         for error in &loaded.errors {
             warn!("trust store: {error}");
         }
@@ -246,6 +311,15 @@ fn explain(error: ureq::Error) -> Problem {
         Error::LargeResponseHeader(..) => lasting("the answer's header is larger than 16 KiB".into()),
         other => lasting(format!("the answer cannot be understood ({})", printable(&other.to_string(), 120))),
     }
+}
+
+fn is_unknown_issuer(error: &ureq::Error) -> bool {
+    let tls = match error {
+        ureq::Error::Rustls(tls) => Some(tls),
+        ureq::Error::Io(error) => tls_error(error),
+        _ => None,
+    };
+    matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {

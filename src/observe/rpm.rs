@@ -73,7 +73,7 @@ fn twice(earlier: &Installed, later: Installed) -> Installed {
 }
 
 /// Whether some file tells ordinary updates to leave the package alone.
-fn is_held(name: &str) -> bool {
+pub fn is_held(name: &str) -> bool {
     let any_line = |file: &Path, names_it: fn(&str, &str) -> bool| {
         fs::read_to_string(file).is_ok_and(|text| text.lines().any(|line| names_it(line.trim(), name)))
     };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 use super::untrusted;
 use crate::command::Command;
@@ -103,9 +104,19 @@ fn arguments(pid: i32) -> Option<Vec<u8>> {
 
 /// The page faults of the children of `pid` that it has waited for; every one that ran had some.
 fn faults_of_buried_children(pid: i32) -> Option<u64> {
-    // The eleventh field; the second is the name in parentheses, which may itself hold anything.
+    number_in_stat(pid, 11)
+}
+
+/// When `pid` began, in clock ticks since the boot.
+fn began(pid: i32) -> Option<u64> {
+    number_in_stat(pid, 22)
+}
+
+/// A field of `/proc/PID/stat`, counted from 1.
+fn number_in_stat(pid: i32, field: usize) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(8)?.parse().ok()
+    // The second is the name in parentheses, which may itself hold anything.
+    stat.rsplit_once(") ")?.1.split(' ').nth(field - 3)?.parse().ok()
 }
 
 /// What the agent's pid file says.
@@ -172,14 +183,66 @@ impl fmt::Display for Health {
     }
 }
 
+/// What systemd said of some units that were well, and their processes then: those in charge, and those that systemd takes for it.
+/// While these live and are in charge, nothing was stopped, has crashed or was restarted, and systemd would say the same again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    boot: String,
+    units: Vec<String>,
+    lines: Vec<String>,
+    lives: Vec<Life>,
+}
+
+/// A process, told from others that had its number before or will have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Life {
+    pid: i32,
+    began: u64,
+}
+
+/// The state of `units`, in that order, without asking systemd if `known`, what it said before, still holds. A new answer becomes
+/// `known`.
+pub fn services_as_known(units: &[String], known: &mut Option<Answer>) -> Result<Vec<Service>> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    if let Some(answer) = known.as_ref().filter(|answer| answer.units == units && answer.boot == boot) {
+        let services = read(units, &answer.lines)?;
+        if lives(&services, &answer.lines).as_ref() == Some(&answer.lives) {
+            return Ok(services);
+        }
+    }
+    let lines = ask(units)?;
+    let services = read(units, &lines)?;
+    *known = lives(&services, &lines).map(|lives| Answer { boot, units: units.to_vec(), lines, lives });
+    Ok(services)
+}
+
 /// The state of `units`, in that order.
 pub fn services(units: &[String]) -> Result<Vec<Service>> {
+    read(units, &ask(units)?)
+}
+
+/// The processes, if every service is well and says itself in its pid file which one is in charge.
+fn lives(services: &[Service], lines: &[String]) -> Option<Vec<Life>> {
+    let well = (&Health::Running, PidFile::Good, Binary::OnDisk);
+    let in_charge =
+        services.iter().map(|service| service.pid.filter(|_| (&service.health, service.pid_file, service.binary) == well));
+    let main = lines.iter().filter_map(|line| line.strip_prefix("MainPID=")).map(|pid| pid.parse().ok());
+    in_charge.chain(main).map(|pid| pid.and_then(|pid| Some(Life { pid, began: began(pid)? }))).collect()
+}
+
+/// Has systemd tell its properties of `units`.
+fn ask(units: &[String]) -> Result<Vec<String>> {
     let arguments = ["show", PROPERTIES, "--"].into_iter().chain(units.iter().map(String::as_str));
     let output = Command::new("systemctl", arguments).limit(LIMIT).often().run()?;
     if !output.success() {
         bail!("cannot ask systemd for {}: {}", units.join(", "), output.summary());
     }
-    let text: Vec<&str> = output.answer().collect();
+    Ok(output.answer().map(str::to_string).collect())
+}
+
+/// Reads what systemd said of `units`, and looks at what else there is to see of them at this moment.
+fn read(units: &[String], lines: &[String]) -> Result<Vec<Service>> {
+    let text: Vec<&str> = lines.iter().map(String::as_str).collect();
     let uptime = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
     let services = parse(&text, uptime);
     if services.len() != units.len() {

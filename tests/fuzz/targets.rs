@@ -618,5 +618,7 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         locked_by_us: bytes.yes(),
         restarts: (0..bytes.byte() % 3).map(|_| (bytes.word(), bytes.number() as u32)).collect::<BTreeMap<_, _>>(),
         last_change: bytes.perhaps(|bytes| Done { from: bytes.version(), to: bytes.version(), goal: None, at: bytes.moment() }),
+        // What was known of the host's files is nothing that is decided by.
+        known: history::Known::default(),
     }
 }

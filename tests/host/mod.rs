@@ -25,6 +25,7 @@ mod throwaway;
 mod tls;
 mod upgrader;
 
+pub use layer::package_files;
 pub use manager::{Format, Manager};
 pub use package::{AGENT_UNIT, Package};
 pub use repository::{Repository, flip};
@@ -34,7 +35,7 @@ pub use signing::Key;
 pub use snapshot::Snapshot;
 pub use stage::{Played, Stage};
 pub use throwaway::{Host, SOON};
-pub use tls::{Cert, authority, authority_key};
+pub use tls::{Cert, authority, authority_key, pem};
 pub use upgrader::{WAITS, pong};
 
 use std::path::PathBuf;
@@ -51,7 +52,7 @@ fn stand_in_agent() -> PathBuf {
 }
 
 /// A compiled file of this profile: this process is `target/PROFILE/deps/NAME` or `target/PROFILE/examples/NAME`.
-fn compiled(name: &str) -> PathBuf {
+pub fn compiled(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let file = own.ancestors().nth(2).unwrap().join(name);
     assert!(file.exists(), "{} is missing: run cargo build --bins --examples", file.display());
@@ -60,7 +61,7 @@ fn compiled(name: &str) -> PathBuf {
 
 /// Runs a command on this machine, outside all hosts, and returns what it wrote; panics with all it said if it fails.
 #[track_caller]
-fn outside(command: &mut Command) -> String {
+pub fn outside(command: &mut Command) -> String {
     let output = match command.output() {
         Ok(output) => output,
         Err(error) => panic!("{command:?}: {error} (run tests/setup as root)"),

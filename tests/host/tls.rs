@@ -2,8 +2,8 @@
 
 use super::server::NAMES;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, NameConstraints, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -57,8 +57,28 @@ pub fn authority_key() -> String {
     issuer().key().serialize_pem()
 }
 
+/// A good certificate and its key, as PEM, for a server that is a program of its own.
+pub fn pem() -> (String, String) {
+    let (certificate, _, key) = made(Cert::Good);
+    (certificate.pem(), key.serialize_pem())
+}
+
 /// How a server with this certificate speaks TLS 1.2 and 1.3.
 pub fn server_config(cert: Cert) -> Arc<ServerConfig> {
+    let (certificate, above, key) = made(cert);
+    let chain = [vec![CertificateDer::from(certificate)], above].concat();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    Arc::new(config)
+}
+
+/// The certificate, those above it that are sent with it, and its key.
+fn made(cert: Cert) -> (Certificate, Vec<CertificateDer<'static>>, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = match cert {
         Cert::OtherName => vec!["other.example.org".into()],
@@ -93,15 +113,7 @@ pub fn server_config(cert: Cert) -> Arc<ServerConfig> {
         }
         _ => (params.signed_by(&key, issuer()), Vec::new()),
     };
-    let chain = [vec![CertificateDer::from(signed.unwrap())], above].concat();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    Arc::new(config)
+    (signed.unwrap(), above, key)
 }
 
 fn issuer() -> &'static CertifiedIssuer<'static, KeyPair> {

@@ -122,6 +122,18 @@ pub fn manager(config: &Config, database: Database) -> Result<Box<dyn PackageMan
     })
 }
 
+/// The package manager that is found by the database that has the agent, without any configuration. Whoever asks for it waits for
+/// the end of the run of the package manager that removes this program, however long that is.
+pub fn usual(database: Database) -> Result<Box<dyn PackageManager>, PackageError> {
+    let limits = Limits { lock_wait: REMOVAL_LIMIT, refresh: READ_LIMIT };
+    let missing = || PackageError::Failed(format!("the agent was installed by {database}, and its package manager is gone"));
+    Ok(match database {
+        Database::Dpkg => Box::new(apt::Apt::new(limits)),
+        Database::Rpm if rpm_installer() == Installer::Zypper => Box::new(zypper::Zypper::new(limits).ok_or_else(missing)?),
+        Database::Rpm => Box::new(yum::Yum::new(limits).ok_or_else(missing)?),
+    })
+}
+
 /// The package manager of a host whose agent rpm's database has.
 ///
 /// Many hosts have the programs of both. Then it is the one that has Teleport's repository; if both or neither do, it is
@@ -153,6 +165,8 @@ pub struct Limits {
 
 /// The agent is some 150 MB; a slow line may take its time, but not for ever.
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// The run of a package manager that removes this program may have much else to do, a release upgrade for instance.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 /// For what only reads what is on the disk.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 

@@ -1,0 +1,132 @@
+//! The pass that is made a million times, the one that finds nothing to do: it asks little, and overlooks nothing.
+
+use crate::host::{Host, Manager, Package, SOON, WAITS};
+
+/// Runs passes until one finds nothing new; what changed just now is asked for again.
+fn settle(host: &Host) {
+    let history = || host.read("/var/lib/teleport-upgrade/history.json").unwrap_or_default();
+    host.wait_for("a pass that learns nothing", SOON, || {
+        let before = history();
+        host.upgrader("run").expect(0);
+        before == history() && before.contains("\"package_version\"")
+    });
+}
+
+fn dry_run(host: &Host) -> String {
+    host.upgrader("dry-run").expect(0).stdout
+}
+
+#[test]
+fn an_idle_pass_starts_no_program_and_makes_one_request() {
+    for manager in [Manager::Apt, Manager::Yum] {
+        let host = Host::with_agent_from(manager, "14.3.33");
+        host.closed_window();
+        settle(&host);
+        let history = || host.read("/var/lib/teleport-upgrade/history.json");
+        let before = history();
+        host.releases.forget_requests();
+        let trace = "strace -f -qq -o /run/trace -e trace=execve,getdents64,open,openat /usr/sbin/teleport-upgrade run";
+        host.shell(trace).expect(0);
+        let trace = host.read("/run/trace").unwrap();
+        let programs: Vec<&str> = trace.lines().filter(|line| line.contains("execve(") && line.ends_with("= 0")).collect();
+        assert_eq!(programs.len(), 1, "itself: {programs:?}");
+        assert_eq!(host.releases.paths(), ["/current/version"]);
+        assert_eq!(trace.matches("/etc/ssl/certs").count(), 1, "the trust store is read once, as one file: {trace}");
+        if manager == Manager::Apt {
+            assert!(!trace.contains("getdents64("), "no directory is read: {trace}");
+        }
+        assert_eq!(history(), before);
+    }
+}
+
+#[test]
+fn what_others_do_to_the_package_is_seen_at_once() {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+        let host = Host::with_agent_from(manager, "14.3.33");
+        host.configure("lock", "no\n");
+        host.closed_window();
+        host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
+        settle(&host);
+        host.shell(manager.refresh()).expect(0);
+        host.shell(&manager.install("teleport-ent", Some("14.3.34"))).expect(0);
+        assert!(dry_run(&host).starts_with("an upgrade is available (14.3.34 -> 14.3.33)"), "{manager:?}: {}", dry_run(&host));
+        host.set_version("14.3.34");
+        host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+        settle(&host);
+        assert_eq!(dry_run(&host), "no upgrades available (14.3.34 == 14.3.34)\n", "{manager:?}");
+        // Somebody's lock is seen, and so not set once more.
+        host.shell(&manager.locks("teleport-ent")[0]).expect(0);
+        host.configure("lock", "yes\n");
+        host.upgrader("run").expect(0);
+        let history = host.read("/var/lib/teleport-upgrade/history.json").unwrap();
+        assert!(!history.contains("locked_by_us"), "{manager:?}: {history}");
+    }
+}
+
+#[test]
+fn what_happens_to_the_service_is_seen_at_once() {
+    let host = Host::with_agent("14.3.33");
+    host.closed_window();
+    let up_to_date = "no upgrades available (14.3.33 == 14.3.33)\n";
+    let restarts = || host.property("teleport.service", "NRestarts");
+    settle(&host);
+    // What systemd mends by itself is none of our business, as long as it is not again and again.
+    let old = host.agent_pid();
+    host.run(&["kill", "-KILL", &old.to_string()]).expect(0);
+    host.wait_for("another process", SOON, || {
+        restarts() == "1" && host.read("/run/teleport.pid").is_some_and(|_| host.is_alive(host.agent_pid()))
+    });
+    assert_eq!(dry_run(&host), up_to_date);
+    host.upgrader("run").expect(0);
+    assert!(
+        host.read("/var/lib/teleport-upgrade/history.json").unwrap().contains("\"teleport.service\": 1"),
+        "the restart is counted"
+    );
+    settle(&host);
+    // Running, and then given up by systemd.
+    host.write("/etc/systemd/system/teleport.service.d/no.conf", "[Service]\nRestart=no\n");
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    host.run(&["kill", "-KILL", &host.agent_pid().to_string()]).expect(0);
+    host.wait_for("the failure", SOON, || host.property("teleport.service", "ActiveState") == "failed");
+    assert!(
+        dry_run(&host).contains("would now have teleport.service run the installed 14.3.33: teleport.service has failed"),
+        "{}",
+        dry_run(&host)
+    );
+    // It was stopped by somebody, and is left so.
+    host.run(&["systemctl", "reset-failed", "teleport.service"]).expect(0);
+    host.run(&["systemctl", "start", "teleport.service"]).expect(0);
+    host.wait_for("the agent", SOON, || host.read("/run/teleport.pid").is_some_and(|_| host.is_alive(host.agent_pid())));
+    settle(&host);
+    host.run(&["systemctl", "stop", "teleport.service"]).expect(0);
+    assert_eq!(dry_run(&host), up_to_date);
+}
+
+#[test]
+fn an_install_that_is_under_way_is_seen() {
+    let host = Host::with_agent("14.3.33");
+    host.configure("lock", "no\n");
+    host.closed_window();
+    settle(&host);
+    host.repository.publish(&[Package::agent("teleport-ent", "14.3.34").postinst(WAITS)]);
+    host.shell(Manager::Apt.refresh()).expect(0);
+    let install = host.spawn(&["sh", "-c", &Manager::Apt.install("teleport-ent", Some("14.3.34"))]);
+    host.wait_for("dpkg at work", SOON, || host.read("/run/installing").is_some());
+    // dpkg has noted so far what it does, and not yet written its status file anew.
+    assert!(dry_run(&host).starts_with("an upgrade is available (14.3.34 -> 14.3.33)"), "{}", dry_run(&host));
+    host.write("/run/go-on", "");
+    install.wait().expect(0);
+}
+
+#[test]
+fn an_authority_beside_the_main_file_of_the_trust_store_counts_too() {
+    let host = Host::with_agent("14.3.33");
+    let store = "/etc/ssl/certs/ca-certificates.crt";
+    let trusted = host.read(store).unwrap();
+    let (others, own) = trusted.split_at(trusted.rfind("-----BEGIN").unwrap());
+    host.write(store, others);
+    let stranger = host.upgrader("dry-run").expect(1).stderr;
+    assert!(stranger.contains("signed by nobody this host trusts"), "{stranger}");
+    host.write("/etc/ssl/certs/own.pem", own);
+    assert_eq!(dry_run(&host), "no upgrades available (14.3.33 == 14.3.33)\n");
+}
