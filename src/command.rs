@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::env;
 use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -17,7 +19,9 @@ use nix::unistd::Pid;
 
 use crate::text::printable;
 
-/// Where programs are found; what the caller's environment says about it is not asked.
+/// Where programs are found, which the system's packages bring; what the caller's environment says about it is not asked.
+const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// Where the programs that we run find others: dpkg insists on some of these.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The only variables that pass from our environment to a child: how to reach and trust servers.
 const PASSED: [&str; 10] = [
@@ -34,8 +38,9 @@ const PASSED: [&str; 10] = [
 ];
 /// How long a program that was told to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long to read on after the program ended: a daemon that it started may hold its output open for ever.
-const DRAIN: Duration = Duration::from_millis(500);
+/// How long to read on after the program ended: a daemon that it started may hold its output open for ever. Else reading ends with the
+/// output; on a host that has much else to do that may take a while, and nothing of it may be lost.
+const DRAIN: Duration = Duration::from_secs(10);
 /// A line longer than this is cut in pieces, so that no program makes us hold all it says.
 const MAX_LINE: u64 = 64 * 1024;
 /// How many lines are kept, the last ones.
@@ -48,6 +53,23 @@ pub struct Command {
     name: &'static str,
     limit: Option<Duration>,
     level: Level,
+}
+
+/// The file of a program, which may be named by it already. Where there is none, running it says so.
+pub fn absolute(name: &str) -> PathBuf {
+    let found = DIRECTORIES.iter().map(|directory| Path::new(directory).join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| Path::new(DIRECTORIES[1]).join(name))
+}
+
+/// Closes what whoever started this program had open, but for the three standard streams: neither we nor what we run has any use for
+/// it. To be called before anything is opened.
+pub fn close_inherited() {
+    let listed = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let inherited: Vec<i32> = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in inherited.into_iter().filter(|descriptor| *descriptor > 2) {
+        // The one through which they were listed is closed by now.
+        let _ = nix::unistd::close(descriptor);
+    }
 }
 
 /// What a program said, both streams in order, and how it ended.
@@ -73,13 +95,13 @@ enum Event {
 }
 
 impl Command {
-    /// A program found in the fixed path, with its arguments, a clean environment and no standard input.
+    /// A program of the system's, with its arguments, a clean environment and no standard input.
     pub fn new<I, S>(name: &'static str, arguments: I) -> Self
     where
         I: IntoIterator<Item = S>,
         S: AsRef<std::ffi::OsStr>,
     {
-        let mut inner = std::process::Command::new(name);
+        let mut inner = std::process::Command::new(absolute(name));
         inner.args(arguments).current_dir("/").env_clear();
         inner.env("PATH", PATH).env("LC_ALL", "C.UTF-8").env("HOME", "/root").env("TERM", "dumb");
         inner.envs(env::vars_os().filter(|(key, _)| PASSED.iter().any(|passed| key == passed)));
@@ -167,6 +189,14 @@ impl fmt::Display for Command {
 }
 
 impl Output {
+    /// What a program that ended with this status would have said on its standard output.
+    pub fn of(name: &'static str, code: u8, answer: &str) -> Output {
+        let status = ExitStatus::from_raw(i32::from(code) << 8);
+        let mut output = Output { name, status, level: Level::Trace, lines: VecDeque::new(), timed_out: None };
+        answer.lines().for_each(|line| output.push(Stream::Output, line.to_string()));
+        output
+    }
+
     /// Whether the program said that it succeeded. Package managers say so when they did not: look at what they changed.
     pub fn success(&self) -> bool {
         self.status.success() && self.timed_out.is_none()
@@ -290,6 +320,12 @@ mod tests {
         assert!(output.success() && started.elapsed() < Duration::from_secs(60));
         let daemon = output.lines().nth(1).unwrap().parse().unwrap();
         nix::sys::signal::kill(Pid::from_raw(daemon), Signal::SIGKILL).unwrap();
+    }
+
+    #[test]
+    fn what_comes_late_is_not_lost() {
+        let output = sh("(sleep 1; echo late) & echo soon").run().unwrap();
+        assert_eq!(output.answer().collect::<Vec<_>>(), ["soon", "late"]);
     }
 
     #[test]

@@ -11,6 +11,11 @@ use log::{Level, LevelFilter, Record, debug, error, log};
 
 use crate::journal::{self, Event};
 use crate::terminal::{self, Colour, Colours, Stderr};
+use crate::text::printable;
+
+/// A line longer than this is cut. Whatever it quotes, from whichever part of this program or of a library it comes: it is one line,
+/// and a terminal or the journal has nothing to obey in it.
+const LONGEST: usize = 4000;
 
 /// Sets up logging. `RUST_LOG`, where it is set, counts and not the options.
 pub fn set_up(verbose: bool, quiet: bool) {
@@ -41,14 +46,15 @@ pub fn set_up(verbose: bool, quiet: bool) {
 /// Says a line of the outcome, on standard output. Somebody who has stopped listening, or whose terminal is gone, is no reason to
 /// stop working.
 pub fn outcome(level: Level, line: &str) {
+    let line = printable(line, LONGEST);
     let text = if is_journal(1) {
         format!("<{}>{line}\n", priority(level))
     } else {
         let colours = Colours::of(&io::stdout());
         let line = match level {
-            Level::Error => colours.paint(Colour::Red, line),
-            Level::Warn => colours.paint(Colour::Yellow, line),
-            _ => line.to_string(),
+            Level::Error => colours.paint(Colour::Red, &line),
+            Level::Warn => colours.paint(Colour::Yellow, &line),
+            _ => line,
         };
         format!("{line}\n")
     };
@@ -92,7 +98,7 @@ fn priority(level: Level) -> u8 {
 
 /// `<4>message`: the journal takes the number as the priority, and has the time and our name itself.
 fn for_journal(out: &mut Formatter, record: &Record) -> io::Result<()> {
-    writeln!(out, "<{}>{}", priority(record.level()), record.args())
+    writeln!(out, "<{}>{}", priority(record.level()), message(record))
 }
 
 /// `warning: message`, coloured where that is seen; ordinary messages bare.
@@ -100,8 +106,12 @@ fn for_terminal(out: &mut Formatter, record: &Record, colours: Colours) -> io::R
     let (name, colour) = match record.level() {
         Level::Error => ("error: ", Colour::Red),
         Level::Warn => ("warning: ", Colour::Yellow),
-        Level::Info => return writeln!(out, "{}", record.args()),
+        Level::Info => return writeln!(out, "{}", message(record)),
         Level::Debug | Level::Trace => ("debug: ", Colour::Dim),
     };
-    writeln!(out, "{}{}", colours.paint(colour, name), record.args())
+    writeln!(out, "{}{}", colours.paint(colour, name), message(record))
+}
+
+fn message(record: &Record) -> String {
+    printable(&record.args().to_string(), LONGEST)
 }

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use teleport_upgrade::cli::{Cli, Verb};
+use teleport_upgrade::command;
 use teleport_upgrade::logging;
 use teleport_upgrade::outcome::{self, Exit};
 use teleport_upgrade::{pass, status, unlock};
 
 fn main() -> ExitCode {
+    command::close_inherited();
     let cli = Cli::parse();
     logging::set_up(cli.options.verbose, cli.options.quiet);
     let ended = match cli.command {

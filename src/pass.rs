@@ -42,7 +42,7 @@ pub fn run(options: &Options, forced: bool) -> Result<Exit> {
     }
     let config = Config::read(&options.config_dir)?;
     scope::leave(&config.services);
-    record::make_directory(&options.state_dir).with_context(|| format!("{}: cannot make it", options.state_dir.display()))?;
+    record::make_state_directory(&options.state_dir)?;
     let _lock = Lock::take(&options.state_dir)?;
     let record = Record::open(&options.state_dir);
     let began = Utc::now();

@@ -49,9 +49,15 @@ pub fn io_problem(error: &io::Error) -> String {
     }
 }
 
-/// Characters that print nothing but change how their neighbours look: direction marks, joiners, byte order marks.
+/// Characters that print nothing but change how their neighbours look, or hide what is there: direction marks, joiners, soft hyphens,
+/// variants, tags, byte order marks.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 #[cfg(test)]
@@ -61,6 +67,9 @@ mod tests {
     #[test]
     fn escapes_what_a_terminal_would_obey() {
         assert_eq!(printable("a\nb\tc\u{1b}[31m\u{202e}", 80), "a\\nb\\tc\\u{1b}[31m\\u{202e}");
+        for c in ['\r', '\u{7f}', '\u{9b}', '\u{ad}', '\u{61c}', '\u{2028}', '\u{2066}', '\u{e0041}'] {
+            assert_eq!(printable(&c.to_string(), 80), c.escape_default().to_string());
+        }
     }
 
     #[test]

@@ -49,8 +49,11 @@ impl Version {
 
     /// Reads a version as an rpm database spells it: the version, perhaps a release after it (`14.3.33-1`).
     pub fn from_rpm(text: &str) -> Result<Self, NotAVersion> {
-        // A hyphen can stand nowhere else.
-        let version = text.split_once('-').map_or(text, |(version, _)| version);
+        // A hyphen can stand nowhere else. The release goes back into command lines as it is.
+        let (version, release) = text.split_once('-').unwrap_or((text, ""));
+        if !release.chars().all(|c| c.is_ascii_alphanumeric() || "._+~^".contains(c)) {
+            return Err(NotAVersion(printable(text, 40)));
+        }
         version.replacen('~', "-", 1).replace('_', "-").parse()
     }
 }
@@ -166,6 +169,9 @@ mod tests {
             ("14.0.0_rc.1-1", "14.0.0-rc.1"),
         ] {
             assert_eq!(Version::from_rpm(rpm).unwrap(), version(expected), "{rpm}");
+        }
+        for rpm in ["14.3.33-*", "14.3.33-1;reboot", "14.3.33-1-1", "14.3.33-1 2"] {
+            assert!(Version::from_rpm(rpm).is_err(), "{rpm}");
         }
     }
 

@@ -176,8 +176,11 @@ fn critical_that_is_no_answer_is_not_critical() {
 fn certificates_that_must_not_be_trusted() {
     let host = Host::with_upgrade();
     for (certificate, part) in [
-        (Cert::Expired, "the server's certificate has expired; renew it on the server, and check this host's clock"),
-        (Cert::NotYetValid, "the server's certificate is not valid yet"),
+        (Cert::Expired, "the server's certificate has expired on 2001-01-01 00:00 UTC, and this host's clock says 20"),
+        (
+            Cert::NotYetValid,
+            "the server's certificate is not valid yet but from 2090-01-01 00:00 UTC, and this host's clock says 20",
+        ),
         (Cert::SelfSigned, "the server's certificate is signed by nobody this host trusts"),
         (Cert::OtherName, "the server's certificate is for another name"),
     ] {

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use log::warn;
 use serde::Serialize;
 
+use crate::observe::config::not_roots;
 use crate::observe::history::{self, History, LastPass};
 
 /// The history, and the place where it is kept. Only the holder of the lock has one.
@@ -87,6 +88,16 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
+/// Makes the state directory. One that is there must be ours: what is written there is believed later.
+pub fn make_state_directory(path: &Path) -> Result<()> {
+    make_directory(path).with_context(|| format!("{}: cannot make it", path.display()))?;
+    let metadata = fs::metadata(path).with_context(|| format!("{}: cannot be used", path.display()))?;
+    match not_roots(&metadata) {
+        Some(problem) => bail!("{0}: {problem}; see what is in it, then remove it: {0} is made anew", path.display()),
+        None => Ok(()),
+    }
+}
+
 /// Writes a new file beside the old one and lets it take the name, so that whoever reads it finds a whole one.
 pub fn replace(path: &Path, text: &str, disk: Disk) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -106,7 +117,7 @@ pub fn replace(path: &Path, text: &str, disk: Disk) -> io::Result<()> {
 
 /// Moves a history that cannot be read out of the way; it may tell a person what happened.
 fn keep_damaged(path: &Path) {
-    let damaged = fs::read(path).is_ok_and(|bytes| serde_json::from_slice::<History>(&bytes).is_err());
+    let damaged = history::load(path).is_ok_and(|loaded| loaded.is_err());
     if damaged && let Err(error) = fs::rename(path, history::set_aside(path)) {
         warn!("{}: cannot set the damaged history aside: {error}", path.display());
     }

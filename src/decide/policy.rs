@@ -140,7 +140,7 @@ pub fn decide(seen: &Observation) -> Decision {
     }
     match repair(seen).or_else(|| outdated(seen)) {
         None => Decision::Nothing(Idle::UpToDate),
-        Some(action) => go(seen, action),
+        Some(action) => timed(seen, action),
     }
 }
 
@@ -148,7 +148,7 @@ pub fn decide(seen: &Observation) -> Decision {
 fn change(seen: &Observation, target: &Version) -> Decision {
     let installed = &seen.agent.package.version;
     // It must not be installed; but an agent in pieces is no use to anybody, whatever its version.
-    let or_mend = |decision| repair(seen).map_or(decision, |action| go(seen, action));
+    let or_mend = |decision| repair(seen).map_or(decision, |action| timed(seen, action));
     let refuse = |limit| or_mend(Decision::Refuse(Refusal::Change { from: installed.clone(), to: target.clone(), limit }));
     if let Err(limit) = compatibility::check(installed, target, &seen.limits) {
         return refuse(limit);
@@ -167,7 +167,7 @@ fn change(seen: &Observation, target: &Version) -> Decision {
         Some(Offer::Cached(known)) => Path::through(installed, target, known).unwrap_or(Path::unseen(installed, target)),
         // Asking takes a refresh of the index, which only a change that is made now is worth.
         None => {
-            return match go(seen, Action::Upgrade(Path::unseen(installed, target))) {
+            return match timed(seen, Action::Upgrade(Path::unseen(installed, target))) {
                 Decision::Go(..) => Decision::Ask(Question::Offer),
                 other => other,
             };
@@ -175,13 +175,8 @@ fn change(seen: &Observation, target: &Version) -> Decision {
     };
     match &seen.history.failed {
         Some(failed) if !seen.forced && is_held(failed, &path) => or_mend(Decision::Hold(failed.clone())),
-        _ => go(seen, Action::Upgrade(path)),
+        _ => timed(seen, Action::Upgrade(path)),
     }
-}
-
-/// `action`, at once if a person wants it, else in its time.
-fn go(seen: &Observation, action: Action) -> Decision {
-    if seen.forced { Decision::Go(action, Cause::Forced) } else { timed(seen, action) }
 }
 
 /// When the schedule was first seen to be of no use: what the history must say after this pass.
@@ -235,6 +230,9 @@ fn restarts_since(history: &History, service: &Service) -> u32 {
 
 /// Whether `action` is for now or for later.
 fn timed(seen: &Observation, action: Action) -> Decision {
+    if seen.forced {
+        return Decision::Go(action, Cause::Forced);
+    }
     if let Some(service) = down(seen) {
         return Decision::Go(action, Cause::Down(service.unit.clone(), service.health.to_string()));
     }

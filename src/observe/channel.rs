@@ -32,21 +32,8 @@ impl<'a> Channel<'a> {
 
     /// Asks for the target version.
     pub fn target(&self) -> Result<Target, Unanswered> {
-        const REMEDY: &str = "have the channel's \"version\" name one version, or the word none";
         let text = self.ask("version")?;
-        let word = text.trim();
-        let useless = |what: String, remedy| Unanswered::useless(&self.endpoint.file("version"), what, remedy);
-        if word.is_empty() {
-            return Err(useless("the answer is empty".into(), REMEDY));
-        }
-        if word.starts_with('<') {
-            const REMEDY: &str = "check the address in the file \"endpoint\", and whether a login page stands between";
-            return Err(useless("the answer is a web page, not a version".into(), REMEDY));
-        }
-        if word.eq_ignore_ascii_case("none") {
-            return Ok(Target::None);
-        }
-        word.parse().map(Target::Version).map_err(|error| useless(format!("the answer {error}"), REMEDY))
+        parse_target(&text).map_err(|(what, remedy)| Unanswered::useless(&self.endpoint.file("version"), what, remedy))
     }
 
     /// Asks whether the target is critical. A strange answer means that it is not.
@@ -64,8 +51,25 @@ impl<'a> Channel<'a> {
     }
 }
 
+/// Reads the `version` file's word; else what is wrong with it, and what to do about that.
+pub fn parse_target(text: &str) -> Result<Target, (String, &'static str)> {
+    const REMEDY: &str = "have the channel's \"version\" name one version, or the word none";
+    const LOGIN: &str = "check the address in the file \"endpoint\", and whether a login page stands between";
+    let word = text.trim();
+    if word.is_empty() {
+        return Err(("the answer is empty".into(), REMEDY));
+    }
+    if word.starts_with('<') {
+        return Err(("the answer is a web page, not a version".into(), LOGIN));
+    }
+    if word.eq_ignore_ascii_case("none") {
+        return Ok(Target::None);
+    }
+    word.parse().map(Target::Version).map_err(|error| (format!("the answer {error}"), REMEDY))
+}
+
 /// Reads the `critical` file's word.
-fn is_critical(text: &str) -> Option<bool> {
+pub fn is_critical(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "yes" | "true" => Some(true),
         "no" | "false" => Some(false),

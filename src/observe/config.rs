@@ -139,7 +139,7 @@ impl Pin {
     }
 
     /// Reads `14.3.33`, or `14`.
-    fn parse(text: &str) -> Option<Pin> {
+    pub fn parse(text: &str) -> Option<Pin> {
         let bare = text.strip_prefix('v').unwrap_or(text);
         let is_major = bare.bytes().all(|byte| byte.is_ascii_digit());
         if is_major { bare.parse().ok().map(Pin::Major) } else { text.parse().ok().map(Pin::Version) }
@@ -233,7 +233,7 @@ impl Endpoint {
     }
 
     /// Reads `host[:port]/path`; a second value says what should be written instead, when a spelling is only tolerated.
-    fn parse(text: &str, insecure: bool) -> Result<(Endpoint, Option<String>), String> {
+    pub fn parse(text: &str, insecure: bool) -> Result<(Endpoint, Option<String>), String> {
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
             None => (None, text),
@@ -280,6 +280,22 @@ fn valid_address(text: &str) -> Result<(String, Option<u16>), String> {
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// What is wrong with a file that must be in root's hands alone, or in those of the ordinary user who tries this program out.
+pub fn not_roots(metadata: &fs::Metadata) -> Option<String> {
+    let mode = metadata.mode();
+    if !is_roots(metadata.uid()) {
+        Some(format!("it belongs to user {}, not to root", metadata.uid()))
+    } else if mode & 0o022 != 0 {
+        Some(format!("others than root can write it (mode {:04o})", mode & 0o7777))
+    } else {
+        None
+    }
+}
+
+fn is_roots(owner: u32) -> bool {
+    owner == 0 || owner == geteuid().as_raw()
 }
 
 impl Config {
@@ -341,20 +357,27 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// What decides which package root installs must be in root's hands alone.
+    /// What decides which package root installs must be in root's hands alone, and so must all directories that lead to it.
     fn check_owner(&self, path: &Path, metadata: &fs::Metadata) -> Result<(), ConfigError> {
-        let (owner, mode) = (metadata.uid(), metadata.mode());
-        // An ordinary user may try out a directory of their own.
-        let problem = if owner != 0 && owner != geteuid().as_raw() {
-            format!("it belongs to user {owner}, not to root")
-        } else if mode & 0o022 != 0 {
-            format!("others than root can write it (mode {:04o})", mode & 0o7777)
-        } else {
-            return Ok(());
+        let refusal = |path: &Path, problem: String| {
+            let shown = path.display();
+            let remedy = format!("run `chown root {shown}` and `chmod go-w {shown}`");
+            Err(ConfigError { file: path.to_path_buf(), problem, remedy })
         };
-        let shown = path.display();
-        let remedy = format!("run `chown root {shown}` and `chmod go-w {shown}`");
-        Err(ConfigError { file: path.to_path_buf(), problem, remedy })
+        if let Some(problem) = not_roots(metadata) {
+            return refusal(path, problem);
+        }
+        // Wherever links lead. Who can rename a directory on the way decides what is found there.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        for directory in real.ancestors().skip(1) {
+            let Ok(metadata) = fs::metadata(directory) else { continue };
+            // In a directory like /tmp nobody can rename what is another's; and the group of root is root's.
+            let guarded = metadata.mode() & 0o1000 != 0 || (metadata.gid() == 0 && metadata.mode() & 0o002 == 0);
+            if let Some(problem) = not_roots(&metadata).filter(|_| !guarded || !is_roots(metadata.uid())) {
+                return refusal(directory, problem);
+            }
+        }
+        Ok(())
     }
 
     fn error(&self, name: &str, problem: &str, remedy: &str) -> ConfigError {

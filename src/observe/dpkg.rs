@@ -28,7 +28,7 @@ pub fn installed(names: &[&str]) -> Result<Vec<Installed>> {
 }
 
 /// Reads `hi |teleport-ent|14.3.33`; none if the package is not on the host.
-fn parse(line: &str) -> Result<Option<Installed>> {
+pub fn parse(line: &str) -> Result<Option<Installed>> {
     let mut fields = line.splitn(3, '|');
     let (Some(status), Some(name), Some(version)) = (fields.next(), fields.next(), fields.next()) else {
         bail!("dpkg-query said \"{}\", which is not what it was asked", printable(line, 80));

@@ -1,18 +1,22 @@
 //! What earlier passes recorded: `history.json` in the state directory.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use log::warn;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::database;
 use super::service;
-use crate::text::io_problem;
+use crate::text::{io_problem, printable};
 use crate::version::Version;
+
+/// More than any history takes: it has a handful of versions, and some sentences.
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The name of the history file in the state directory.
 pub const FILE: &str = "history.json";
@@ -222,7 +226,7 @@ pub const LAST_PASS: &str = "last-pass.json";
 impl LastPass {
     /// Reads it, if there was one. A damaged one is worth no words: the next pass writes it anew.
     pub fn read(state: &Path) -> Option<LastPass> {
-        serde_json::from_slice(&fs::read(state.join(LAST_PASS)).ok()?).ok()
+        load_json(&state.join(LAST_PASS)).ok()?.ok()
     }
 }
 
@@ -230,8 +234,8 @@ impl History {
     /// Reads the history. A host without one is new; a damaged one is no reason to leave a host without an updater.
     pub fn read(state: &Path) -> History {
         let path = state.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        match load(&path) {
+            Ok(loaded) => loaded.unwrap_or_else(|error| {
                 let aside = set_aside(&path);
                 warn!("{}: damaged ({error}); starting a new one, and keeping this one as {}", path.display(), aside.display());
                 History::default()
@@ -245,6 +249,20 @@ impl History {
     }
 }
 
+/// What is in the file, or how it is damaged.
+pub fn load(path: &Path) -> io::Result<Result<History, String>> {
+    load_json(path)
+}
+
+fn load_json<T: DeserializeOwned>(path: &Path) -> io::Result<Result<T, String>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Ok(Err(format!("it is larger than {MAX_BYTES} bytes")));
+    }
+    Ok(serde_json::from_slice(&bytes).map_err(|error| printable(&error.to_string(), 120)))
+}
+
 /// The name under which a damaged history is kept by the next pass that writes.
 pub fn set_aside(path: &Path) -> PathBuf {
     path.with_extension("json.damaged")
@@ -253,6 +271,7 @@ pub fn set_aside(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_host_without_history_is_new() {

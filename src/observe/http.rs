@@ -4,17 +4,20 @@ use std::cell::OnceCell;
 use std::env;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chrono::DateTime;
 use log::{debug, warn};
-use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use rustls_native_certs::CertificateResult;
+use ureq::http::StatusCode;
 use ureq::http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
-use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
-use ureq::{Agent, Body, Proxy};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Proxy, RequestBuilder};
 
 use super::config::Address;
 use super::proxy;
@@ -145,8 +148,6 @@ impl Client {
         let Ok(proxy) = named.as_deref().map(Proxy::new).transpose() else {
             return Err(Unanswered::useless(url, "HTTPS_PROXY is not the address of a proxy".into(), CORRECT_PROXY));
         };
-        // What it was given may have a password in it.
-        let shown = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let mut pauses = self.patience.pauses().iter();
         loop {
             let problem = match self.get_once(url, proxy.clone(), most) {
@@ -158,41 +159,76 @@ impl Client {
                     debug!("{url}: {what}; trying again in {} s", pause.as_secs());
                     thread::sleep(*pause);
                 }
-                _ => return Err(Unanswered { address: url.to_string(), proxy: shown, problem }),
+                _ => return Err(Unanswered { address: url.to_string(), proxy: proxy.as_ref().map(shown), problem }),
             }
         }
     }
 
-    /// Asks, and once more if the server is of an authority that may be in the rest of the trust store.
-    fn call(&self, url: &str, proxy: Option<Proxy>) -> Result<Response<Body>, ureq::Error> {
-        let limit = Some(self.patience.limit());
-        let ask = |agent: &Agent| agent.get(url).config().proxy(proxy.clone()).timeout_global(limit).build().call();
+    /// One try, and once more if the server is of an authority that may be in the rest of the trust store.
+    fn get_once(&self, url: &str, proxy: Option<Proxy>, most: u64) -> Result<String, Problem> {
+        let ask = |agent: &Agent| in_time(agent, url, proxy.clone(), most, self.patience.limit());
         match self.wider.get() {
-            Some(wider) => ask(wider),
-            None => ask(&self.agent).or_else(|error| match is_unknown_issuer(&error) {
-                true => ask(self.wider.get_or_init(|| agent(self.secure, TrustStore::Whole))),
-                false => Err(error),
+            Some(wider) => ask(wider).map_err(|failure| failure.problem),
+            None => ask(&self.agent).or_else(|failure| match failure.is_unknown_issuer {
+                true => ask(self.wider.get_or_init(|| agent(self.secure, TrustStore::Whole))).map_err(|failure| failure.problem),
+                false => Err(failure.problem),
             }),
         }
     }
+}
 
-    fn get_once(&self, url: &str, proxy: Option<Proxy>, most: u64) -> Result<String, Problem> {
-        let mut response = self.call(url, proxy).map_err(explain)?;
-        if response.status() != StatusCode::OK {
-            return Err(explain_status(response.status()));
-        }
-        let has = |header: HeaderName| response.headers().contains_key(header);
-        let says_its_length = has(CONTENT_LENGTH) || has(TRANSFER_ENCODING);
-        let body = response.body_mut().with_config().limit(most).read_to_vec().map_err(explain)?;
-        // A version cut short is another version.
-        if !says_its_length && !body.ends_with(b"\n") {
-            return Err(Problem::Unreachable("the answer may be cut short: it says no length and ends in no line".into()));
-        }
-        String::from_utf8(body).map_err(|_| Problem::Lasting("the answer is not text".into(), CHECK_ENDPOINT))
+/// Why a try failed, and whether by nobody here knowing the server's authority.
+struct Failure {
+    problem: Problem,
+    is_unknown_issuer: bool,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        Failure { problem, is_unknown_issuer: false }
     }
 }
 
-const CORRECT_PROXY: &str = "correct it in /etc/default/teleport, or in this shell";
+/// Asks within the time for it. The library's own limits do not hold for a proxy that says one byte at a time; a thread that hangs ends
+/// with this program.
+fn in_time(agent: &Agent, url: &str, proxy: Option<Proxy>, most: u64, limit: Duration) -> Result<String, Failure> {
+    let request = agent.get(url).config().proxy(proxy.clone()).timeout_global(Some(limit)).build();
+    let (sender, answer) = mpsc::channel();
+    thread::spawn(move || {
+        let shown = proxy.map(|proxy| shown(&proxy));
+        let explain = |error| {
+            let is_unknown_issuer = is_unknown_issuer(&error);
+            Failure { problem: explain_way(error, shown.as_deref()), is_unknown_issuer }
+        };
+        // Nobody listens any more once the time is over.
+        let _ = sender.send(get(request, most, explain));
+    });
+    let in_time = answer.recv_timeout(limit + Duration::from_millis(500));
+    in_time.unwrap_or_else(|_| Err(Problem::Unreachable("no answer in time".into()).into()))
+}
+
+fn get(request: RequestBuilder<WithoutBody>, most: u64, explain: impl Fn(ureq::Error) -> Failure) -> Result<String, Failure> {
+    let mut response = request.call().map_err(&explain)?;
+    if response.status() != StatusCode::OK {
+        return Err(explain_status(response.status()).into());
+    }
+    let has = |header: HeaderName| response.headers().contains_key(header);
+    let says_its_length = has(CONTENT_LENGTH) || has(TRANSFER_ENCODING);
+    let body = response.body_mut().with_config().limit(most).read_to_vec().map_err(&explain)?;
+    // A version cut short is another version.
+    if !says_its_length && !body.ends_with(b"\n") {
+        return Err(Problem::Unreachable("the answer may be cut short: it says no length and ends in no line".into()).into());
+    }
+    String::from_utf8(body).map_err(|_| Problem::Lasting("the answer is not text".into(), CHECK_ENDPOINT).into())
+}
+
+/// A proxy as messages name it: what it was given may have a password in it.
+fn shown(proxy: &Proxy) -> String {
+    format!("{}:{}", proxy.host(), proxy.port())
+}
+
+const CORRECT_PROXY: &str = "correct HTTPS_PROXY in /etc/default/teleport, or in this shell";
+const NO_PROXY_HOST: &str = "there is no host with the proxy's name, or the name service does not answer";
 const NO_HOST: &str = "there is no such host, or the name service does not answer";
 const CHECK_ENDPOINT: &str = "check the address in the file \"endpoint\", and what that server serves";
 
@@ -206,7 +242,8 @@ fn agent(secure: bool, store: TrustStore) -> Agent {
         .max_redirects_will_error(true)
         .http_status_as_error(false)
         .max_response_header_size(MAX_HEADER)
-        .input_buffer_size(MAX_HEADER)
+        // Larger, for a head that is too large to be seen as that and not as an end.
+        .input_buffer_size(MAX_HEADER + 4 * 1024)
         .output_buffer_size(MAX_HEADER)
         .proxy(None)
         .user_agent(concat!("teleport-upgrade/", env!("CARGO_PKG_VERSION")))
@@ -259,6 +296,31 @@ fn explain_status(status: StatusCode) -> Problem {
     }
 }
 
+/// What goes wrong before the server has been reached is the proxy's, where there is one.
+fn explain_way(error: ureq::Error, proxy: Option<&str>) -> Problem {
+    use ureq::{Error, Timeout};
+    let Some(proxy) = proxy else { return explain(error) };
+    let unreachable = |what: &str| Problem::Unreachable(what.to_string());
+    match error {
+        // "proxy server responded 407/407"
+        Error::ConnectProxyFailed(what) => match what.rsplit('/').next().and_then(|status| status.parse::<u16>().ok()) {
+            Some(status @ 400..500) => {
+                let what = format!("the proxy {proxy} does not let this host through: it answered with status {status}");
+                Problem::Lasting(what, CORRECT_PROXY)
+            }
+            Some(status) => Problem::Unreachable(format!("the proxy answered with status {status}")),
+            None => unreachable("the proxy does not answer as a proxy does"),
+        },
+        Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            unreachable("the proxy does not answer in time, or passes nothing on")
+        }
+        Error::HostNotFound => unreachable(NO_PROXY_HOST),
+        Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => unreachable("the proxy refuses connections"),
+        Error::Io(error) if is_lookup(&error) => unreachable(NO_PROXY_HOST),
+        other => explain(other),
+    }
+}
+
 fn explain(error: ureq::Error) -> Problem {
     use ureq::Error;
     let lasting = |what: String| Problem::Lasting(what, CHECK_ENDPOINT);
@@ -271,7 +333,6 @@ fn explain(error: ureq::Error) -> Problem {
         Error::Timeout(phase) => Problem::Unreachable(format!("no answer in time ({})", phase_name(phase))),
         Error::HostNotFound => Problem::Unreachable(NO_HOST.into()),
         Error::ConnectionFailed => Problem::Unreachable("no connection".into()),
-        Error::ConnectProxyFailed(what) => Problem::Unreachable(format!("the proxy refused: {}", printable(&what, 80))),
         Error::TooManyRedirects => lasting("the server sends from one address to another without end".into()),
         Error::RequireHttpsOnly(_) => lasting("the server sends to an address without TLS".into()),
         Error::BodyExceedsLimit(limit) => lasting(format!("the answer is longer than {} KiB", limit / 1024)),
@@ -298,10 +359,14 @@ fn explain_io(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => "the connection was refused".into(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
-        // The standard library has no kind of its own for it.
-        _ if error.to_string().contains("lookup address") => NO_HOST.into(),
+        _ if is_lookup(error) => NO_HOST.into(),
         _ => printable(&error.to_string(), 120),
     }
+}
+
+/// Whether the name service had no answer; the standard library has no kind of its own for it.
+fn is_lookup(error: &io::Error) -> bool {
+    error.to_string().contains("lookup address")
 }
 
 fn phase_name(phase: ureq::Timeout) -> &'static str {
@@ -314,27 +379,65 @@ fn phase_name(phase: ureq::Timeout) -> &'static str {
 
 fn explain_tls(error: &rustls::Error) -> Problem {
     use CertificateError as C;
+    use PeerIncompatible as P;
     const RENEW: &str = "renew it on the server, and check this host's clock";
-    const TRUST: &str = "give the server a certificate of an authority in this host's trust store, or add that authority there";
+    const CLOCK: &str = "set this host's clock if that is wrong; else give the server a certificate that is valid already";
+    const TRUST: &str =
+        "have the server send its whole chain, of an authority in this host's trust store, or add that authority there";
     const NAME: &str = "give the server a certificate for that name, or correct the file \"endpoint\"";
     const SERVER: &str = "have the server speak TLS 1.2 or newer with a proper certificate";
-    let (what, remedy) = match error {
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => ("the server's certificate has expired", RENEW),
-        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            ("the server's certificate is not valid yet", RENEW)
+    let lasting = |what: &str, remedy| Problem::Lasting(what.into(), remedy);
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            C::ExpiredContext { time, not_after } => Problem::Lasting(
+                format!("the server's certificate has expired on {}, and this host's clock says {}", day(not_after), day(time)),
+                RENEW,
+            ),
+            C::NotValidYetContext { time, not_before } => Problem::Lasting(
+                format!(
+                    "the server's certificate is not valid yet but from {}, and this host's clock says {}",
+                    day(not_before),
+                    day(time)
+                ),
+                CLOCK,
+            ),
+            C::Expired => lasting("the server's certificate has expired", RENEW),
+            C::NotValidYet => lasting("the server's certificate is not valid yet", CLOCK),
+            C::UnknownIssuer => lasting("the server's certificate is signed by nobody this host trusts", TRUST),
+            C::NotValidForName | C::NotValidForNameContext { .. } => lasting("the server's certificate is for another name", NAME),
+            C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
+                lasting("the server's certificate is not one for servers", SERVER)
+            }
+            C::BadSignature | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                lasting("the signature of the server's certificate is wrong, or its key is too weak", SERVER)
+            }
+            C::UnsupportedSignatureAlgorithmContext { .. } => {
+                lasting("the server's certificate is signed in a way that is too weak, or not known here", SERVER)
+            }
+            other if other.to_string().contains("CaUsedAsEndEntity") => {
+                lasting("the server's certificate is that of an authority, not of a server", SERVER)
+            }
+            other => Problem::Lasting(
+                format!("the server's certificate is not in order ({})", printable(&other.to_string(), 120)),
+                SERVER,
+            ),
+        },
+        rustls::Error::PeerIncompatible(P::ServerTlsVersionIsDisabledByOurConfig | P::ServerDoesNotSupportTls12Or13)
+        | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            lasting("the server speaks no version of TLS that is safe", SERVER)
         }
-        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
-            ("the server's certificate is signed by nobody this host trusts", TRUST)
+        rustls::Error::PeerIncompatible(P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon | P::NoSignatureSchemesInCommon)
+        | rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity) => {
+            lasting("the server knows no cipher, key exchange or signature that is safe, or wants a certificate of ours", SERVER)
         }
-        rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-            ("the server's certificate is for another name", NAME)
-        }
-        rustls::Error::InvalidCertificate(C::InvalidPurpose | C::InvalidPurposeContext { .. }) => {
-            ("the server's certificate is not one for servers", SERVER)
-        }
-        other => return Problem::Lasting(format!("no secure connection ({})", printable(&other.to_string(), 120)), SERVER),
-    };
-    Problem::Lasting(what.into(), remedy)
+        rustls::Error::InvalidMessage(_) => lasting("what answers there does not speak TLS", SERVER),
+        other => Problem::Lasting(format!("no secure connection ({})", printable(&other.to_string(), 120)), SERVER),
+    }
+}
+
+fn day(time: &UnixTime) -> String {
+    let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    time.map_or("a time out of range".into(), |time| time.format("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 #[cfg(test)]

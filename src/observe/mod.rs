@@ -10,7 +10,7 @@ pub mod history;
 pub mod http;
 pub mod package;
 pub mod program;
-mod proxy;
+pub mod proxy;
 pub mod readiness;
 pub mod rpm;
 pub mod schedule;

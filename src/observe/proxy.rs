@@ -13,7 +13,7 @@ pub fn for_https(host: &str, port: u16) -> Option<String> {
 }
 
 /// Whether `NO_PROXY`, a list like `localhost,.example.com,10.0.0.0/8`, names this server.
-fn is_exempt(host: &str, port: u16, exceptions: &str) -> bool {
+pub fn is_exempt(host: &str, port: u16, exceptions: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     let address = bare.parse::<IpAddr>().ok();
     if bare == "localhost" || address.is_some_and(|address| address.is_loopback()) {

@@ -30,12 +30,16 @@ pub fn ask(socket: &Path) -> Readiness {
     let Ok(stream) = UnixStream::connect(socket) else { return Readiness::Absent };
     match exchange(stream) {
         Err(_) => Readiness::NotReady("it does not answer on debug.sock".into()),
-        // "HTTP/1.0 200 OK"
-        Ok(answer) => match answer.split_whitespace().nth(1) {
-            Some("200") => Readiness::Ready,
-            Some(status) => Readiness::NotReady(format!("it answers /readyz with status {}", printable(status, 10))),
-            None => Readiness::NotReady("it answers nonsense on debug.sock".into()),
-        },
+        Ok(answer) => parse(&answer),
+    }
+}
+
+/// Reads the line `HTTP/1.0 200 OK`, and whatever came with it.
+pub fn parse(answer: &str) -> Readiness {
+    match answer.split_whitespace().nth(1) {
+        Some("200") => Readiness::Ready,
+        Some(status) => Readiness::NotReady(format!("it answers /readyz with status {}", printable(status, 10))),
+        None => Readiness::NotReady("it answers nonsense on debug.sock".into()),
     }
 }
 

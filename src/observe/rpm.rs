@@ -51,7 +51,7 @@ pub fn installed(names: &[&str]) -> Result<Vec<Installed>> {
 }
 
 /// Reads `1700000000|teleport-ent|14.3.33-1`.
-fn parse(line: &str) -> Result<Installed> {
+pub fn parse(line: &str) -> Result<Installed> {
     let mut fields = line.splitn(3, '|');
     let (Some(_), Some(name), Some(version)) = (fields.next(), fields.next(), fields.next()) else {
         bail!("rpm said \"{}\", which is not what it was asked; see \"rpm --rebuilddb\"", printable(line, 200));
@@ -84,7 +84,7 @@ pub fn is_held(name: &str) -> bool {
 }
 
 /// `teleport`, `!teleport`, `teleport-0:14.3.33-1.*`, `0:teleport-14.3.33-1.*`, `name = "teleport"`, `solvable_name: teleport`.
-fn locks(line: &str, name: &str) -> bool {
+pub fn locks(line: &str, name: &str) -> bool {
     let line = line.trim_start_matches('!');
     if let Some(value) = line.strip_prefix("solvable_name:").or_else(|| line.strip_prefix("name =")) {
         return value.trim().trim_matches('"') == name;
@@ -97,7 +97,7 @@ fn locks(line: &str, name: &str) -> bool {
 }
 
 /// `exclude=teleport other`, `excludepkgs = teleport*`.
-fn excludes(line: &str, name: &str) -> bool {
+pub fn excludes(line: &str, name: &str) -> bool {
     let Some((key, value)) = line.split_once('=') else { return false };
     let matches = |pattern: &str| pattern == name || pattern.strip_suffix('*').is_some_and(|start| name.starts_with(start));
     ["exclude", "excludepkgs"].contains(&key.trim()) && value.split([' ', ',']).any(|pattern| matches(pattern.trim()))

@@ -245,11 +245,16 @@ fn ask(units: &[String]) -> Result<Vec<String>> {
 fn read(units: &[String], lines: &[String]) -> Result<Vec<Service>> {
     let text: Vec<&str> = lines.iter().map(String::as_str).collect();
     let uptime = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
-    let services: Vec<Service> = text.split(|line| line.is_empty()).map(|lines| service(&Properties(lines), uptime)).collect();
+    let services = parse(&text, uptime);
     if services.len() != units.len() {
         bail!("systemd answered for {} units, and was asked for {}", services.len(), units.len());
     }
     Ok(services.into_iter().zip(units).map(|(service, unit)| Service { unit: unit.clone(), ..service }).collect())
+}
+
+/// Reads the answer of `systemctl show`: a paragraph a unit. What it names of processes and files is looked at.
+pub fn parse(lines: &[&str], uptime: Duration) -> Vec<Service> {
+    lines.split(|line| line.is_empty()).map(|lines| service(&Properties(lines), uptime)).collect()
 }
 
 /// The lines `Name=value` of one unit.
@@ -263,7 +268,7 @@ impl<'a> Properties<'a> {
 
 fn service(properties: &Properties, uptime: Duration) -> Service {
     let processes = Processes { cgroup: properties.get("ControlGroup").to_string() };
-    let main = properties.get("MainPID").parse().ok().filter(|pid| *pid != 0);
+    let main = properties.get("MainPID").parse().ok().filter(|pid| *pid > 0);
     let named = main.and_then(|_| named_by_pid_file(properties, &processes));
     let pid_file = match (pid_file(properties), named) {
         (None, _) => PidFile::None,

@@ -20,6 +20,7 @@ mod scratch;
 pub mod server;
 pub mod signing;
 mod snapshot;
+pub mod stage;
 mod throwaway;
 mod tls;
 mod upgrader;
@@ -32,8 +33,9 @@ pub use run::{Ran, Run, Running};
 pub use server::{Request, Response, Server, Stream};
 pub use signing::Key;
 pub use snapshot::Snapshot;
+pub use stage::{Played, Stage};
 pub use throwaway::{Host, SOON};
-pub use tls::{Cert, authority, pem};
+pub use tls::{Cert, authority, authority_key, pem};
 pub use upgrader::{WAITS, pong};
 
 use std::path::PathBuf;

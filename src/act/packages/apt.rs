@@ -271,13 +271,13 @@ fn has_entry(path: &str) -> bool {
 }
 
 /// The versions that `apt-cache madison` lists, and how the repository spells them. It may hold what is no version of ours.
-fn listed(madison: &Output) -> Vec<(Version, String)> {
+pub fn listed(madison: &Output) -> Vec<(Version, String)> {
     let spelled = madison.answer().filter_map(|line| line.split('|').nth(1)).map(str::trim);
     spelled.filter_map(|text| Some((Version::from_debian(text).ok()?, text.to_string()))).collect()
 }
 
 /// The addresses of the repositories that it lists.
-fn sources(madison: &Output) -> impl Iterator<Item = &str> {
+pub fn sources(madison: &Output) -> impl Iterator<Item = &str> {
     madison.answer().filter_map(|line| line.split('|').nth(2)?.split_whitespace().next())
 }
 
@@ -292,14 +292,14 @@ fn quiet(command: Command) -> Command {
 }
 
 /// Who holds a lock that apt was faster to ask for than we were to look at.
-fn refusal(output: &Output) -> Option<String> {
+pub fn refusal(output: &Output) -> Option<String> {
     // "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 42 (apt-get)"
     let line = output.lines().find(|line| line.contains("Could not get lock"))?;
     Some(line.split_once("held by ").map_or("another program", |(_, holder)| holder).to_string())
 }
 
 /// The packages that a simulated run would install or remove. It may also configure some that another run left unconfigured.
-fn changed(output: &Output) -> impl Iterator<Item = &str> {
+pub fn changed(output: &Output) -> impl Iterator<Item = &str> {
     output.lines().filter_map(|line| {
         let (verb, rest) = line.split_once(' ')?;
         ["Inst", "Remv", "Purg"].contains(&verb).then(|| rest.split([' ', ':']).next())?

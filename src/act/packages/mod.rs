@@ -1,13 +1,13 @@
 //! Package managers: one trait, one file for each.
 
-mod apt;
-mod complaint;
+pub mod apt;
+pub mod complaint;
 mod locks;
 mod nop;
-mod repack;
-mod rpm;
-mod yum;
-mod zypper;
+pub mod repack;
+pub mod rpm;
+pub mod yum;
+pub mod zypper;
 
 use std::fmt;
 use std::fs;
@@ -175,7 +175,7 @@ fn rpm_installer() -> Installer {
 
 /// How long a package manager may take.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+pub struct Limits {
     /// To get a lock that somebody else holds.
     lock_wait: Duration,
     /// To refresh its index. What is longer hangs on a server that says nothing.
@@ -190,7 +190,12 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
 /// Finds the target in what the repository of `source` offers, newest first.
-fn choose(offered: &[(Version, String)], installed: &Installed, target: &Version, source: &str) -> Result<Prepared, PackageError> {
+pub fn choose(
+    offered: &[(Version, String)],
+    installed: &Installed,
+    target: &Version,
+    source: &str,
+) -> Result<Prepared, PackageError> {
     let spelled = |wanted: &Version| offered.iter().find(|(version, _)| version == wanted).map(|(_, spelled)| spelled);
     // The very package that is installed, if it is to be installed again.
     let again = offered.iter().map(|(_, spelled)| spelled).find(|spelled| **spelled == installed.package_version);
@@ -207,7 +212,7 @@ fn choose(offered: &[(Version, String)], installed: &Installed, target: &Version
 }
 
 /// Passes if `changed`, the packages that a simulated install would change, is `name` and nothing else.
-fn only(name: &str, changed: impl IntoIterator<Item = String>) -> Result<(), PackageError> {
+pub fn only(name: &str, changed: impl IntoIterator<Item = String>) -> Result<(), PackageError> {
     let (ours, others): (Vec<String>, Vec<String>) = changed.into_iter().partition(|package| package == name);
     if !others.is_empty() {
         Err(PackageError::TouchesOthers(others))
@@ -335,7 +340,8 @@ impl fmt::Display for PackageError {
         match self {
             PackageError::Busy { holder, waited } => write!(
                 f,
-                "the package manager is in use by {holder}, for longer than {} s; the next pass tries again",
+                "the package manager is in use by {}, for longer than {} s; the next pass tries again",
+                printable(holder, 80),
                 waited.as_secs()
             ),
             PackageError::Unchecked(weaknesses) => {
@@ -393,7 +399,7 @@ impl fmt::Display for PackageError {
                 "it would change other packages too ({}); install it by hand if that is wanted",
                 printable(&others.join(", "), 200)
             ),
-            PackageError::Failed(said) => f.write_str(said),
+            PackageError::Failed(said) => f.write_str(&printable(said, 600)),
         }
     }
 }

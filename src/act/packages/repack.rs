@@ -77,7 +77,7 @@ fn query(arguments: &[&str]) -> Result<Output> {
 }
 
 /// What the database says of the package, without what only the database needs.
-fn control_file<'a>(status: impl Iterator<Item = &'a str>) -> String {
+pub fn control_file<'a>(status: impl Iterator<Item = &'a str>) -> String {
     let mut ours = true;
     let kept = status.filter(|line| {
         if !line.starts_with([' ', '\t']) {

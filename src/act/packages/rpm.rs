@@ -94,7 +94,7 @@ pub fn verify(name: &str) -> Result<(), String> {
 
 /// Reads `S.5....T.    /usr/local/bin/tctl` or `missing     /usr/local/bin/tctl`: the file, if its contents are others. What was
 /// done to a configuration file (`c`), or to a file's times and owners, was done by a person.
-fn differs(line: &str) -> Option<&str> {
+pub fn differs(line: &str) -> Option<&str> {
     let (result, rest) = line.split_once(' ')?;
     let file = &rest[rest.find('/')?..];
     let other = result == "missing" || (result.len() > 7 && result.contains('5'));
@@ -117,13 +117,13 @@ fn remove_unplaced() -> Result<(), PackageError> {
 }
 
 /// Whether a name is of the kind that rpm gives to a file before it is put in place: `teleport;6b0068db`.
-fn is_unplaced(name: &str) -> bool {
+pub fn is_unplaced(name: &str) -> bool {
     let time = name.rsplit_once(';').map(|(_, time)| time);
     time.is_some_and(|time| time.len() == 8 && time.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Of lines like `1700000000|teleport|teleport-14.3.33-1.x86_64`, oldest first, the entries that a later one supersedes.
-fn surplus<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+pub fn surplus<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     let name = |line: &&'a str| line.split('|').nth(1);
     let superseded = |(index, line): &(usize, &&'a str)| lines[index + 1..].iter().any(|later| name(later) == name(line));
     lines.iter().enumerate().filter(superseded).filter_map(|(_, line)| line.split('|').nth(2)).collect()

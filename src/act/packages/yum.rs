@@ -33,6 +33,8 @@ const LOCKS: [Lock; 7] = [
 ];
 /// Where dnf 4 and dnf 5 keep what they download, a directory for each repository; it stays until the next transaction.
 const DOWNLOADS: [&str; 2] = ["/var/cache/dnf", "/var/cache/libdnf5"];
+/// What may end a line.
+const LINE_END: [char; 2] = ['\r', '\n'];
 /// The line that says whose the exclude after it is.
 const MARK: &str = "# teleport-upgrade: ordinary updates leave the agent alone; it is upgraded by teleport-upgrade";
 
@@ -238,7 +240,7 @@ impl PackageManager for Yum {
 }
 
 /// Who holds a lock that dnf or rpm was faster to ask for than we were to look at.
-fn refusal(output: &Output) -> Option<String> {
+pub fn refusal(output: &Output) -> Option<String> {
     // dnf: 200, "Failed to obtain the transaction lock (logged in as: root)." or "... is locked by another process".
     // yum: 200, "Existing lock /var/run/yum.pid: another copy is running as pid 42."
     let locked = output.code() == Some(200) || output.says("transaction lock");
@@ -248,7 +250,7 @@ fn refusal(output: &Output) -> Option<String> {
 
 /// The packages in the table of what a transaction would change: a line each, after one space. `replacing` marks one that
 /// would go.
-fn changed(output: &Output, ours: &str) -> Vec<String> {
+pub fn changed(output: &Output, ours: &str) -> Vec<String> {
     let table = output.lines().take_while(|line| !line.starts_with("Transaction Summary"));
     let packages = table.filter_map(|line| {
         let mut words = line.strip_prefix(' ')?.split_whitespace();
@@ -265,7 +267,7 @@ fn changed(output: &Output, ours: &str) -> Vec<String> {
 }
 
 /// A `*.repo` file with an exclude of ours in Teleport's section; none if that has one already.
-fn with_exclude(text: &str, name: &str) -> Option<String> {
+pub fn with_exclude(text: &str, name: &str) -> Option<String> {
     let heading = format!("[{}]", rpm::REPOSITORY);
     // One of ours may be of another edition, which was here before.
     let text = &without_lock(text, None);
@@ -274,20 +276,25 @@ fn with_exclude(text: &str, name: &str) -> Option<String> {
     if section().any(|line| line.starts_with("exclude")) {
         return None;
     }
-    let with = |line: &str| if line.trim() == heading { format!("{line}\n{MARK}\nexclude={name}\n") } else { format!("{line}\n") };
-    Some(text.lines().map(with).collect())
+    let with = |line: &str| match line.trim() == heading {
+        true => format!("{}\n{MARK}\nexclude={name}\n", line.trim_end_matches(LINE_END)),
+        false => line.to_string(),
+    };
+    Some(text.split_inclusive('\n').map(with).collect())
 }
 
 /// A file without what `hold` writes: the line below our mark, and the plugin's line for all versions of `name`.
-fn without_lock(text: &str, name: Option<&str>) -> String {
+pub fn without_lock(text: &str, name: Option<&str>) -> String {
     let mut marked = false;
-    let kept = text.lines().filter(|line| {
+    // The other lines stay as they are, to the byte.
+    let kept = text.split_inclusive('\n').filter(|line| {
+        let line = line.trim_end_matches(LINE_END);
         let by_plugin = name.is_some() && line.strip_prefix('!') == name;
-        let ours = by_plugin || *line == MARK || (marked && line.starts_with("exclude="));
-        marked = *line == MARK;
+        let ours = by_plugin || line == MARK || (marked && line.starts_with("exclude="));
+        marked = line == MARK;
         !ours
     });
-    kept.map(|line| format!("{line}\n")).collect()
+    kept.collect()
 }
 
 /// Replaces a file at one stroke.

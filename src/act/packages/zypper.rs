@@ -242,7 +242,7 @@ impl PackageManager for Zypper {
 }
 
 /// Who holds a lock, if zypper did nothing on account of one.
-fn refusal(output: &Output) -> Option<String> {
+pub fn refusal(output: &Output) -> Option<String> {
     // zypper: 7, "System management is locked by the application with pid 42 (zypper)."
     let pid = output.lines().find_map(|line| {
         let (_, after) = line.split_once("locked by the application with pid ")?;
@@ -253,7 +253,7 @@ fn refusal(output: &Output) -> Option<String> {
 }
 
 /// The packages that a simulated run would install, remove or replace.
-fn changed(output: &Output) -> Vec<String> {
+pub fn changed(output: &Output) -> Vec<String> {
     let summary = output.lines().skip_while(|line| !line.starts_with("<install-summary"));
     let summary = summary.take_while(|line| !line.starts_with("</install-summary"));
     summary.filter(|line| line.starts_with("<solvable ")).filter_map(|line| Some(attribute(line, "name")?.to_string())).collect()
@@ -266,7 +266,7 @@ fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Whether rpmkeys found a signature, and everything in order. Its status is 0 for a package without a signature too.
-fn is_signed(check: &Output) -> bool {
+pub fn is_signed(check: &Output) -> bool {
     let mut verdicts = check.lines().skip(1).map(str::trim).filter(|line| !line.is_empty()).peekable();
     let mut signed = false;
     check.success()
@@ -279,7 +279,7 @@ fn is_signed(check: &Output) -> bool {
 }
 
 /// What rpmkeys found wrong with a package.
-fn objection(check: &Output) -> String {
+pub fn objection(check: &Output) -> String {
     let wrong: Vec<&str> = check.lines().skip(1).map(str::trim).filter(|line| !line.ends_with(": OK")).collect();
     if wrong.is_empty() { "it has no signature".to_string() } else { format!("rpmkeys says: {}", wrong.join(" / ")) }
 }

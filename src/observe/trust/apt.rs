@@ -55,7 +55,7 @@ fn weakness(file: &Path, setting: String) -> Weakness {
 }
 
 /// Those of `SETTINGS` that are on, in lines like `Acquire::AllowWeakRepositories "0";`.
-fn weak_settings<'a>(dump: impl Iterator<Item = &'a str>) -> Vec<(&'static str, String)> {
+pub fn weak_settings<'a>(dump: impl Iterator<Item = &'a str>) -> Vec<(&'static str, String)> {
     let entries: Vec<(String, &str)> = dump
         .filter_map(|line| line.strip_suffix("\";")?.split_once(" \""))
         .map(|(name, value)| (name.to_ascii_lowercase(), value))
@@ -85,7 +85,7 @@ fn file_with(name: &str) -> Result<PathBuf> {
 }
 
 /// The options of lines like `deb [trusted=yes arch=amd64] https://... stable main`.
-fn weak_options(text: &str) -> Vec<String> {
+pub fn weak_options(text: &str) -> Vec<String> {
     let after_type = text.lines().filter_map(|line| line.trim().strip_prefix("deb")).map(|rest| rest.trim_start_matches("-src"));
     // Nothing but the type stands before the options; brackets further on are of an address.
     let options = after_type.filter_map(|rest| Some(rest.trim_start().strip_prefix('[')?.split_once(']')?.0));
@@ -117,7 +117,7 @@ fn option(word: &str) -> Option<(String, String)> {
 }
 
 /// The fields of paragraphs with lines like `Trusted: yes`, but those of sources that are switched off.
-fn weak_fields(text: &str) -> Vec<String> {
+pub fn weak_fields(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for paragraph in paragraphs(text) {
         let disabled = |(key, value): &(String, String)| key.eq_ignore_ascii_case("Enabled") && says_no(value);

@@ -5,7 +5,7 @@
 //! whose packages are checked one by one (`repo_gpgcheck`).
 
 pub mod apt;
-mod ini;
+pub mod ini;
 pub mod yum;
 pub mod zypper;
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::ini::{Ini, Style};
 use super::{Weakness, files};
+use crate::text::printable;
 
 /// `gpgcheck`, and what dnf 5 calls it.
 const KEYS: [&str; 2] = ["gpgcheck", "pkg_gpgcheck"];
@@ -43,7 +44,8 @@ pub fn weaknesses(dialect: Dialect, directories: &[&str], only: Option<&str>) ->
     Ok(judge(&main, &repositories, &overrides, only))
 }
 
-fn judge(main: &[Ini], repositories: &[Ini], overrides: &[Ini], only: Option<&str>) -> Vec<Weakness> {
+/// What the settings for all, those of the repositories and what overrides these let in.
+pub fn judge(main: &[Ini], repositories: &[Ini], overrides: &[Ini], only: Option<&str>) -> Vec<Weakness> {
     let mut found = Vec::new();
     let for_all = main.iter().rev().find_map(|ini| ini.switch(|section| section == "main", &KEYS));
     for ini in repositories {
@@ -66,7 +68,7 @@ fn judge(main: &[Ini], repositories: &[Ini], overrides: &[Ini], only: Option<&st
 
 /// The default is not to check.
 fn unset(file: &Path, id: &str) -> Weakness {
-    Weakness { file: file.to_path_buf(), setting: None, remedy: format!("write gpgcheck=1 below [{id}]") }
+    Weakness { file: file.to_path_buf(), setting: None, remedy: format!("write gpgcheck=1 below [{}]", printable(id, 60)) }
 }
 
 /// Whether an override, which may be for `tele*` or `*`, is for this repository.

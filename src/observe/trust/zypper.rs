@@ -28,7 +28,8 @@ pub fn weaknesses(directories: &[&str], only: Option<&str>) -> Result<Vec<Weakne
     Ok(judge(&read(main)?, &read(repositories)?, only))
 }
 
-fn judge(main: &[Ini], repositories: &[Ini], only: Option<&str>) -> Vec<Weakness> {
+/// What the settings for all and those of the repositories let in.
+pub fn judge(main: &[Ini], repositories: &[Ini], only: Option<&str>) -> Vec<Weakness> {
     let mut found = Vec::new();
     for ini in repositories {
         for id in ini.sections() {
