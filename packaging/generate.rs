@@ -48,6 +48,8 @@ fn manual_page(out: &mut File) -> std::io::Result<()> {
     let man = Man::new(command.clone()).section("8").manual("System administration").source(title);
     man.render_title(out)?;
     let mut page = Roff::new();
+    // Words that are typed are better not broken.
+    page.control("nh", []);
     section(&mut page, "NAME");
     page.text([roman(format!("{NAME} - keep the Teleport agent of a host on the version that its operator wants"))]);
     section(&mut page, "SYNOPSIS");
@@ -85,7 +87,9 @@ fn commands(page: &mut Roff, command: &Command) {
     for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
         page.control("SS", [verb.get_name()]);
         page.text([roman(format!("{}.", text(verb.get_about())))]);
-        let own = verb.get_arguments().filter(|argument| !argument.is_global_set() && argument.get_id() != "help");
+        let own = verb
+            .get_arguments()
+            .filter(|argument| !argument.is_global_set() && !argument.is_hide_set() && argument.get_id() != "help");
         for argument in own {
             page.control("TP", []);
             page.text([bold(format!("--{}", argument.get_long().unwrap_or_default()))]);
@@ -162,13 +166,16 @@ endpoint             the release channel: host[:port]/path/of/channel (required)
 package              teleport-ent, teleport-ent-fips or teleport; by default the one that is installed
 installer            apt, yum (also for dnf), zypper, or nop; by default the one whose database holds the package
 service              the units to reload or restart, one a line; by default teleport.service
+proxy                host[:port] of the cluster's Proxy, to ask which version the cluster runs; by default the one that the agent is set to
+pin                  a version, or a major version, that the agent never leaves
+prerelease           yes: follow release candidates too
 insecure             yes: ask over plain http, only if the host in endpoint is this very one
 lock                 no: do not lock the package against ordinary system updates
 lock-wait-seconds    how long to wait for another run of the package manager (600)
 refresh-seconds      how long the package manager may take to refresh its index (180)
 observe-seconds      how long a new version must run well before it counts as sound (20)
 metrics              a directory for Prometheus' textfile collector
-notice               no: do not tell who logs in that an upgrade waits
+notice               no: do not tell people who log in that an upgrade waits
 schedule             the maintenance windows; the agent writes it";
 
 const CONFIGURATION_RULES: &str = "\
@@ -178,10 +185,10 @@ its files must belong to root and be writable by nobody else, except for schedul
 const FILES: &str = "\
 /etc/teleport-upgrade.d  the configuration
 /var/lib/teleport-upgrade  what one pass leaves for the next
-/run/motd.d/teleport-upgrade  what who logs in is told while an upgrade waits
+/run/motd.d/teleport-upgrade  what a person who logs in is told while an upgrade waits
 /etc/default/teleport  the environment of the agent, and of the service that makes the passes
-/usr/share/doc/teleport-upgrade/status.schema.json  the JSON Schema of what --json prints
-/usr/share/doc/teleport-upgrade/alerts.yml  example alerts for Prometheus";
+/usr/share/teleport-upgrade/status.schema.json  the JSON Schema of what --json prints
+/usr/share/teleport-upgrade/alerts.yml  example alerts for Prometheus";
 
 const ENVIRONMENT: &str = "\
 HTTPS_PROXY, NO_PROXY  the proxy that leads to the release channel

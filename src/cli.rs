@@ -29,20 +29,27 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Upgrade now, whatever the maintenance window or an earlier failure says
+    /// Upgrade now, whatever the window or an earlier failure says
     #[command(after_help = FORCE)]
     Force,
-    /// Show the version, the target, when it comes, and how the last pass went
+    /// Show what runs, what is wanted and when, and how passes went
     #[command(after_help = STATUS)]
     Status {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
+    /// Let ordinary system updates see to the agent again
+    #[command(after_help = UNLOCK)]
+    Unlock {
+        /// The history was seen to say so; for the scripts of this program's packages
+        #[arg(long, hide = true)]
+        recorded: bool,
+    },
     /// Print the version of this program
     #[command(after_help = VERSION)]
     Version {
-        /// The version alone, as it always is; `teleport version` has it
+        /// No more than the version, as always
         #[arg(long)]
         raw: bool,
     },
@@ -91,7 +98,7 @@ Examples:
 
 const RUN: &str = "\
 Examples:
-  sudo teleport-upgrade run      what is available; what was done, and why
+  sudo teleport-upgrade run      what there is; what was done, and why
   sudo teleport-upgrade run -v   with every command that is run
   journalctl -u teleport-upgrade.service
                                  what the timer's passes said";
@@ -102,12 +109,12 @@ Examples:
   teleport-upgrade dry-run --json | jq -r .decision.sentence";
 
 const FORCE: &str = "\
-A version that this host may not have (compatibility rule, pin) is refused
-all the same.
+A version that this host may not have (compatibility rule, pin) is
+refused all the same.
 
 Examples:
   sudo teleport-upgrade dry-run  first: which version would that be?
-  sudo teleport-upgrade force    also tries a version again that failed here";
+  sudo teleport-upgrade force    tries even a version that failed here";
 
 const STATUS: &str = "\
 Needs no root, and no network: it says what it could not ask.
@@ -116,6 +123,12 @@ Examples:
   teleport-upgrade status
   teleport-upgrade status --json | jq -r .agent.installed
   teleport-upgrade status --json | jq .decision";
+
+const UNLOCK: &str = "\
+Takes back what passes do while the file \"lock\" says yes. Nobody else's lock.
+
+Examples:
+  sudo teleport-upgrade unlock   when this program is to be removed by hand";
 
 const VERSION: &str = "\
 Examples:

@@ -5,8 +5,13 @@
 use std::io;
 use std::os::unix::net::UnixDatagram;
 
+use crate::text::printable;
+
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// A value longer than this is cut.
+const LONGEST: usize = 4000;
 
 /// Something that happened to the agent, with an identity of its own: `journalctl MESSAGE_ID=...` finds it on every host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,21 +64,9 @@ pub fn send(message: &str, priority: u8, event: Event, fields: &[(&str, String)]
     UnixDatagram::unbound()?.send_to(&datagram(all), SOCKET).map(|_| ())
 }
 
+/// A line for each field; a value has one line, whatever it quotes.
 fn datagram<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, value) in fields {
-        bytes.extend(name.as_bytes());
-        if value.contains('\n') {
-            // A value of several lines says how long it is.
-            bytes.push(b'\n');
-            bytes.extend((value.len() as u64).to_le_bytes());
-        } else {
-            bytes.push(b'=');
-        }
-        bytes.extend(value.as_bytes());
-        bytes.push(b'\n');
-    }
-    bytes
+    fields.map(|(name, value)| format!("{name}={}\n", printable(value, LONGEST))).collect::<String>().into_bytes()
 }
 
 #[cfg(test)]
@@ -81,9 +74,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_of_several_lines_says_how_long_it_is() {
-        let sent = datagram([("MESSAGE", "done: it runs"), ("WHY", "a\nb")].into_iter());
-        assert_eq!(sent, b"MESSAGE=done: it runs\nWHY\n\x03\0\0\0\0\0\0\0a\nb\n");
+    fn no_value_makes_a_field_of_its_own() {
+        let sent = datagram([("MESSAGE", "done: it runs"), ("WHY", "a\n_UID=0")].into_iter());
+        assert_eq!(sent, b"MESSAGE=done: it runs\nWHY=a\\n_UID=0\n");
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! What is said on the way: one line format for a terminal, one for the journal, both on standard error.
+//! What is said on the way: one line format for a terminal, one for the journal, both on standard error; and the outcome.
 
 use std::env;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 
-use env_logger::Builder;
 use env_logger::fmt::Formatter;
-use log::{Level, LevelFilter, Record};
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter, Record, debug, error, log};
+
+use crate::journal::{self, Event};
+use crate::terminal::{self, Colour, Colours, Stderr};
 
 /// Sets up logging. `RUST_LOG`, where it is set, counts and not the options.
 pub fn set_up(verbose: bool, quiet: bool) {
@@ -25,18 +28,48 @@ pub fn set_up(verbose: bool, quiet: bool) {
     if is_journal(2) {
         builder.format(for_journal);
     } else {
-        builder.format(for_terminal);
+        let colours = Colours::of(&io::stderr());
+        builder.format(move |out, record| for_terminal(out, record, colours));
+        if level == LevelFilter::Info {
+            terminal::show_steps();
+        }
     }
+    builder.target(Target::Pipe(Box::new(Stderr)));
     builder.init();
 }
 
 /// Says a line of the outcome, on standard output. Somebody who has stopped listening, or whose terminal is gone, is no reason to
 /// stop working.
 pub fn outcome(level: Level, line: &str) {
-    let written =
-        if is_journal(1) { writeln!(io::stdout(), "<{}>{line}", priority(level)) } else { writeln!(io::stdout(), "{line}") };
-    if let Err(error) = written {
-        log::debug!("cannot write to standard output: {error}");
+    let text = if is_journal(1) {
+        format!("<{}>{line}\n", priority(level))
+    } else {
+        let colours = Colours::of(&io::stdout());
+        let line = match level {
+            Level::Error => colours.paint(Colour::Red, line),
+            Level::Warn => colours.paint(Colour::Yellow, line),
+            _ => line.to_string(),
+        };
+        format!("{line}\n")
+    };
+    if let Err(error) = terminal::write(&mut io::stdout(), text.as_bytes()) {
+        debug!("cannot write to standard output: {error}");
+    }
+}
+
+/// Says a line of the outcome that tells of an event. In the journal it can be found by what it tells of.
+pub fn event(event: Event, level: Level, line: &str, fields: &[(&str, String)]) {
+    if !is_journal(1) || journal::send(line, priority(level), event, fields).is_err() {
+        outcome(level, line);
+    }
+}
+
+/// Says why the program ends without an outcome. Whoever waits for it at a terminal sees an error; `level` is for the journal.
+pub fn failure(event: Option<Event>, level: Level, line: &str) {
+    if !is_journal(2) {
+        error!("{line}");
+    } else if event.is_none_or(|event| journal::send(line, priority(level), event, &[]).is_err()) {
+        log!(level, "{line}");
     }
 }
 
@@ -63,13 +96,12 @@ fn for_journal(out: &mut Formatter, record: &Record) -> io::Result<()> {
 }
 
 /// `warning: message`, coloured where that is seen; ordinary messages bare.
-fn for_terminal(out: &mut Formatter, record: &Record) -> io::Result<()> {
-    let name = match record.level() {
-        Level::Error => "error: ",
-        Level::Warn => "warning: ",
-        Level::Info => "",
-        Level::Debug | Level::Trace => "debug: ",
+fn for_terminal(out: &mut Formatter, record: &Record, colours: Colours) -> io::Result<()> {
+    let (name, colour) = match record.level() {
+        Level::Error => ("error: ", Colour::Red),
+        Level::Warn => ("warning: ", Colour::Yellow),
+        Level::Info => return writeln!(out, "{}", record.args()),
+        Level::Debug | Level::Trace => ("debug: ", Colour::Dim),
     };
-    let style = out.default_level_style(record.level());
-    if name.is_empty() { writeln!(out, "{}", record.args()) } else { writeln!(out, "{style}{name}{style:#}{}", record.args()) }
+    writeln!(out, "{}{}", colours.paint(colour, name), record.args())
 }

@@ -6,7 +6,8 @@ use clap::Parser;
 
 use teleport_upgrade::cli::{Cli, Verb};
 use teleport_upgrade::logging;
-use teleport_upgrade::pass::{self, Exit};
+use teleport_upgrade::outcome::{self, Exit};
+use teleport_upgrade::{pass, status, unlock};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -14,15 +15,13 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Verb::Run => pass::run(&cli.options, false),
         Verb::Force => pass::run(&cli.options, true),
-        Verb::DryRun { .. } | Verb::Status { .. } => pass::dry_run(&cli.options),
+        Verb::DryRun { json } => status::dry_run(&cli.options, json),
+        Verb::Status { json } => status::status(&cli.options, json),
+        Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),
         Verb::Version { .. } => {
-            logging::outcome(log::Level::Info, env!("CARGO_PKG_VERSION"));
+            outcome::say(env!("CARGO_PKG_VERSION"));
             Ok(Exit::Fine)
         }
     };
-    let exit = ended.unwrap_or_else(|error| {
-        log::error!("{error:#}");
-        Exit::of(&error)
-    });
-    ExitCode::from(exit as u8)
+    ExitCode::from(ended.unwrap_or_else(|error| outcome::fail(&error)) as u8)
 }

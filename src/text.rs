@@ -21,6 +21,21 @@ pub fn printable(text: &str, most: usize) -> String {
     shown
 }
 
+/// `text` in lines of at most `width` characters, broken between words; a word that is longer has a line of its own.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
+}
+
 /// What went wrong with a file, without the system's number for it.
 pub fn io_problem(error: &io::Error) -> String {
     match error.kind() {
@@ -46,6 +61,13 @@ mod tests {
     #[test]
     fn escapes_what_a_terminal_would_obey() {
         assert_eq!(printable("a\nb\tc\u{1b}[31m\u{202e}", 80), "a\\nb\\tc\\u{1b}[31m\\u{202e}");
+    }
+
+    #[test]
+    fn breaks_lines_between_words() {
+        assert_eq!(wrap("a bc  def", 4), ["a bc", "def"]);
+        assert_eq!(wrap("https://example.com/x y", 4), ["https://example.com/x", "y"]);
+        assert!(wrap(" ", 4).is_empty());
     }
 
     #[test]

@@ -48,8 +48,9 @@ fn what_changes_the_host_is_for_root() {
     let host = Host::with_upgrade();
     for command in ["run", "force"] {
         let ran = host.command(&["teleport-upgrade", command]).user("alice").run().expect(2);
-        let said =
-            format!("error: \"{command}\" must be run as root; try: sudo teleport-upgrade {command} (\"dry-run\" needs no root)\n");
+        let said = format!(
+            "error: \"{command}\" must be run as root; try: sudo teleport-upgrade {command} (\"dry-run\" and \"status\" need no root)\n"
+        );
         assert_eq!((ran.stdout.as_str(), ran.stderr), ("", said));
     }
     host.assert_agent_runs("14.3.33");

@@ -4,6 +4,7 @@
 mod apt;
 mod bad_input;
 mod compatibility;
+mod documents;
 mod dry_run;
 mod host;
 mod hosts_work;
@@ -12,7 +13,10 @@ mod interruptions;
 mod kills;
 mod lock;
 mod managers;
+mod operator;
+mod packaging;
 mod plan;
 mod rollback;
 mod trust;
 mod upgrade;
+mod version_server;

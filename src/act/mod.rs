@@ -1,6 +1,8 @@
 //! Changes the world, checks what it changed, records it. Every file here owns one thing that it may touch.
 
 pub mod lock;
+pub mod metrics;
+pub mod notice;
 pub mod packages;
 pub mod record;
 pub mod scope;

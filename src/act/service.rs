@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use crate::command::Command;
 use crate::observe::readiness::{self, Readiness};
 use crate::observe::service::{Binary, Health, PidFile, Service, Succession, services};
+use crate::terminal::Step;
 
 /// systemd's own limits end a start that hangs (90 s by default); this is for a systemd that hangs.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(300);
@@ -81,6 +82,7 @@ fn reload(before: &Service) -> Result<Service, Reload> {
     let unit = &before.unit;
     let Some(succession) = Succession::of(before) else { return Err(Reload::NotTaken(format!("{unit} has just ended"))) };
     info!("reloading {unit}");
+    let _step = Step::of(TAKE_OVER, format!("waiting for the new process of {unit}"));
     systemctl("reload", Some(unit)).map_err(Reload::NotTaken)?;
     let started = Instant::now();
     let mut seen = false;
@@ -136,6 +138,7 @@ fn is_bad(health: &Health) -> bool {
 fn restart(before: &Service) -> Result<Service, String> {
     let unit = &before.unit;
     info!("restarting {unit}");
+    let _step = Step::of(TAKE_OVER, format!("waiting for the new process of {unit}"));
     // A service that was given up for failing too often may not be started before this.
     systemctl("reset-failed", Some(unit))?;
     systemctl("restart", Some(unit))?;
@@ -175,6 +178,7 @@ fn watch(start: &Service, rules: &Watch, must_be_ready: bool) -> Result<(), Stri
     let (unit, observe) = (&start.unit, rules.observe);
     info!("watching {unit} for {} s", observe.as_secs());
     let began = Instant::now();
+    let _step = Step::of(observe, format!("watching {unit}"));
     loop {
         let now = look(unit)?;
         if now.health != Health::Running {
@@ -213,6 +217,12 @@ pub fn host_is_going_down() -> bool {
 /// Whether a service runs, be it by an older binary.
 pub fn runs(unit: &str) -> bool {
     look(unit).is_ok_and(|service| service.health == Health::Running)
+}
+
+/// Whether a service of one shot is being carried out.
+pub fn is_at_work(unit: &str) -> bool {
+    let output = Command::new("systemctl", ["is-active", "--", unit]).limit(SYSTEMCTL_LIMIT).run();
+    output.is_ok_and(|output| output.lines().any(|line| line == "activating" || line == "deactivating"))
 }
 
 /// Starts again those of `units` that do not run: they did before.

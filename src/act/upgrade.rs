@@ -15,6 +15,8 @@ use crate::observe::agent::{Agent, BINARY};
 use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
 use crate::observe::service::{Health, Service};
+use crate::terminal::Step;
+use crate::times;
 use crate::version::Version;
 
 /// How a transaction ended.
@@ -109,7 +111,7 @@ impl Transaction<'_> {
     /// changed nothing yet, or somebody has changed the package since.
     pub fn finish(&mut self, change: &Change) -> Option<Outcome> {
         let Change { package, from, to, .. } = change;
-        let since = change.since.format("%Y-%m-%d %H:%M UTC");
+        let since = times::utc(change.since);
         warn!("a pass of {since} was cut off while it changed {package} from {from} to {to}; finishing it");
         if let Err(error) = self.packages.mend() {
             warn!("{error}");
@@ -159,7 +161,9 @@ impl Transaction<'_> {
     /// Installs, checks, and goes back if the version does not run. `before` is how the services were.
     fn install_and_check(&mut self, change: &Change, before: &[Service]) -> Outcome {
         info!("installing {} {}", change.package, change.to_package_version);
+        let step = Step::new(format!("installing {} {}", change.package, change.to_package_version));
         let installed = self.packages.install(&change.package, &change.to_package_version);
+        drop(step);
         let Err(reason) = self.packages.prove(&change.package, &change.to) else {
             service::read_units_again();
             return match each(&change.services, |unit| service::bring_up(unit, &self.watch)) {
@@ -204,6 +208,7 @@ impl Transaction<'_> {
             }
         });
         if self.packages.prove(&change.package, &change.from).is_err() {
+            let _step = Step::new(format!("installing {} {}", change.package, change.from_package_version));
             let installed = self.packages.install(&change.package, &change.from_package_version);
             let installed = match (&change.way_back, installed) {
                 (Some(file), Err(_)) => self.packages.install_kept(file),
@@ -246,11 +251,13 @@ impl Transaction<'_> {
                 history.unfinished = None;
             }
             Outcome::Upgraded => {
-                let done = Done { from: change.from.clone(), to: target, goal, at };
+                let done = Done { from: change.from.clone(), to: target, goal, at, seconds: seconds_since(change.since) };
                 (history.unfinished, history.failed, history.last_change) = (None, None, Some(done));
+                history.counts.upgrades += 1;
             }
             Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
                 let way_back_failed = matches!(outcome, Outcome::Broken { .. });
+                history.counts.rollbacks += u64::from(!way_back_failed);
                 history.failed = Some(FailedTarget { target, goal, reason: reason.clone(), at, way_back_failed });
                 // The next pass goes on with a way back that has not come to its end: what kept it from that may have passed.
                 if !matches!(outcome, Outcome::Broken { put_back: false, .. }) {
@@ -291,6 +298,11 @@ impl Transaction<'_> {
 fn each(units: &[String], act: impl Fn(&str) -> Result<(), String>) -> Result<(), String> {
     let problems: Vec<String> = units.iter().filter_map(|unit| act(unit).err()).collect();
     if problems.is_empty() { Ok(()) } else { Err(problems.join(", and ")) }
+}
+
+/// How long ago `moment` was, in seconds, by a clock that somebody may have set back.
+fn seconds_since(moment: DateTime<Utc>) -> f64 {
+    times::seconds((Utc::now() - moment).to_std().unwrap_or_default())
 }
 
 fn going_down() -> Outcome {

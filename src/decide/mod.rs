@@ -3,3 +3,5 @@
 pub mod compatibility;
 pub mod path;
 pub mod policy;
+pub mod report;
+pub mod words;

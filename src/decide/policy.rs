@@ -13,6 +13,7 @@ use crate::observe::history::{Change, FailedTarget, History};
 use crate::observe::schedule::{Absence, Window, WindowStatus};
 use crate::observe::service::{Health, LOOP, Service};
 use crate::observe::teleport::Settings;
+use crate::times;
 use crate::version::Version;
 
 /// Everything that a decision rests on.
@@ -259,8 +260,8 @@ impl fmt::Display for Wait {
             Wait::Window(window, pause) => write!(
                 f,
                 "outside the maintenance window; the next one opens {} (in {})",
-                window.start.format("%Y-%m-%d %H:%M UTC"),
-                span(*pause)
+                times::utc(window.start),
+                times::span(*pause)
             ),
             Wait::SecondLook(absence) => {
                 write!(f, "{absence}; if the next pass still finds it so, it upgrades without a window")
@@ -276,7 +277,7 @@ impl fmt::Display for Cause {
             Cause::Critical => write!(f, "the release channel calls it critical"),
             Cause::Down(unit, health) => write!(f, "{unit} {health}, and it can only get better"),
             Cause::ScheduleAbsent(absence) => write!(f, "{absence}, as an earlier pass already saw"),
-            Cause::Window { until } => write!(f, "the maintenance window is open until {}", until.format("%Y-%m-%d %H:%M UTC")),
+            Cause::Window { until } => write!(f, "the maintenance window is open until {}", times::utc(*until)),
         }
     }
 }
@@ -326,17 +327,6 @@ impl fmt::Display for Action {
             Action::Reinstall(version, damage) => write!(f, "install {version} again ({damage})"),
             Action::Restart(version, unit) => write!(f, "have {unit} run the installed {version}"),
         }
-    }
-}
-
-/// A length of time for people: the two largest units, rounded up to whole minutes.
-fn span(length: TimeDelta) -> String {
-    let minutes = (length.num_seconds().max(0) + 59) / 60;
-    let (days, hours, rest) = (minutes / (24 * 60), minutes / 60 % 24, minutes % 60);
-    match (days, hours) {
-        (0, 0) => format!("{rest} min"),
-        (0, _) => format!("{hours} h {rest} min"),
-        _ => format!("{days} d {hours} h"),
     }
 }
 
@@ -391,7 +381,7 @@ pub(super) mod tests {
             critical: Some(false),
             limits: Limits::default(),
             settings: Settings::defaults("/etc/teleport.yaml".as_ref()),
-            cluster: Some(Cluster::Unknown),
+            cluster: Some(Cluster::Unknown(String::new())),
             offer: None,
         }
     }
@@ -658,7 +648,7 @@ pub(super) mod tests {
     #[test]
     fn sentences_name_the_reason_and_the_next_step() {
         let wait = Wait::Window(next_window(), TimeDelta::seconds(3600));
-        assert_eq!(wait.to_string(), "outside the maintenance window; the next one opens 2026-11-20 03:00 UTC (in 1 h 0 min)");
+        assert_eq!(wait.to_string(), "outside the maintenance window; the next one opens 2026-11-20 03:00 UTC (in 1 h)");
         let look = Wait::SecondLook(Absence::Missing).to_string();
         assert_eq!(
             look,
@@ -666,14 +656,5 @@ pub(super) mod tests {
         );
         let open = Cause::Window { until: at(NOW) }.to_string();
         assert_eq!(open, "the maintenance window is open until 2026-11-20 02:00 UTC");
-    }
-
-    #[test]
-    fn spans_are_rounded_up() {
-        for (seconds, expected) in
-            [(-5, "0 min"), (1, "1 min"), (60, "1 min"), (61, "2 min"), (3600, "1 h 0 min"), (90_000, "1 d 1 h")]
-        {
-            assert_eq!(span(TimeDelta::seconds(seconds)), expected);
-        }
     }
 }

@@ -49,18 +49,13 @@ impl<'a> Channel<'a> {
         word.parse().map(Target::Version).map_err(|error| useless(format!("the answer {error}"), REMEDY))
     }
 
-    /// Asks whether the target is critical. No answer, or a strange one, means that it is not.
-    pub fn critical(&self) -> bool {
-        match self.ask("critical") {
-            Ok(text) => is_critical(&text).unwrap_or_else(|| {
-                warn!("{}: the answer is neither yes nor no; taken as no", self.endpoint.file("critical"));
-                false
-            }),
-            Err(error) => {
-                warn!("{error}; until then the upgrade is taken as not critical");
-                false
-            }
-        }
+    /// Asks whether the target is critical. A strange answer means that it is not.
+    pub fn critical(&self) -> Result<bool, Unanswered> {
+        let text = self.ask("critical")?;
+        Ok(is_critical(&text).unwrap_or_else(|| {
+            warn!("{}: the answer is neither yes nor no; taken as no", self.endpoint.file("critical"));
+            false
+        }))
     }
 
     /// Gets a file of the channel.

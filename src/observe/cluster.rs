@@ -18,8 +18,8 @@ const MOST: usize = 3;
 /// The agent's cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cluster {
-    /// Nobody says which version it runs: nothing can be held against it.
-    Unknown,
+    /// Nobody says which version it runs, and why: nothing can be held against it.
+    Unknown(String),
     /// It runs this version, and who says so.
     Runs(Version, Address),
 }
@@ -52,14 +52,14 @@ impl Cluster {
         }
         let reason = problem.map_or_else(|| "nothing names its Proxy".to_string(), |error| error.reason());
         warn!("the version of the cluster is not known, and the upgrade not held against it: {reason}; see {named_by}");
-        Cluster::Unknown
+        Cluster::Unknown(format!("{reason}; see {named_by}"))
     }
 }
 
 impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cluster::Unknown => write!(f, "the cluster's version is not known"),
+            Cluster::Unknown(why) => write!(f, "the cluster's version is not known: {why}"),
             Cluster::Runs(version, address) => write!(f, "the cluster at {address} runs {version} (its /webapi/ping)"),
         }
     }

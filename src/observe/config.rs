@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use log::warn;
 use nix::unistd::geteuid;
+use serde::{Serialize, Serializer};
 use ureq::http::Uri;
 
 use super::package::Database;
@@ -53,6 +54,10 @@ pub struct Config {
     pub refresh: Duration,
     /// How long the agent must run well after its restart before the upgrade counts as done.
     pub observe: Duration,
+    /// The directory for Prometheus' textfile collector; nothing is written for it when not set.
+    pub metrics: Option<PathBuf>,
+    /// Whether to tell who logs in that an upgrade waits.
+    pub notice: bool,
     /// The schedule file; read by itself, because it is not the operator's but the agent's.
     pub schedule: PathBuf,
 }
@@ -85,9 +90,22 @@ impl Installer {
     }
 }
 
+impl Installer {
+    /// What the file `installer` calls it.
+    pub fn name(self) -> &'static str {
+        INSTALLERS.iter().find(|(_, installer)| *installer == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl fmt::Display for Installer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(INSTALLERS.iter().find(|(_, installer)| installer == self).map_or("", |(name, _)| name))
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Installer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 
@@ -183,6 +201,12 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rest)
+    }
+}
+
 impl Endpoint {
     /// The address of a file of the channel, such as `version`.
     pub fn file(&self, name: &str) -> String {
@@ -274,6 +298,8 @@ impl Config {
             // One small repository takes seconds; all of a host's, a minute or two on a slow line.
             refresh: files.seconds("refresh-seconds", 180)?,
             observe: files.seconds("observe-seconds", 20)?,
+            metrics: files.metrics()?,
+            notice: files.yes_or_no("notice")?.unwrap_or(true),
             schedule: directory.join("schedule"),
         })
     }
@@ -434,6 +460,17 @@ impl<'a> Files<'a> {
         }
     }
 
+    fn metrics(&self) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(value) = self.value("metrics")? else { return Ok(None) };
+        let path = PathBuf::from(&value);
+        if path.is_absolute() && !value.chars().any(char::is_control) {
+            return Ok(Some(path));
+        }
+        let problem = format!("\"{}\" is not a directory from the root on", printable(&value, 80));
+        const REMEDY: &str = "write the directory of node_exporter's textfile collector, like: /var/lib/prometheus/node-exporter";
+        Err(self.error("metrics", &problem, REMEDY))
+    }
+
     fn services(&self) -> Result<Vec<String>, ConfigError> {
         let units = self.lines("service")?;
         if units.is_empty() {
@@ -571,6 +608,8 @@ mod tests {
             (vec![endpoint, ("pin", "14.3")], vec!["/pin: \"14.3\" is neither a version nor a major", "like 14.3.33", "like 14"]),
             (vec![endpoint, ("pin", "99999999999999999999")], vec!["/pin: \"99999999999999999999\" is neither"]),
             (vec![endpoint, ("prerelease", "maybe")], vec!["/prerelease: \"maybe\" is not known; write one of: yes, no"]),
+            (vec![endpoint, ("metrics", "node-exporter")], vec!["/metrics: \"node-exporter\" is not a directory from the root on"]),
+            (vec![endpoint, ("notice", "maybe")], vec!["/notice: \"maybe\" is not known; write one of: yes, no"]),
             (vec![endpoint, ("package", "\u{1b}[2J")], vec!["/package: \"\\u{1b}[2J\" is not known"]),
         ] {
             let error = read(&files).unwrap_err();

@@ -18,7 +18,7 @@ use crate::version::Version;
 pub const FILE: &str = "history.json";
 
 /// What one pass leaves for the next.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
     /// When a pass first saw that there are no usable windows; nothing if the last one saw some.
@@ -42,6 +42,23 @@ pub struct History {
     /// The last change of the agent's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_change: Option<Done>,
+    /// The last pass that failed, for a reason that does not pass by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<Failure>,
+    /// How often what has happened on this host.
+    pub counts: Counts,
+}
+
+/// How often what has happened on this host, since the history began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Changes of the agent's version, up or down, that went well.
+    pub upgrades: u64,
+    /// Versions that were found unfit and taken back.
+    pub rollbacks: u64,
+    /// Passes that failed in another way, for a reason that does not pass by itself.
+    pub failures: u64,
 }
 
 /// What others said when they were asked, for the pass that finds nothing changed: it need not ask.
@@ -111,7 +128,7 @@ pub struct FailedTarget {
 }
 
 /// A change that was carried out and checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// The version before.
     pub from: Version,
@@ -122,6 +139,62 @@ pub struct Done {
     pub goal: Option<Version>,
     /// When.
     pub at: DateTime<Utc>,
+    /// How long it took from the first step, in seconds.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+/// A pass that failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// What it said.
+    pub reason: String,
+}
+
+/// How the last pass went: `last-pass.json` in the state directory. Nothing that a pass does rests on it, so nobody waits for the
+/// disk to have it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastPass {
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The exit status.
+    pub exit: u8,
+    /// What it said at last.
+    pub outcome: String,
+    /// The target that it, or one before it, was last told of; nothing if that was none.
+    #[serde(default)]
+    pub target: Option<Version>,
+    /// When the last one began that ended with exit status 0.
+    #[serde(default)]
+    pub last_success: Option<DateTime<Utc>>,
+    /// Which version each service ran. Once the program on the disk is another, nobody else can tell.
+    #[serde(default)]
+    pub running: BTreeMap<String, Running>,
+}
+
+/// A process that runs the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its number.
+    pub pid: i32,
+    /// The version that it runs.
+    pub version: Version,
+}
+
+/// The name of its file in the state directory.
+pub const LAST_PASS: &str = "last-pass.json";
+
+impl LastPass {
+    /// Reads it, if there was one. A damaged one is worth no words: the next pass writes it anew.
+    pub fn read(state: &Path) -> Option<LastPass> {
+        serde_json::from_slice(&fs::read(state.join(LAST_PASS)).ok()?).ok()
+    }
 }
 
 impl History {

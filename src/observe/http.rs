@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use rustls::CertificateError;
@@ -24,11 +24,39 @@ use crate::text::printable;
 const CONNECT: Duration = Duration::from_secs(5);
 /// For the whole of a question, from looking the name up to the last byte, redirects included.
 const ANSWER: Duration = Duration::from_secs(10);
-/// The pauses between tries, when what went wrong may pass.
+/// The pauses between the tries of a pass.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 const REDIRECTS: u32 = 3;
 /// What comes before an answer proper, cookies and all.
 const MAX_HEADER: usize = 16 * 1024;
+
+/// How long servers are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as an upgrade is worth, and more than one try.
+    Pass,
+    /// Until then: somebody sits at a terminal.
+    Until(Instant),
+}
+
+impl Patience {
+    /// For one question.
+    fn limit(self) -> Duration {
+        match self {
+            Patience::Pass => ANSWER,
+            // Nothing at all would be taken for no limit.
+            Patience::Until(then) => then.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)),
+        }
+    }
+
+    /// Between tries, when what went wrong may pass.
+    fn pauses(self) -> &'static [Duration] {
+        match self {
+            Patience::Pass => &PAUSES,
+            Patience::Until(_) => &[],
+        }
+    }
+}
 
 /// Asks servers, and keeps a connection for the next question to the same one.
 pub struct Client {
@@ -36,6 +64,7 @@ pub struct Client {
     /// The one that goes by the whole trust store, once that was needed.
     wider: OnceCell<Agent>,
     secure: bool,
+    patience: Patience,
 }
 
 /// Which part of the system's trust store to read.
@@ -101,8 +130,8 @@ impl std::error::Error for Unanswered {}
 
 impl Client {
     /// Prepares to ask over TLS or, not `secure`, over plain http; nothing is sent yet.
-    pub fn new(secure: bool) -> Client {
-        Client { agent: agent(secure, TrustStore::File), wider: OnceCell::new(), secure }
+    pub fn new(secure: bool, patience: Patience) -> Client {
+        Client { agent: agent(secure, TrustStore::File), wider: OnceCell::new(), secure, patience }
     }
 
     /// Whether it asks over TLS.
@@ -118,7 +147,7 @@ impl Client {
         };
         // What it was given may have a password in it.
         let shown = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        let mut pauses = PAUSES.iter();
+        let mut pauses = self.patience.pauses().iter();
         loop {
             let problem = match self.get_once(url, proxy.clone(), most) {
                 Ok(text) => return Ok(text),
@@ -136,7 +165,8 @@ impl Client {
 
     /// Asks, and once more if the server is of an authority that may be in the rest of the trust store.
     fn call(&self, url: &str, proxy: Option<Proxy>) -> Result<Response<Body>, ureq::Error> {
-        let ask = |agent: &Agent| agent.get(url).config().proxy(proxy.clone()).build().call();
+        let limit = Some(self.patience.limit());
+        let ask = |agent: &Agent| agent.get(url).config().proxy(proxy.clone()).timeout_global(limit).build().call();
         match self.wider.get() {
             Some(wider) => ask(wider),
             None => ask(&self.agent).or_else(|error| match is_unknown_issuer(&error) {
@@ -171,7 +201,6 @@ fn agent(secure: bool, store: TrustStore) -> Agent {
     let config = Agent::config_builder()
         .https_only(secure)
         .timeout_connect(Some(CONNECT))
-        .timeout_global(Some(ANSWER))
         // Plain http is for this very host; nothing may lead away from it.
         .max_redirects(if secure { REDIRECTS } else { 0 })
         .max_redirects_will_error(true)
@@ -205,7 +234,7 @@ fn tls(needed: bool, store: TrustStore) -> TlsConfig {
     if needed {
         let loaded = authorities(store);
         for error in &loaded.errors {
-            warn!("trust store: {error}");
+            warn!("a part of the system's trust store cannot be used: {error}");
         }
         if loaded.certs.is_empty() {
             warn!(

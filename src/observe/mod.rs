@@ -16,5 +16,6 @@ pub mod rpm;
 pub mod schedule;
 pub mod service;
 pub mod teleport;
+pub mod timer;
 pub mod trust;
 mod untrusted;

@@ -10,9 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::untrusted;
 use crate::text::io_problem;
+use crate::times;
 
 /// More than any agent writes; three windows take about 100 bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -24,7 +26,7 @@ const READS: usize = 3;
 const FAR: TimeDelta = TimeDelta::days(366);
 
 /// A time during which the agent may be restarted: from `start`, and up to but without `stop`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Window {
     /// The first second of the window.
     pub start: DateTime<Utc>,
@@ -78,7 +80,7 @@ impl fmt::Display for Absence {
             Absence::Missing => write!(f, "the agent has exported no maintenance schedule"),
             Absence::Empty => write!(f, "the maintenance schedule is empty (the agent has lost its cluster, or is new)"),
             Absence::Past(stop) => {
-                write!(f, "the maintenance schedule is outdated (its last window ended {})", stop.format("%Y-%m-%d %H:%M UTC"))
+                write!(f, "the maintenance schedule is outdated (its last window ended {})", times::utc(*stop))
             }
             Absence::Unreadable(why) => write!(f, "the maintenance schedule cannot be used ({why})"),
         }

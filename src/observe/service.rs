@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::untrusted;
@@ -280,7 +281,10 @@ fn service(properties: &Properties, uptime: Duration) -> Service {
         processes,
         restarts: restarts(properties),
         can_reload: properties.get("CanReload") == "yes",
-        binary: pid.map_or(Binary::Unknown, binary),
+        binary: pid.map_or(Binary::Unknown, |pid| match binary(pid) {
+            Binary::Unknown => by_age(pid, properties),
+            known => known,
+        }),
         settings: settings_file(properties),
     }
 }
@@ -358,6 +362,21 @@ fn binary(pid: i32) -> Binary {
         Ok(disk) if (disk.dev(), disk.ino()) == (runs.dev(), runs.ino()) => Binary::OnDisk,
         _ => Binary::Replaced,
     }
+}
+
+/// For one who may not see which file a process runs: a process that is younger than the file was started from it.
+fn by_age(pid: i32, properties: &Properties) -> Binary {
+    let younger = || {
+        let program = properties.get("ExecStart").split_once("path=")?.1.split([' ', ';']).next()?;
+        let on_disk = fs::metadata(program).ok()?;
+        // Ticks are hundredths of a second, whatever the kernel itself counts in.
+        let started = Duration::from_millis(began(pid)? * 10);
+        let age = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?).checked_sub(started)?;
+        let started = Duration::from(clock_gettime(ClockId::CLOCK_REALTIME).ok()?).checked_sub(age)?;
+        let changed = Duration::new(on_disk.ctime().try_into().ok()?, on_disk.ctime_nsec().try_into().ok()?);
+        (!geteuid().is_root() && started > changed).then_some(Binary::OnDisk)
+    };
+    younger().unwrap_or_default()
 }
 
 #[cfg(test)]

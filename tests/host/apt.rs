@@ -70,7 +70,9 @@ pub fn build(package: &Package, directory: &Path) -> PathBuf {
         fields += &format!("Depends: {}\n", package.depends.join(", "));
     }
     fs::write(control.join("control"), fields).unwrap();
-    for (script, lines) in [("preinst", &package.preinst), ("postinst", &package.postinst)] {
+    let configuration = package.files.iter().map(|(path, _, _)| path).filter(|path| path.starts_with("/etc/"));
+    fs::write(control.join("conffiles"), configuration.map(|path| format!("{path}\n")).collect::<String>()).unwrap();
+    for (script, lines) in [("preinst", &package.preinst), ("postinst", &package.postinst), ("prerm", &package.prerm)] {
         if let Some(lines) = lines {
             let script = control.join(script);
             fs::write(&script, format!("#!/bin/sh\nset -e\n{lines}\n")).unwrap();

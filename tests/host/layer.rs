@@ -80,14 +80,34 @@ fn mount_overlay(directory: &Path, lower: &std::ffi::OsStr) -> PathBuf {
 }
 
 fn prepare(root: &Path) {
-    let mut install = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/install"));
-    install.arg(root).env("BINARY", program());
-    outside(&mut install);
+    install_program(root);
     let trust_store = root.join("etc/ssl/certs/ca-certificates.crt");
     let trusted = fs::read_to_string(&trust_store).unwrap();
     fs::write(&trust_store, format!("{trusted}{}", authority())).unwrap();
     let names: String = NAMES.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
     fs::write(root.join("etc/hosts"), format!("127.0.0.1 localhost\n::1 localhost\n{names}")).unwrap();
+}
+
+/// Installs what the Debian package has below these directories, without building that.
+fn install_program(root: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for [file, to, mode] in package_files().iter().filter(|[_, to, _]| to.starts_with("usr/sbin/") || to.starts_with("usr/lib/")) {
+        let file = if file.starts_with("target/") { program() } else { source.join(file) };
+        let to = if to.ends_with('/') { root.join(to).join(file.file_name().unwrap()) } else { root.join(to) };
+        let mut install = Command::new("install");
+        install.args(["-D", "--mode", mode]).args([&file, &to]);
+        outside(&mut install);
+    }
+    fs::create_dir_all(root.join("etc/teleport-upgrade.d")).unwrap();
+}
+
+/// The files of the Debian package, as `Cargo.toml` lists them: where each is, where it goes, its mode.
+pub fn package_files() -> Vec<[String; 3]> {
+    let mut ask = Command::new(env!("CARGO"));
+    ask.args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"]);
+    ask.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    let metadata: serde_json::Value = serde_json::from_str(&outside(&mut ask)).unwrap();
+    serde_json::from_value(metadata["packages"][0]["metadata"]["deb"]["assets"].clone()).unwrap()
 }
 
 fn install_agent(manager: Manager, root: &Path, repository: &Repository, version: &str) {

@@ -14,6 +14,11 @@ pub enum Format {
     Rpm,
 }
 
+impl Format {
+    /// Both.
+    pub const ALL: [Format; 2] = [Format::Deb, Format::Rpm];
+}
+
 /// A package manager. Every host has the programs of all; which one it uses is a matter of its repositories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Manager {

@@ -24,6 +24,7 @@ mod throwaway;
 mod tls;
 mod upgrader;
 
+pub use layer::package_files;
 pub use manager::{Format, Manager};
 pub use package::{AGENT_UNIT, Package};
 pub use repository::{Repository, flip};

@@ -38,9 +38,11 @@ pub struct Package {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) depends: Vec<String>,
+    pub(super) provides: Vec<String>,
     pub(super) files: Vec<(String, u32, String)>,
     pub(super) preinst: Option<String>,
     pub(super) postinst: Option<String>,
+    pub(super) prerm: Option<String>,
     /// The release after the version, where packages have one.
     pub(super) release: String,
     /// Who has signed it, where packages are signed one by one.
@@ -63,9 +65,11 @@ impl Package {
             name: name.into(),
             version: version.into(),
             depends: Vec::new(),
+            provides: Vec::new(),
             files: Vec::new(),
             preinst: None,
             postinst: None,
+            prerm: None,
             release: "1".into(),
             signed: Some(Key::Trusted),
             behaviour: None,
@@ -105,6 +109,17 @@ impl Package {
     pub fn depends(mut self, on: &str) -> Package {
         self.depends.push(on.into());
         self
+    }
+
+    /// Makes an rpm provide something that came with dpkg, of which rpm knows nothing.
+    pub fn provides(mut self, what: &str) -> Package {
+        self.provides.push(what.into());
+        self
+    }
+
+    /// Replaces the lines of shell that run before it is removed.
+    pub fn prerm(self, lines: &str) -> Package {
+        Package { prerm: Some(lines.into()), ..self }
     }
 
     /// Adds a file.

@@ -2,7 +2,7 @@
 
 use super::manager::Format;
 use super::package::Package;
-use super::signing::Key;
+use super::signing::{self, Key};
 use super::{apt, outside, rpm, scratch};
 use std::collections::HashMap;
 use std::fs;
@@ -46,6 +46,16 @@ impl Repository {
     pub fn publish(&self, packages: &[Package]) {
         for package in packages {
             fs::copy(built(self.format, package), self.file(&package.name, &package.version)).unwrap();
+        }
+        self.index();
+    }
+
+    /// Adds a package file as it is; one for dnf and zypper is signed first.
+    pub fn publish_file(&self, file: &Path) {
+        let published = self.root.join("pool").join(file.file_name().unwrap());
+        fs::copy(file, &published).unwrap();
+        if self.format == Format::Rpm {
+            signing::sign_rpm(Key::Trusted, &published);
         }
         self.index();
     }

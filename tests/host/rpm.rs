@@ -74,19 +74,24 @@ fn spec_file(package: &Package, tree: &Path) -> String {
         // Debian's `library (>= 2)`.
         spec += &format!("Requires: {}\n", dependency.replace(['(', ')'], ""));
     }
-    if package.preinst.is_some() || package.postinst.is_some() {
+    if package.preinst.is_some() || package.postinst.is_some() || package.prerm.is_some() {
         // The shell that runs them came with dpkg, of which rpm knows nothing.
         spec += "Provides: /bin/sh\n";
     }
+    for provided in &package.provides {
+        spec += &format!("Provides: {provided}\n");
+    }
     spec += &format!("%description\nstand-in\n%install\ncp -rT {} %{{buildroot}}\n", tree.display());
-    for (script, lines) in [("%pre", &package.preinst), ("%post", &package.postinst)] {
+    for (script, lines) in [("%pre", &package.preinst), ("%post", &package.postinst), ("%preun", &package.prerm)] {
         if let Some(lines) = lines {
             spec += &format!("{script}\nset -e\n{lines}\n");
         }
     }
     spec += "%files\n";
     for file in files(tree) {
-        spec += &format!("/{}\n", file.strip_prefix(tree).unwrap().display());
+        let file = file.strip_prefix(tree).unwrap();
+        let kind = if file.starts_with("etc") { "%config(noreplace) " } else { "" };
+        spec += &format!("{kind}/{}\n", file.display());
     }
     spec
 }

@@ -213,7 +213,7 @@ impl Host {
                     self.seen.critical = Some(false);
                 }
                 // Asked of another server.
-                Decision::Ask(Question::Cluster) => self.seen.cluster = Some(Cluster::Unknown),
+                Decision::Ask(Question::Cluster) => self.seen.cluster = Some(Cluster::Unknown(String::new())),
                 Decision::Wait(Action::Upgrade(_), _) => {
                     did.downloaded = self.prefetch && !self.downloaded;
                     self.downloaded |= did.downloaded;

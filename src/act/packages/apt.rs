@@ -16,6 +16,7 @@ use crate::command::{Command, Output};
 use crate::observe::dpkg;
 use crate::observe::package::Installed;
 use crate::observe::trust::{self, Weakness};
+use crate::terminal::Step;
 use crate::version::Version;
 
 /// Where a host has Teleport's repository, if it has it in a file of its own.
@@ -91,6 +92,7 @@ impl Apt {
             options.push("-oAPT::Update::Error-Mode=any");
         }
         options.push("update");
+        let _step = Step::new(format!("refreshing the index of {}", self.source_name()));
         let output = self.locks.run(|| self.apt_get(&options).limit(self.limits.refresh).run())?;
         // An apt older than 2.1 does not know the option above.
         let failed = !output.success() || output.says(FETCH_FAILED);
@@ -195,6 +197,7 @@ impl PackageManager for Apt {
         let wanted = format!("{}={}", installed.name, prepared.package_version);
         self.touches_only(&installed.name, &wanted)?;
         // Ahead, so that what may be slow or fail is over before anything is touched.
+        let _step = Step::new(format!("downloading {} {}", installed.name, prepared.package_version));
         self.run_install(&["--download-only"], &wanted, Some(DOWNLOAD_LIMIT))?;
         Ok(prepared)
     }

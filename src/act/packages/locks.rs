@@ -11,6 +11,7 @@ use nix::libc;
 
 use super::PackageError;
 use crate::command::Output;
+use crate::terminal::Step;
 
 /// How often to look whether a lock is free.
 const LOOK: Duration = Duration::from_millis(500);
@@ -49,7 +50,9 @@ impl Locks {
     }
 
     fn wait(&self, deadline: Instant, told: &mut Option<String>) -> Result<(), PackageError> {
+        let mut step = None;
         while let Some((path, holder)) = self.held.iter().find_map(|lock| Some((lock.path(), lock.holder()?))) {
+            step.get_or_insert_with(|| Step::new(format!("waiting for {holder}")));
             self.pause(deadline, holder, path, told)?;
         }
         Ok(())

@@ -102,14 +102,19 @@ pub trait PackageManager {
     }
 }
 
-/// The package manager that the configuration names, else the one that installs into the database that has the agent.
-pub fn manager(config: &Config, database: Database) -> Result<Box<dyn PackageManager>, ConfigError> {
-    let limits = Limits { lock_wait: config.lock_wait, refresh: config.refresh };
-    let installer = match (config.installer, database) {
+/// Which package manager installs: the one that the configuration names, else the one of the database that has the agent.
+pub fn installer(config: &Config, database: Database) -> Installer {
+    match (config.installer, database) {
         (Some(installer), _) => installer,
         (None, Database::Dpkg) => Installer::Apt,
         (None, Database::Rpm) => rpm_installer(),
-    };
+    }
+}
+
+/// That package manager, ready to work.
+pub fn manager(config: &Config, database: Database) -> Result<Box<dyn PackageManager>, ConfigError> {
+    let limits = Limits { lock_wait: config.lock_wait, refresh: config.refresh };
+    let installer = installer(config, database);
     let missing = || {
         let problem = format!("the agent was installed by {database}, and this host has no {installer}");
         config.error("installer", &problem, "install it, or write here the package manager that it has")
@@ -119,6 +124,18 @@ pub fn manager(config: &Config, database: Database) -> Result<Box<dyn PackageMan
         Installer::Yum => Box::new(yum::Yum::new(limits).ok_or_else(missing)?),
         Installer::Zypper => Box::new(zypper::Zypper::new(limits).ok_or_else(missing)?),
         Installer::Nop => Box::new(nop::Nop(database)),
+    })
+}
+
+/// The package manager that is found by the database that has the agent, without any configuration. Whoever asks for it waits for
+/// the end of the run of the package manager that removes this program, however long that is.
+pub fn usual(database: Database) -> Result<Box<dyn PackageManager>, PackageError> {
+    let limits = Limits { lock_wait: REMOVAL_LIMIT, refresh: READ_LIMIT };
+    let missing = || PackageError::Failed(format!("the agent was installed by {database}, and its package manager is gone"));
+    Ok(match database {
+        Database::Dpkg => Box::new(apt::Apt::new(limits)),
+        Database::Rpm if rpm_installer() == Installer::Zypper => Box::new(zypper::Zypper::new(limits).ok_or_else(missing)?),
+        Database::Rpm => Box::new(yum::Yum::new(limits).ok_or_else(missing)?),
     })
 }
 
@@ -153,6 +170,8 @@ struct Limits {
 
 /// The agent is some 150 MB; a slow line may take its time, but not for ever.
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// The run of a package manager that removes this program may have much else to do, a release upgrade for instance.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 /// For what only reads what is on the disk.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 

@@ -16,6 +16,7 @@ use crate::observe::package::Installed;
 use crate::observe::rpm::VERSIONLOCK;
 use crate::observe::trust::yum::Dialect;
 use crate::observe::trust::{self, Weakness};
+use crate::terminal::Step;
 use crate::version::Version;
 
 /// Where repositories are configured.
@@ -97,6 +98,7 @@ impl Yum {
                 vec!["-q", "--showduplicates", "list", "available", name]
             }
         };
+        let _step = Step::new(format!("refreshing the index of {}", self.source()));
         let output = self.locks.run(|| self.command(&query).limit(self.limits.refresh).run())?;
         let found_none = self.dialect == Dialect::Yum3 && output.says("No matching Packages to list");
         if !output.success() && !found_none {
@@ -166,6 +168,7 @@ impl PackageManager for Yum {
         // The download ahead is a simulation too. yum 3 has it from a plugin only, so there it is one from what was just refreshed.
         let yum3 = self.dialect == Dialect::Yum3;
         let with: &[&str] = if yum3 { &["-C", "--assumeno"] } else { &["--downloadonly"] };
+        let _step = Step::new(format!("downloading {} {}", installed.name, prepared.package_version));
         let output = self.change(&installed.name, &prepared.package_version, Some(installed), with)?;
         if !output.says("Transaction Summary") || !(yum3 || output.success()) {
             return Err(install_error(&output, &self.source()));

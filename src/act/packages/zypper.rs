@@ -15,6 +15,7 @@ use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ
 use crate::command::{Command, Output};
 use crate::observe::package::Installed;
 use crate::observe::trust::{self, Weakness};
+use crate::terminal::Step;
 use crate::version::Version;
 
 /// Where repositories are configured.
@@ -70,6 +71,7 @@ impl Zypper {
     fn refresh(&self) -> Result<(), PackageError> {
         let narrow: &[&str] = if self.source.is_some() { &[rpm::REPOSITORY] } else { &[] };
         let arguments = [&["--non-interactive", "refresh"], narrow].concat();
+        let _step = Step::new(format!("refreshing the index of {}", self.source()));
         let output = self.locks.run(|| Command::new("zypper", &arguments).limit(self.limits.refresh).run())?;
         match output.success() {
             true => Ok(()),
@@ -107,6 +109,7 @@ impl Zypper {
         for file in package_files(downloads)?.iter().filter(|file| !wanted_file(file)) {
             fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
         }
+        let _step = Step::new(format!("downloading {name} {wanted}"));
         let simulation = ["--xmlout", "install", "--dry-run", "--download-only", "--details"];
         let output = self.install_by(&simulation, name, wanted, held, Some(DOWNLOAD_LIMIT))?;
         if output.code() == Some(NOT_FOUND) {

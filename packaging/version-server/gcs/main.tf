@@ -1,0 +1,111 @@
+# A version server in a Google Cloud Storage bucket: public to read, by TLS only, every earlier state kept.
+#
+#   terraform init && terraform apply
+#
+# `channels` names the version of each channel; the hosts' endpoint is what `endpoints` says. Before you end an emergency by naming
+# another version, apply once with critical = false: a bucket cannot exchange two files at one stroke.
+
+terraform {
+  required_version = ">= 1.3"
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = ">= 5.0, < 8.0"
+    }
+  }
+}
+
+provider "google" {
+  project = var.project
+}
+
+variable "project" {
+  type        = string
+  description = "The project of the bucket."
+}
+
+variable "location" {
+  type        = string
+  description = "The location of the bucket, such as EU."
+}
+
+variable "bucket" {
+  type        = string
+  description = "The name of the bucket, unique in the world."
+}
+
+variable "channels" {
+  description = "What each channel names: dev first, prod once dev is well."
+  type = map(object({
+    version  = string
+    critical = optional(bool, false)
+  }))
+  default = {
+    dev  = { version = "none" }
+    prod = { version = "none" }
+  }
+
+  validation {
+    condition = alltrue([
+      for channel in values(var.channels) : can(regex("^(none|[0-9]+\\.[0-9]+\\.[0-9]+)$", channel.version))
+    ])
+    error_message = "A channel names a version like 14.3.34, or none."
+  }
+}
+
+resource "google_storage_bucket" "version_server" {
+  name                        = var.bucket
+  location                    = var.location
+  uniform_bucket_level_access = true
+  public_access_prevention    = "inherited"
+
+  versioning {
+    enabled = true
+  }
+}
+
+# Everybody may read an object that they can name, and list none.
+resource "google_storage_bucket_iam_member" "public_read" {
+  bucket = google_storage_bucket.version_server.name
+  role   = "roles/storage.legacyObjectReader"
+  member = "allUsers"
+}
+
+# No bucket of the project answers plain http.
+resource "google_org_policy_policy" "tls_only" {
+  name   = "projects/${var.project}/policies/storage.secureHttpTransport"
+  parent = "projects/${var.project}"
+
+  spec {
+    rules {
+      enforce = "TRUE"
+    }
+  }
+}
+
+resource "google_storage_bucket_object" "version" {
+  for_each = var.channels
+
+  bucket        = google_storage_bucket.version_server.name
+  name          = "${each.key}/version"
+  content       = "${each.value.version}\n"
+  content_type  = "text/plain; charset=utf-8"
+  cache_control = "public, max-age=60"
+}
+
+# After the version: what turns critical is never the one before.
+resource "google_storage_bucket_object" "critical" {
+  for_each   = var.channels
+  depends_on = [google_storage_bucket_object.version]
+
+  bucket        = google_storage_bucket.version_server.name
+  name          = "${each.key}/critical"
+  content       = each.value.critical ? "yes\n" : "no\n"
+  content_type  = "text/plain; charset=utf-8"
+  cache_control = "public, max-age=60"
+}
+
+output "endpoints" {
+  description = "What to write to /etc/teleport-upgrade.d/endpoint on the hosts of each channel."
+  value       = { for name in keys(var.channels) : name => "storage.googleapis.com/${google_storage_bucket.version_server.name}/${name}" }
+}

@@ -1,0 +1,60 @@
+//! The sentences that say what was decided and why: `run`, `dry-run`, `status`, JSON and the journal have them from here.
+
+use super::policy::{Decision, Observation};
+use crate::observe::channel::Target;
+use crate::observe::history::{Change, FailedTarget};
+use crate::times;
+
+/// What the channel has for this host. People grep for two of these: to the letter.
+pub fn available(seen: &Observation) -> Vec<String> {
+    let installed = &seen.agent.package.version;
+    let mut lines = vec![match &seen.target {
+        // It was not asked.
+        None => return Vec::new(),
+        Some(Target::Version(target)) if target == installed => format!("no upgrades available ({installed} == {target})"),
+        Some(Target::Version(target)) => format!("an upgrade is available ({installed} -> {target})"),
+        Some(Target::None) => format!("no upgrades available ({installed} stays: the release channel names no version)"),
+    }];
+    // Why a host is on a version that nobody has asked for.
+    if let Some(last) = seen.history.last_change.as_ref().filter(|last| last.to == *installed)
+        && let Some(goal) = last.goal.as_ref().filter(|goal| *goal != installed)
+    {
+        let at = times::utc(last.at);
+        lines.push(format!("{installed} is a stop on the way from {} to {goal}, reached by the pass of {at}", last.from));
+    }
+    lines
+}
+
+/// What follows from a decision, as long as nothing is done about it; nothing if there is nothing to do.
+pub fn verdict(decision: &Decision) -> Option<String> {
+    Some(match decision {
+        Decision::Ask(_) | Decision::Nothing(_) => return None,
+        Decision::Finish(change) => unfinished(change),
+        Decision::Wait(action, wait) => format!("waiting to {action}: {wait}"),
+        Decision::Go(action, cause) => format!("would now {action}: {cause}"),
+        Decision::Refuse(refusal) => format!("refused: {refusal}"),
+        Decision::Hold(failed) => held(failed),
+    })
+}
+
+/// What is said of a change that was begun and not ended.
+pub fn unfinished(change: &Change) -> String {
+    format!(
+        "a pass of {} began the change from {} to {} and has not ended it: it is at work, or \"run\" finishes it first",
+        times::utc(change.since),
+        change.from,
+        change.to
+    )
+}
+
+/// Why a version is not tried again, and what to do.
+fn held(failed: &FailedTarget) -> String {
+    let FailedTarget { target, goal, reason, at, .. } = failed;
+    let on_the_way = goal.as_ref().map(|goal| format!(", which is on the way to {goal},")).unwrap_or_default();
+    let newer = goal.as_ref().map(|_| format!("have the repository offer a newer {}, ", target.major())).unwrap_or_default();
+    format!(
+        "not trying {target}{on_the_way} again: on {} it failed on this host ({reason}); {newer}have the channel name another version, \
+         or try it with \"teleport-upgrade force\"",
+        times::utc(*at)
+    )
+}

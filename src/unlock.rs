@@ -1,0 +1,65 @@
+//! Takes back the lock that earlier passes have set on the agent's package, for whoever removes this program.
+//!
+//! It reads no configuration: that may be gone already.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::act::lock::Lock;
+use crate::act::packages;
+use crate::act::record::Record;
+use crate::act::service;
+use crate::cli::Options;
+use crate::observe::config::PACKAGES;
+use crate::observe::database;
+use crate::observe::history::History;
+use crate::observe::package::Installed;
+use crate::outcome::{self, Exit, require_root};
+
+/// The service that the timer starts.
+const SERVICE: &str = "teleport-upgrade.service";
+/// How often to look whether it has ended.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Has ordinary system updates see to the agent again, if it was a pass that told them not to.
+///
+/// With `recorded`, the history was seen to say so before the state directory went; then a pass that is at work is waited for.
+pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
+    require_root("unlock")?;
+    if !recorded && !History::read(&options.state_dir).locked_by_us {
+        outcome::say("no lock of teleport-upgrade's is on this host's agent");
+        return Ok(Exit::Fine);
+    }
+    while recorded && service::is_at_work(SERVICE) {
+        thread::sleep(LOOK);
+    }
+    let state_is_there = options.state_dir.exists();
+    let _lock = state_is_there.then(|| Lock::take(&options.state_dir)).transpose()?;
+    if let Some(locked) = locked()? {
+        packages::usual(locked.database)?.release(&locked.name)?;
+        let line = format!("{} is left to ordinary system updates again", locked.name);
+        outcome::say(&line);
+    }
+    if state_is_there {
+        Record::open(&options.state_dir).update(|history| history.locked_by_us = false)?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// The agent's package, if it is locked.
+fn locked() -> Result<Option<Installed>> {
+    for database in database::in_order(None) {
+        let mut found = database::installed(database, &PACKAGES)?;
+        found.retain(|package| package.held);
+        if found.len() > 1 {
+            let names: Vec<String> = found.into_iter().map(|package| package.name).collect();
+            bail!("several editions of the agent are locked ({}); unlock by hand what is to be", names.join(", "));
+        }
+        if !found.is_empty() {
+            return Ok(found.pop());
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,540 @@
+//! What people and programs are told of a host: status, JSON, metrics, login notice, journal, in every state a host can be in.
+
+use crate::host::{Host, Package, Ran, Response, SOON, WAITS};
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const METRICS: &str = "/var/lib/prometheus/node-exporter/teleport-upgrade.prom";
+const NOTICE: &str = "/run/motd.d/teleport-upgrade";
+const SERVICE: &str = "teleport-upgrade.service";
+
+const UPGRADED: &str = "MESSAGE_ID=d73848e0daba4ea7bc98ba73e7cc9969";
+const ROLLED_BACK: &str = "MESSAGE_ID=e722150c07674f9ea3a5534839d893fc";
+const REFUSED: &str = "MESSAGE_ID=20795cce71dc43ab9284faa088707dba";
+const FAILED: &str = "MESSAGE_ID=8f3f3f92afd14fc689d5042250f08770";
+
+/// A host of which everything is told that can be.
+fn host() -> Host {
+    let host = Host::with_upgrade();
+    host.run(&["mkdir", "-p", "/var/lib/prometheus/node-exporter"]).expect(0);
+    host.configure("metrics", "/var/lib/prometheus/node-exporter\n");
+    host.closed_window();
+    host
+}
+
+/// Everything that is told of a host, gathered, and held against the descriptions of it at the end.
+struct Told<'host> {
+    host: &'host Host,
+    objects: Vec<String>,
+    metrics: Vec<String>,
+}
+
+impl<'host> Told<'host> {
+    fn of(host: &'host Host) -> Told<'host> {
+        Told { host, objects: Vec::new(), metrics: Vec::new() }
+    }
+
+    /// Makes a pass, which must end so.
+    #[track_caller]
+    fn pass(&mut self, exit: i32) -> Ran {
+        let ran = self.host.upgrader("run").expect(exit);
+        self.metrics.push(self.host.read(METRICS).expect("metrics"));
+        assert_eq!(self.metric("last_exit_status"), exit.to_string());
+        ran
+    }
+
+    /// A metric of the last pass, without its common prefix; nothing if there is none.
+    fn metric(&self, name: &str) -> String {
+        let prefix = format!("teleport_upgrade_{name} ");
+        let value = self.metrics.last().unwrap().lines().find_map(|line| line.strip_prefix(&prefix));
+        value.unwrap_or_default().to_owned()
+    }
+
+    /// Asserts that `status`, JSON and `dry-run` agree on the state and on the reason, and returns the page and the object.
+    #[track_caller]
+    fn shows(&mut self, state: &str, reason: &str) -> (String, Value) {
+        // On a machine that has much to do, a server may be slower than the time that "status" gives it.
+        let mut json = String::new();
+        self.host.wait_for(&format!("the state {state}"), SOON, || {
+            json = self.host.run(&["teleport-upgrade", "status", "--json"]).expect(0).stdout;
+            serde_json::from_str::<Value>(&json).unwrap()["decision"]["state"] == state
+        });
+        let status = || self.host.command(&["teleport-upgrade", "status"]).user("alice").run().expect(0);
+        let mut page = status();
+        self.host.wait_for("an answer in time", SOON, || {
+            let slow = page.stdout.contains("no answer in time");
+            if slow {
+                page = status();
+            }
+            !slow
+        });
+        assert_eq!(page.stderr, "", "status has a place for what is strange");
+        assert!(page.stdout.lines().all(|line| line.chars().count() <= 80), "{}", page.stdout);
+        let flat = page.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(reason), "{reason:?} is missing in:\n{}", page.stdout);
+        let object: Value = serde_json::from_str(&json).unwrap();
+        let sentence = object["decision"]["sentence"].as_str().unwrap();
+        assert!(sentence.contains(reason), "{reason:?} is missing in: {sentence}");
+        let dry = self.host.run(&["teleport-upgrade", "dry-run"]);
+        assert!(format!("{}{}", dry.stdout, dry.stderr).contains(reason), "{reason:?} is missing in: {dry:?}");
+        self.objects.push(json);
+        (flat, object)
+    }
+
+    /// Asserts that the metrics of the last pass have this state and no other.
+    #[track_caller]
+    fn counts_as(&self, state: &str) {
+        let metrics = self.metrics.last().unwrap();
+        let states: Vec<&str> =
+            metrics.lines().filter(|line| line.starts_with("teleport_upgrade_state{") && line.ends_with(" 1")).collect();
+        assert_eq!(states, [format!("teleport_upgrade_state{{state=\"{state}\"}} 1")]);
+    }
+
+    /// Asserts what a person who logs in is told: this, or nothing.
+    #[track_caller]
+    fn notice(&self, part: Option<&str>) {
+        let text = self.host.read(NOTICE).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+        match part {
+            Some(part) => assert!(text.as_ref().is_some_and(|text| text.contains(part)), "{part:?} is missing in: {text:?}"),
+            None => assert_eq!(text, None),
+        }
+    }
+
+    /// Holds all that was gathered against the schema, with which no undescribed property passes here, and against Prometheus' rules.
+    fn check(self) {
+        assert!(!self.objects.is_empty());
+        validate(&self.objects);
+        self.metrics.iter().for_each(|metrics| promtool(&["check", "metrics"], metrics));
+    }
+}
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Feeds a program of this machine, and asserts that it finds nothing wrong.
+#[track_caller]
+fn feed(command: &mut Command, text: &str) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run tests/setup");
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}\n{text}", String::from_utf8_lossy(&said));
+}
+
+fn promtool(arguments: &[&str], text: &str) {
+    feed(Command::new(project("target/tools/promtool")).args(arguments), text);
+}
+
+fn validate(objects: &[String]) {
+    const VALIDATE: &str = "
+import json, sys
+from jsonschema import Draft202012Validator
+def closed(schema):
+    if isinstance(schema, dict):
+        if 'properties' in schema:
+            schema.setdefault('additionalProperties', False)
+        for value in schema.values():
+            closed(value)
+schema = json.load(open(sys.argv[1]))
+Draft202012Validator.check_schema(schema)
+closed(schema)
+for number, instance in enumerate(json.load(sys.stdin)):
+    for error in Draft202012Validator(schema).iter_errors(instance):
+        print(number, error)
+";
+    let text = format!("[{}]", objects.join(","));
+    feed(Command::new("python3").args(["-c", VALIDATE]).arg(project("packaging/status.schema.json")), &text);
+}
+
+#[test]
+fn the_example_alerts_are_good_rules_on_metrics_that_there_are() {
+    let alerts = project("packaging/alerts.yml");
+    let checked = Command::new(project("target/tools/promtool")).args(["check", "rules"]).arg(&alerts).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let host = host();
+    host.upgrader("run").expect(0);
+    let metrics = host.read(METRICS).unwrap();
+    let alerts = std::fs::read_to_string(alerts).unwrap();
+    let named: Vec<&str> =
+        alerts.split(|c: char| !c.is_ascii_lowercase() && c != '_').filter(|word| word.starts_with("teleport_upgrade_")).collect();
+    assert!(named.len() >= 6, "{named:?}");
+    for name in named {
+        assert!(metrics.contains(&format!("# TYPE {name} ")), "{name} is missing in:\n{metrics}");
+    }
+}
+
+#[test]
+fn states_that_leave_the_agent_as_it_is() {
+    let host = host();
+    let mut told = Told::of(&host);
+    told.shows("waiting", "outside the maintenance window; the next one opens ");
+
+    told.pass(0);
+    let (page, object) = told.shows("waiting", "waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window");
+    told.counts_as("waiting");
+    told.notice(Some("will be upgraded from 14.3.33 to 14.3.34 in the maintenance window that opens "));
+    for part in [
+        "installed teleport-ent 14.3.33, by apt",
+        "teleport.service is running, and runs 14.3.33",
+        "leave the agent alone: it is locked",
+        "wanted 14.3.34, not critical",
+        "schedule good; the agent wrote it ",
+        "timer off: nothing is upgraded by itself try: sudo systemctl enable --now teleport-upgrade.timer",
+        "in total 0 upgrades, 0 rollbacks, 0 failures",
+    ] {
+        assert!(page.contains(part), "{part:?} is missing in: {page}");
+    }
+    assert_eq!((&object["agent"]["installed"], &object["agent"]["running"]), (&"14.3.33".into(), &"14.3.33".into()));
+    assert_eq!((&object["channel"]["target"], &object["channel"]["critical"]), (&"14.3.34".into(), &false.into()));
+    assert_eq!(object["decision"]["opens"], object["schedule"]["windows"][0]["start"]);
+    assert_eq!(
+        (told.metric("up_to_date"), told.metric("healthy"), told.metric("window_open")),
+        ("0".into(), "1".into(), "0".into())
+    );
+    assert!(told.metric("next_window_timestamp_seconds").parse::<i64>().unwrap() > 0);
+
+    host.set_critical("yes");
+    let (_, object) = told.shows("due", "would now upgrade from 14.3.33 to 14.3.34: the release channel calls it critical");
+    assert_eq!(object["channel"]["critical"], true);
+    host.set_critical("no");
+    host.open_window();
+    let (page, _) = told.shows("due", "would now upgrade from 14.3.33 to 14.3.34: the maintenance window is open until ");
+    assert!(page.contains("open until "), "{page}");
+
+    let source = host.read("/etc/apt/sources.list.d/teleport.list").unwrap();
+    host.write("/etc/apt/sources.list.d/teleport.list", &source.replacen('[', "[trusted=yes ", 1));
+    told.shows(
+        "blocked",
+        "could not upgrade from 14.3.33 to 14.3.34: this host would take packages that nobody it trusts has signed",
+    );
+    told.pass(1);
+    told.counts_as("due");
+    told.notice(None);
+    assert_eq!(told.metric("failures_total"), "1");
+    host.write("/etc/apt/sources.list.d/teleport.list", &source);
+
+    // What passes by itself is no failure.
+    host.packages.stop();
+    told.pass(75);
+    assert_eq!((told.metric("failures_total"), told.metric("window_open")), ("1".into(), "1".into()));
+    host.packages.start();
+
+    host.set_version("14.4.0-rc.1");
+    told.shows("refused", "refused: ");
+    told.pass(3);
+    told.counts_as("refused");
+    host.set_version("14.3.34");
+    host.configure("pin", "13\n");
+    let (page, object) = told.shows("refused", "refused: ");
+    assert!(page.contains("pinned to major version 13, by the file \"pin\""), "{page}");
+    assert_eq!(object["limits"]["pin"], "major version 13");
+    host.remove("/etc/teleport-upgrade.d/pin");
+
+    host.set_version("none");
+    told.pass(0);
+    told.counts_as("no-target");
+    told.shows("no-target", "no upgrades available (14.3.33 stays: the release channel names no version)");
+    assert_eq!(told.metric("up_to_date"), "1");
+
+    host.set_version("14.3.33");
+    told.pass(0);
+    told.counts_as("up-to-date");
+    told.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
+    host.run(&["systemctl", "stop", "teleport.service"]).expect(0);
+    told.pass(0);
+    assert_eq!((told.metric("up_to_date"), told.metric("healthy")), ("1".into(), "0".into()));
+    let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
+    assert!(page.contains("teleport.service is stopped"), "{page}");
+    assert_eq!((&object["agent"]["healthy"], &object["agent"]["services"][0]["state"]), (&false.into(), &"stopped".into()));
+    told.check();
+}
+
+#[test]
+fn states_of_a_host_without_a_schedule() {
+    let host = host();
+    let mut told = Told::of(&host);
+    for (text, state, why) in [
+        ("", "empty", "the maintenance schedule is empty"),
+        ("1 2 3\n", "unreadable", "the maintenance schedule cannot be used"),
+        ("1000 2000\n", "past", "the maintenance schedule is outdated"),
+    ] {
+        host.configure("schedule", text);
+        let (page, object) = told.shows("waiting", &format!("waiting to upgrade from 14.3.33 to 14.3.34: {why}"));
+        assert_eq!(object["schedule"]["state"], state);
+        assert!(page.contains(&format!("schedule {why}")), "{page}");
+    }
+    host.remove("/etc/teleport-upgrade.d/schedule");
+    told.shows("waiting", "the agent has exported no maintenance schedule; if the next pass still finds it so");
+    told.pass(0);
+    told.counts_as("waiting");
+    told.notice(Some(
+        "will be upgraded from 14.3.33 to 14.3.34 at the next check, within the hour. Sessions may be interrupted then.",
+    ));
+    told.shows("due", "would now upgrade from 14.3.33 to 14.3.34: the agent has exported no maintenance schedule");
+    // Whoever does not want the notice has it taken away.
+    host.configure("notice", "no\n");
+    host.closed_window();
+    told.pass(0);
+    told.counts_as("waiting");
+    told.notice(None);
+    told.check();
+}
+
+#[test]
+fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
+    let host = host();
+    let mut told = Told::of(&host);
+    told.pass(0);
+    host.releases.raw_route("/current/version", |_, stream| {
+        // Until the client hangs up.
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let ran = host.command(&["teleport-upgrade", "status"]).user("alice").run().expect(0);
+    // A pass would wait ten seconds for each of three answers.
+    assert!(ran.elapsed < Duration::from_secs(8), "{:?}", ran.elapsed);
+    let flat = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "wanted not known now; the last pass was told 14.3.34",
+        "decision cannot reach https://releases.example.com/current/version: no answer in time",
+        "installed teleport-ent 14.3.33",
+        "schedule good",
+    ] {
+        assert!(flat.contains(part), "{part:?} is missing in:\n{}", ran.stdout);
+    }
+
+    host.releases.stop();
+    let (_, object) =
+        told.shows("unknown", "cannot reach https://releases.example.com/current/version: the connection was refused");
+    assert_eq!((&object["channel"]["answered"], &object["channel"]["target"]), (&false.into(), &Value::Null));
+    assert_eq!(object["last_pass"]["target"], "14.3.34");
+    let success = told.metric("last_success_timestamp_seconds");
+    told.pass(75);
+    told.counts_as("unknown");
+    assert_eq!((told.metric("up_to_date"), told.metric("healthy")), (String::new(), "1".into()));
+    assert_eq!(told.metric("last_success_timestamp_seconds"), success);
+    // As far as anybody knows, it still waits.
+    told.notice(Some("will be upgraded from 14.3.33 to 14.3.34"));
+    told.check();
+}
+
+#[test]
+fn a_host_that_is_not_set_up_says_what_is_missing() {
+    let host = Host::new();
+    let ran = host.upgrader("status").expect(2);
+    assert!(ran.stdout.contains("/etc/teleport-upgrade.d/endpoint: there is no release channel"), "{}", ran.stdout);
+    host.configure("endpoint", "releases.example.com/current\n");
+    let ran = host.upgrader("status").expect(2);
+    assert!(ran.stdout.contains("no Teleport agent is installed on this host"), "{}", ran.stdout);
+    let json = host.run(&["teleport-upgrade", "status", "--json"]).expect(2).stdout;
+    validate(&[json]);
+}
+
+#[test]
+fn states_around_a_change() {
+    let host = host();
+    let mut told = Told::of(&host);
+    told.pass(0);
+
+    // Cut off in the middle, and finished.
+    host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
+    host.open_window();
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    pass.wait();
+    told.shows("unfinished", "began the change from 14.3.33 to 14.3.34 and has not ended it");
+    host.write("/run/go-on", "");
+    told.pass(0);
+    told.counts_as("up-to-date");
+    told.notice(None);
+    assert_eq!(told.metric("upgrades_total"), "1");
+    let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
+    assert!(page.contains("from 14.3.33 to 14.3.34 in total 1 upgrade, 0 rollbacks, 0 failures"), "{page}");
+    assert_eq!((&object["last_upgrade"]["from"], &object["last_upgrade"]["to"]), (&"14.3.33".into(), &"14.3.34".into()));
+
+    // A version that does not run.
+    host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
+    told.pass(4);
+    told.counts_as("held");
+    let (page, object) = told.shows("held", "not trying 14.3.35 again: on ");
+    assert!(page.contains("1 upgrade, 1 rollback, 0 failures"), "{page}");
+    assert_eq!((&object["failed_version"]["target"], &object["counts"]["rollbacks"]), (&"14.3.35".into(), &1.into()));
+    assert_eq!((told.metric("rollbacks_total"), told.metric("failures_total")), ("1".into(), "0".into()));
+    host.upgrader("force").expect(4);
+    told.pass(0);
+    assert_eq!(told.metric("rollbacks_total"), "2");
+
+    // Installed by hand, and not yet run by the service.
+    host.closed_window();
+    host.offer(Package::agent("teleport-ent", "14.3.36"));
+    host.run(&["apt-get", "-q", "update"]).expect(0);
+    host.run(&["apt-get", "-q", "-y", "--allow-change-held-packages", "install", "teleport-ent=14.3.36"]).expect(0);
+    told.pass(0);
+    told.counts_as("waiting");
+    told.notice(Some("will be restarted to run 14.3.36 in the maintenance window"));
+    let (page, object) =
+        told.shows("waiting", "waiting to have teleport.service run the installed 14.3.36: outside the maintenance window");
+    assert!(page.contains("teleport.service is running, and still runs 14.3.34"), "{page}");
+    assert!(page.contains("failed here 14.3.35, "), "{page}");
+    let agent = &object["agent"];
+    assert_eq!((&agent["running"], &agent["services"][0]["binary"]), (&"14.3.34".into(), &"replaced".into()));
+    host.open_window();
+    told.pass(0);
+    told.counts_as("up-to-date");
+    told.notice(None);
+
+    // In pieces, and then down, too.
+    host.closed_window();
+    host.shell("cd /usr/local/bin && head -c 100000 teleport >cut && chmod 755 cut && mv cut teleport").expect(0);
+    told.pass(0);
+    told.counts_as("waiting");
+    told.notice(Some("(14.3.36) will be installed again in the maintenance window"));
+    let (page, object) = told.shows("waiting", "waiting to install 14.3.36 again (/usr/local/bin/teleport is cut short");
+    assert!(page.contains("damaged /usr/local/bin/teleport is cut short"), "{page}");
+    assert_eq!((&object["agent"]["healthy"], &object["decision"]["action"]), (&false.into(), &"reinstall".into()));
+    assert_eq!(told.metric("healthy"), "0");
+    told.check();
+}
+
+#[test]
+fn a_service_that_is_down_is_no_longer_waited_for() {
+    let host = host();
+    let mut told = Told::of(&host);
+    told.pass(0);
+    host.write("/etc/systemd/system/teleport.service.d/no.conf", "[Service]\nRestart=no\n");
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"]).expect(0);
+    host.wait_for("the agent's failure", SOON, || host.property("teleport.service", "ActiveState") == "failed");
+    let (page, object) = told.shows("due", "would now upgrade from 14.3.33 to 14.3.34: teleport.service has failed (signal)");
+    assert!(page.contains("teleport.service has failed (signal)"), "{page}");
+    assert_eq!((&object["agent"]["healthy"], &object["agent"]["running"]), (&false.into(), &Value::Null));
+    host.set_version("14.3.33");
+    told.shows("due", "would now have teleport.service run the installed 14.3.33");
+    host.set_version("14.3.34-rc.1");
+    told.shows("due", "would now have teleport.service run the installed 14.3.33");
+    told.check();
+}
+
+#[test]
+fn events_are_found_in_the_journal_by_their_identity() {
+    let host = host();
+    let start = || host.run(&["systemctl", "start", SERVICE]);
+    let found = |event: &str| -> Vec<Value> {
+        let lines = host.run(&["journalctl", "--quiet", "--output=json", event]).expect(0).stdout;
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    start().expect(0);
+    host.set_version("16.0.0-rc.1");
+    start();
+    host.offer(Package::agent("teleport-ent", "14.3.34"));
+    host.open_window();
+    start().expect(0);
+    host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
+    start();
+    host.set_version("14.3.36");
+    start();
+    host.set_version("garbage");
+    start();
+    host.releases.stop();
+    start().expect(0);
+    for (event, count, priority, message) in [
+        (UPGRADED, 1, "6", "done: upgraded from 14.3.33 to 14.3.34, because the maintenance window is open until "),
+        (ROLLED_BACK, 1, "3", "could not upgrade from 14.3.34 to 14.3.35: "),
+        (REFUSED, 1, "3", "refused: "),
+        (FAILED, 2, "3", "could not upgrade from 14.3.34 to 14.3.36: the repository of "),
+    ] {
+        let lines = found(event);
+        assert_eq!(lines.len(), count, "{event}: {lines:?}");
+        let line = &lines[0];
+        assert!(line["MESSAGE"].as_str().unwrap().starts_with(message), "{line}");
+        assert_eq!((&line["PRIORITY"], &line["_SYSTEMD_UNIT"]), (&priority.into(), &SERVICE.into()));
+        assert_eq!(line["SYSLOG_IDENTIFIER"], "teleport-upgrade");
+    }
+    let upgraded = &found(UPGRADED)[0];
+    assert_eq!(upgraded["TELEPORT_UPGRADE_FROM"], "14.3.33");
+    assert_eq!(upgraded["TELEPORT_UPGRADE_TO"], "14.3.34");
+    let journal = host.journal(SERVICE);
+    for line in ["done: upgraded from 14.3.33 to 14.3.34", "refused: ", "could not upgrade from 14.3.34 to 14.3.35"] {
+        assert_eq!(journal.matches(line).count(), 1, "{line:?} in:\n{journal}");
+    }
+    // What passes by itself wakes nobody, what a package manager says is for who asks, and nobody watches a journal.
+    let errors = host.run(&["journalctl", "--quiet", "--priority=err", "--output=cat", "--unit", SERVICE]).expect(0).stdout;
+    assert!(!errors.contains("cannot reach") && journal.contains("cannot reach"), "{errors}\n{journal}");
+    assert!(!journal.contains("Reading package lists") && !journal.contains('…') && !journal.contains('\u{1b}'), "{journal}");
+}
+
+#[test]
+fn what_is_going_on_is_shown_on_a_terminal_and_is_gone_at_the_end() {
+    let host = host();
+    host.open_window();
+    host.configure("observe-seconds", "3\n");
+    host.offer(Package::agent("teleport-ent", "14.3.34").postinst("sleep 1.5"));
+    let terminal = |command: &str| {
+        let ran = host.command(&["script", "--quiet", "--return", "--command", command, "/dev/null"]).env("TERM", "xterm").run();
+        ran.expect(0).stdout
+    };
+    let shown = terminal("teleport-upgrade run");
+    for part in ["installing teleport-ent 14.3.34 … 1 s", "watching teleport.service … 1 s of 3 s"] {
+        assert!(shown.contains(part), "{part:?} is missing in:\n{shown:?}");
+    }
+    // Whatever was shown is erased before the next line of the log or of the outcome.
+    assert!(shown.contains("\r\x1b[Kdone: upgraded from 14.3.33 to 14.3.34"), "{shown:?}");
+    let coloured = terminal("teleport-upgrade status");
+    assert!(coloured.contains("\x1b[1mAgent\x1b[0m"), "{coloured:?}");
+    assert!(!terminal("NO_COLOR=1 teleport-upgrade status").contains('\x1b'));
+    assert!(!host.upgrader("status").expect(0).stdout.contains('\x1b'));
+}
+
+#[test]
+fn who_logs_in_is_told_what_waits() {
+    let host = host();
+    host.upgrader("run").expect(0);
+    // A login at a terminal, as getty has it made, through PAM.
+    let login = || {
+        let login = ["script", "--quiet", "--command", "login -f alice", "/dev/null"];
+        host.command(&login).stdin("exit\n").env("TERM", "xterm").run().stdout.replace("\r\n", " ")
+    };
+    let told = login();
+    assert!(told.contains("The Teleport agent of this host will be upgraded from 14.3.33 to 14.3.34 in the "), "{told}");
+    assert!(told.contains("Sessions may be interrupted then."), "{told}");
+    host.open_window();
+    host.upgrader("run").expect(0);
+    let told = login();
+    assert!(told.contains("alice@host") && !told.contains("The Teleport agent"), "{told}");
+}
+
+#[test]
+fn node_exporter_serves_the_metrics() {
+    let host = host();
+    let exporter = host.path("/usr/local/bin/node_exporter");
+    std::fs::copy(project("target/tools/prometheus-node-exporter"), exporter).expect("run tests/setup");
+    let _exporter = host.spawn(&[
+        "node_exporter",
+        "--web.listen-address=127.0.0.1:9100",
+        "--collector.disable-defaults",
+        "--collector.textfile",
+        "--collector.textfile.directory=/var/lib/prometheus/node-exporter",
+    ]);
+    let served = || host.run(&["curl", "--silent", "http://127.0.0.1:9100/metrics"]).stdout;
+    host.wait_for("node_exporter", SOON, || served().contains("node_scrape_collector_success{collector=\"textfile\"} 1"));
+    host.upgrader("run").expect(0);
+    let now = served();
+    for part in [
+        "node_textfile_scrape_error 0",
+        "node_textfile_mtime_seconds{file=\"/var/lib/prometheus/node-exporter/teleport-upgrade.prom\"}",
+        "teleport_upgrade_state{state=\"waiting\"} 1",
+        "teleport_upgrade_up_to_date 0",
+        "installed=\"14.3.33\"",
+        "target=\"14.3.34\"",
+    ] {
+        assert!(now.contains(part), "{part:?} is missing in:\n{now}");
+    }
+    // A proxy between, or whoever else has the page, may not know all kinds of answers.
+    host.releases.route("/current/version", Response::status(404));
+    host.upgrader("run").expect(1);
+    assert!(served().contains("teleport_upgrade_failures_total 1"));
+}

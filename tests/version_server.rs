@@ -1,0 +1,299 @@
+//! The version server kit: `publish` on its own, behind nginx, and the Terraform files.
+
+use crate::host::{Host, Package, Response, pem};
+use hcl::{Body, Expression};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn kit(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/version-server").join(file)
+}
+
+fn publish(channel: &Path, arguments: &[&str]) -> Output {
+    Command::new(kit("publish")).arg(channel).args(arguments).output().unwrap()
+}
+
+/// What a web server would serve of a channel: the version, and whether it is critical.
+fn served(channel: &Path) -> Option<(String, String)> {
+    let read = |file: &str| fs::read_to_string(channel.join(file)).ok().map(|text| text.trim().to_string());
+    channel.exists().then(|| (read("version").unwrap(), read("critical").unwrap()))
+}
+
+fn pair(version: &str, critical: &str) -> Option<(String, String)> {
+    Some((version.into(), critical.into()))
+}
+
+#[test]
+fn publish_writes_what_it_is_told_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let channel = directory.path().join("current");
+    for (arguments, expected) in [
+        (&["14.3.34"][..], pair("14.3.34", "no")),
+        (&["v14.3.35", "--critical"], pair("14.3.35", "yes")),
+        (&["none"], pair("none", "no")),
+        (&["0.0.1"], pair("0.0.1", "no")),
+    ] {
+        let ran = publish(&channel, arguments);
+        assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        assert_eq!(served(&channel), expected, "{arguments:?}");
+    }
+    let before = served(&channel);
+    for arguments in [
+        &[""][..],
+        &["14.3"],
+        &["14.3.34.1"],
+        &["14.03.34"],
+        &["15.0.0-rc.1"],
+        &["14.3.34\n"],
+        &["14.3.34 "],
+        &["1e3.0.0"],
+        &["-1.0.0"],
+        &["vv1.0.0"],
+        &["none", "--critical"],
+        &["14.3.34", "--crtical"],
+        &["14.3.34", "--critical", "x"],
+        &[],
+    ] {
+        let ran = publish(&channel, arguments);
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?}");
+        assert!(ran.stderr.starts_with(b"publish: "), "{arguments:?}");
+        assert_eq!(served(&channel), before, "{arguments:?}");
+    }
+    for name in ["../x", ".x", "a b", "-x", "x/.."] {
+        assert_eq!(publish(&directory.path().join(name), &["14.3.34"]).status.code(), Some(2), "{name}");
+    }
+    assert_eq!(publish(Path::new("/no/such/directory/current"), &["14.3.34"]).status.code(), Some(2));
+    // A directory that somebody made by hand is not lost.
+    fs::create_dir(directory.path().join("by-hand")).unwrap();
+    assert_eq!(publish(&directory.path().join("by-hand"), &["14.3.34"]).status.code(), Some(2));
+    let left: BTreeSet<String> =
+        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(left.iter().filter(|name| name.starts_with(".current.") && *name != ".current.lock").count(), 2, "{left:?}");
+}
+
+#[test]
+fn publish_killed_at_any_point_leaves_the_old_or_the_new() {
+    let directory = tempfile::tempdir().unwrap();
+    let channel = directory.path().join("current");
+    // Kills the script before its n-th command, whichever that is.
+    let stepper = directory.path().join("stepper");
+    fs::write(&stepper, "set -T; trap '(( ++steps == STOP )) && kill -KILL $$' DEBUG\n").unwrap();
+    let old_and_new = [("1.0.0", "no", "2.0.0", "yes"), ("1.0.0", "yes", "2.0.0", "no"), ("1.0.0", "yes", "2.0.0", "yes")];
+    for (old, old_critical, new, new_critical) in old_and_new {
+        let with =
+            |version: &'static str, critical: &str| if critical == "yes" { vec![version, "--critical"] } else { vec![version] };
+        let (mut killed, mut were_old, mut were_new) = (0, 0, 0);
+        loop {
+            assert!(publish(&channel, &with(old, old_critical)).status.success(), "what was cut off does not stand in the way");
+            let mut cut = Command::new(kit("publish"));
+            cut.arg(&channel).args(with(new, new_critical)).env("BASH_ENV", &stepper).env("STOP", (killed + 1).to_string());
+            let ended = cut.output().unwrap().status;
+            let found = served(&channel);
+            if ended.success() {
+                assert_eq!(found, pair(new, new_critical));
+                break;
+            }
+            assert_eq!(ended.signal(), Some(9));
+            killed += 1;
+            if found == pair(old, old_critical) {
+                were_old += 1;
+            } else {
+                assert_eq!(found, pair(new, new_critical), "killed before command {killed}");
+                were_new += 1;
+            }
+        }
+        assert!(were_old >= 15 && were_new >= 2, "{killed} kills: {were_old} times the old files, {were_new} times the new ones");
+    }
+}
+
+#[test]
+fn a_reader_sees_both_files_of_one_version_while_it_is_published_over_and_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let channel = Arc::new(directory.path().join("current"));
+    assert!(publish(&channel, &["1.0.0"]).status.success());
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = std::thread::spawn({
+        let (channel, done) = (Arc::clone(&channel), Arc::clone(&done));
+        move || {
+            let mut looks = 0;
+            while !done.load(Ordering::Relaxed) {
+                fs::read_to_string(channel.join("version")).expect("there is always a version");
+                fs::read_to_string(channel.join("critical")).expect("and a word on whether it is critical");
+                // The link is followed once for both: they belong together.
+                let Ok(files) = fs::canonicalize(&*channel) else { continue };
+                let read = |file: &str| fs::read_to_string(files.join(file));
+                if let (Ok(version), Ok(critical)) = (read("version"), read("critical")) {
+                    let expected = if version == "2.0.0\n" { "yes\n" } else { "no\n" };
+                    assert_eq!(critical, expected, "of {version}");
+                    looks += 1;
+                }
+            }
+            looks
+        }
+    });
+    for _ in 0..20 {
+        assert!(publish(&channel, &["2.0.0", "--critical"]).status.success());
+        assert!(publish(&channel, &["1.0.0"]).status.success());
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(reader.join().unwrap() > 0);
+}
+
+#[test]
+fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
+    let host = Host::with_agent("14.3.33");
+    host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
+    host.closed_window();
+    host.configure("observe-seconds", "1\n");
+    // In the place of the harness's own server.
+    host.releases.stop();
+    let (certificate, key) = pem();
+    host.write("/etc/ssl/releases.example.com.pem", &certificate);
+    host.write("/etc/ssl/private/releases.example.com.key", &key);
+    // The other servers of this host's network have addresses of their own, and the same port.
+    let settings = fs::read_to_string(kit("nginx.conf")).unwrap();
+    let settings = settings.replace("listen 443 ssl", "listen 127.0.0.1:443 ssl").replace("listen [::]:443", "listen [::1]:443");
+    host.write("/etc/nginx/conf.d/releases.conf", &settings);
+    host.write("/usr/local/bin/publish", &fs::read_to_string(kit("publish")).unwrap());
+    host.set_mode("/usr/local/bin/publish", 0o755);
+    // Debian's example listens on port 80; nothing of this needs it.
+    host.shell(
+        "rm /etc/nginx/sites-enabled/default && mkdir -p /var/log/nginx /srv/releases && publish /srv/releases/current 14.3.33",
+    )
+    .expect(0);
+    assert_eq!(host.run(&["nginx", "-t", "-q"]).expect(0).stderr, "");
+    host.run(&["systemctl", "start", "nginx.service"]).expect(0);
+    let dry_run = || host.upgrader("dry-run").expect(0).stdout;
+    assert_eq!(dry_run(), "no upgrades available (14.3.33 == 14.3.33)\n");
+
+    host.shell("publish /srv/releases/current 14.3.34").expect(0);
+    let said = dry_run();
+    assert!(
+        said.contains("an upgrade is available (14.3.33 -> 14.3.34)") && said.contains("outside the maintenance window"),
+        "{said}"
+    );
+    let url = "https://releases.example.com";
+    let headers = host.run(&["curl", "-sSI", &format!("{url}/current/version")]).expect(0).stdout.to_lowercase();
+    assert!(headers.starts_with("http/1.1 200") && headers.contains("content-type: text/plain; charset=utf-8"), "{headers}");
+    assert!(headers.contains("cache-control: public, max-age=60"), "{headers}");
+    for path in ["/", "/current/", "/current/other", "/.current.lock", "/current/../../../etc/passwd", "/none/version"] {
+        assert_eq!(host.run(&["curl", "-sSf", "--path-as-is", &format!("{url}{path}")]).status, 22, "{path}");
+    }
+    let posted = host.run(&["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x", &format!("{url}/current/version")]);
+    assert_eq!(posted.stdout, "403");
+    for (version, status) in [("1.1", 35), ("1.2", 0), ("1.3", 0)] {
+        let asked = host.run(&["curl", "-sS", "--tlsv1.0", "--tls-max", version, &format!("{url}/current/version")]);
+        assert_eq!(asked.status, status, "TLS {version}: {}", asked.stderr);
+    }
+    assert_ne!(host.run(&["curl", "-sS", "http://releases.example.com/current/version"]).status, 0);
+
+    host.shell("publish /srv/releases/current 14.3.34 --critical").expect(0);
+    let said = host.upgrader("run").expect(0).stdout;
+    assert!(said.contains("upgraded from 14.3.33 to 14.3.34"), "{said}");
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn what_is_critical_is_the_version_that_was_asked_for() {
+    let host = Host::with_agent("14.3.33");
+    host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
+    host.closed_window();
+    host.set_version("14.3.34");
+    // Between the two requests the channel goes on to a version that is critical.
+    let asked = AtomicBool::new(false);
+    host.releases.raw_route("/current/version", move |_, stream| {
+        let version = if asked.swap(true, Ordering::Relaxed) { "14.3.35" } else { "14.3.34" };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n{version}\n");
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    host.releases.route("/current/critical", Response::ok("yes\n"));
+    let said = host.upgrader("run").expect(0).stdout;
+    assert!(said.contains("waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window"), "{said}");
+    host.assert_agent_runs("14.3.33");
+}
+
+/// The blocks of a Terraform file, by their labels: `resource/aws_s3_object/version`.
+struct Terraform(Body);
+
+impl Terraform {
+    fn parse(directory: &str) -> Terraform {
+        let text = fs::read_to_string(kit(directory).join("main.tf")).unwrap();
+        Terraform(hcl::parse(&text).unwrap())
+    }
+
+    fn block(&self, path: &str) -> Body {
+        let found = self.0.blocks().find(|block| {
+            let labels: Vec<&str> =
+                std::iter::once(block.identifier()).chain(block.labels().iter().map(|label| label.as_str())).collect();
+            labels.join("/") == path
+        });
+        found.unwrap_or_else(|| panic!("no {path}")).body().clone()
+    }
+}
+
+fn value(body: &Body, key: &str) -> String {
+    let found = body.attributes().find(|attribute| attribute.key() == key);
+    match found.unwrap_or_else(|| panic!("no {key}")).expr() {
+        Expression::String(text) => text.clone(),
+        other => hcl::format::to_string(other).unwrap().trim_matches('"').to_string(),
+    }
+}
+
+fn inner(body: &Body, name: &str) -> Body {
+    body.blocks().find(|block| block.identifier() == name).unwrap_or_else(|| panic!("no {name}")).body().clone()
+}
+
+/// What the objects of both clouds have in common.
+fn assert_objects(terraform: &Terraform, kind: &str, name: &str) {
+    for file in ["version", "critical"] {
+        let object = terraform.block(&format!("resource/{kind}/{file}"));
+        assert_eq!(value(&object, name), format!("${{each.key}}/{file}"));
+        assert_eq!(value(&object, "content_type"), "text/plain; charset=utf-8");
+        assert_eq!(value(&object, "cache_control"), "public, max-age=60");
+        assert_eq!(value(&object, "for_each"), "var.channels");
+    }
+    let critical = terraform.block(&format!("resource/{kind}/critical"));
+    assert!(value(&critical, "depends_on").contains(&format!("{kind}.version")));
+    let channels = terraform.block("variable/channels");
+    assert!(value(&channels, "default").contains("dev") && value(&channels, "default").contains("prod"));
+}
+
+#[test]
+fn terraform_for_s3_makes_a_bucket_that_is_public_to_read_by_tls_only() {
+    let terraform = Terraform::parse("s3");
+    let aws = value(&inner(&terraform.block("terraform"), "required_providers"), "aws");
+    assert!(aws.contains("hashicorp/aws") && aws.contains(">= 5.0"), "{aws}");
+    assert_objects(&terraform, "aws_s3_object", "key");
+    let policy = value(&terraform.block("resource/aws_s3_bucket_policy/version_server"), "policy");
+    assert!(policy.starts_with("jsonencode("));
+    for part in ["GrantAnonymousReadPermissions", "s3:GetObject", "Deny", "aws:SecureTransport"] {
+        assert!(policy.contains(part), "{part} in {policy}");
+    }
+    let access = terraform.block("resource/aws_s3_bucket_public_access_block/version_server");
+    let flags = ["block_public_acls", "ignore_public_acls", "block_public_policy", "restrict_public_buckets"];
+    assert_eq!(flags.map(|flag| value(&access, flag)), ["true", "true", "false", "false"]);
+    let versioning = terraform.block("resource/aws_s3_bucket_versioning/version_server");
+    assert_eq!(value(&inner(&versioning, "versioning_configuration"), "status"), "Enabled");
+}
+
+#[test]
+fn terraform_for_gcs_makes_a_bucket_that_is_public_to_read_by_tls_only() {
+    let terraform = Terraform::parse("gcs");
+    let google = value(&inner(&terraform.block("terraform"), "required_providers"), "google");
+    assert!(google.contains("hashicorp/google"), "{google}");
+    assert_objects(&terraform, "google_storage_bucket_object", "name");
+    let bucket = terraform.block("resource/google_storage_bucket/version_server");
+    assert_eq!(value(&bucket, "uniform_bucket_level_access"), "true");
+    assert_eq!(value(&inner(&bucket, "versioning"), "enabled"), "true");
+    let member = terraform.block("resource/google_storage_bucket_iam_member/public_read");
+    assert_eq!(value(&member, "member"), "allUsers");
+    assert_eq!(value(&member, "role"), "roles/storage.legacyObjectReader", "to read, not to list");
+    let tls = terraform.block("resource/google_org_policy_policy/tls_only");
+    assert!(value(&tls, "name").ends_with("storage.secureHttpTransport"));
+    assert_eq!(value(&inner(&inner(&tls, "spec"), "rules"), "enforce"), "TRUE");
+}
