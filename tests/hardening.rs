@@ -85,6 +85,15 @@ fn children_get_no_variable_no_descriptor_and_no_program_of_the_callers() {
 }
 
 #[test]
+fn a_pass_may_take_as_long_as_it_takes_on_an_old_systemd_too() {
+    let host = Host::new();
+    assert_eq!(host.property("teleport-upgrade.service", "TimeoutStartUSec"), "infinity");
+    // systemd before 229 ends at once what has a limit by that name.
+    let unit = host.read("/usr/lib/systemd/system/teleport-upgrade.service").unwrap();
+    assert!(!unit.contains("=infinity"), "{unit}");
+}
+
+#[test]
 fn the_unit_is_less_exposed_than_those_of_its_kind() {
     let host = Host::new();
     let exposure = |unit: &str| {
