@@ -9,6 +9,9 @@ use log::{info, warn};
 
 use crate::command::absolute;
 
+/// What every systemd-run knows, back to the one of RHEL 7: one that does not know an option does nothing, and we are gone by then.
+const OPTIONS: [&str; 4] = ["--scope", "--quiet", "--description=teleport-upgrade, by hand", "--"];
+
 /// Starts this program again in a scope of its own if it runs within one of `units`; then it does not return.
 pub fn leave(units: &[String]) {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -17,8 +20,7 @@ pub fn leave(units: &[String]) {
     info!("this runs within {unit}; going on in a scope of its own, so that a restart of {unit} does not end it");
     // The terminal, the environment and the process stay what they are; only the control group changes.
     let mut again = Command::new(absolute("systemd-run"));
-    again.args(["--scope", "--quiet", "--collect", "--description=teleport-upgrade, by hand", "--"]);
-    let error = again.arg(program).args(env::args_os().skip(1)).exec();
+    let error = again.args(OPTIONS).arg(program).args(env::args_os().skip(1)).exec();
     warn!("cannot leave {unit} ({error}); going on within it");
 }
 
