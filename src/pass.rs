@@ -25,7 +25,7 @@ use crate::decide::report::{AgentReport, DecisionReport, Report, State};
 use crate::look::{self, Asks};
 use crate::observe::agent;
 use crate::observe::config::Config;
-use crate::observe::history::{Change, Failure, History, Known, LastPass};
+use crate::observe::history::{Change, Download, Failure, Fetched, History, Known, LastPass};
 use crate::observe::http::Patience;
 use crate::observe::package::Installed;
 use crate::observe::readiness;
@@ -38,6 +38,10 @@ use crate::version::Version;
 pub fn run(options: &Options, forced: bool) -> Result<Exit> {
     outcome::require_root(if forced { "force" } else { "run" })?;
     if let Some(refusal) = look::managed_by_another(options) {
+        // What waited for us before waits for nobody now.
+        if let Err(error) = notice::remove(FilePath::new(notice::FILE)) {
+            warn!("{}: cannot remove it: {error}", notice::FILE);
+        }
         return Ok(outcome::refuse(&Decision::Refuse(refusal)).exit);
     }
     let config = Config::read(&options.config_dir)?;
@@ -129,7 +133,10 @@ impl Pass<'_> {
             _ => return ahead::discard(packages, &mut self.record),
         };
         let now = Utc::now();
-        if self.record.history().download.as_ref().is_some_and(|download| download.target != path.target) {
+        // What leads elsewhere, or to a stop on the way that is behind us.
+        let is_past = |fetched: &Fetched| fetched.package_version == installed.package_version;
+        let is_stale = |download: &Download| download.target != path.target || download.fetched.as_ref().is_some_and(is_past);
+        if self.record.history().download.as_ref().is_some_and(is_stale) {
             ahead::discard(packages, &mut self.record);
         }
         let planned = ahead::planned(&self.record, &path.target, opens, || prefetch::due(now, opens, chance()));

@@ -501,7 +501,9 @@ fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
     host.assert_unchanged(&before);
     // One that has no configuration of ours, and no package, is told the same.
     host.remove("/etc/teleport-upgrade.d/endpoint");
+    host.write("/run/motd.d/teleport-upgrade", "The Teleport agent of this host will be upgraded\n");
     host.upgrader("run").expect(3);
+    assert!(!host.path("/run/motd.d/teleport-upgrade").exists(), "people who log in wait for nothing");
     assert!(fs::read_dir(host.path("/var/lib/teleport-upgrade")).is_err(), "no state is kept");
 }
 

@@ -65,6 +65,25 @@ fn what_is_not_wanted_any_more_is_removed() {
 }
 
 #[test]
+fn the_next_step_of_the_way_is_downloaded_once_the_one_before_was_taken() {
+    let host = Host::with_agent("12.4.1");
+    host.configure("observe-seconds", "1\n");
+    host.export_windows(&[(100 * MINUTE, 160 * MINUTE)]);
+    host.offer(Package::agent("teleport-ent", "14.3.34"));
+    // As an agent that exports its next window would: the second step has to wait for that.
+    let closes = "now=$(date +%s); echo $((now + 6000)) $((now + 9600)) >/etc/teleport-upgrade.d/schedule";
+    host.repository.publish(&[Package::agent("teleport-ent", "13.4.15").postinst(closes)]);
+    host.upgrader("run").expect(0);
+    assert!(downloaded(&host).iter().any(|file| file.contains("13.4.15")), "{:?}", downloaded(&host));
+    host.open_window();
+    let said = host.upgrader("run").expect(0).stdout;
+    assert!(said.contains("waiting to upgrade from 13.4.15 to 14.3.34"), "{said}");
+    let files = downloaded(&host);
+    assert!(files.iter().any(|file| file.contains("14.3.34")), "{files:?}");
+    assert!(!files.iter().any(|file| file.contains("13.4.15")), "{files:?}");
+}
+
+#[test]
 fn nothing_is_downloaded_by_those_who_do_not_want_it_or_too_late() {
     let host = waiting(Manager::Apt);
     host.upgrader("dry-run").expect(0);
@@ -109,9 +128,10 @@ fn a_disk_without_room_is_left_alone() {
 #[test]
 fn a_download_lets_all_others_go_first() {
     let host = waiting(Manager::Apt);
-    let idle = "echo \"$(nice) $(ionice)\" >>/run/priority; exec /usr/bin/apt-get \"$@\"";
-    host.write("/usr/local/sbin/apt-get", &format!("#!/bin/sh\n{idle}\n"));
-    host.set_mode("/usr/local/sbin/apt-get", 0o755);
+    let noted = "echo \"$(nice) $(ionice)\" >>/run/priority; exec /usr/bin/apt-get.real \"$@\"";
+    host.shell("mv /usr/bin/apt-get /usr/bin/apt-get.real").expect(0);
+    host.write("/usr/bin/apt-get", &format!("#!/bin/sh\n{noted}\n"));
+    host.set_mode("/usr/bin/apt-get", 0o755);
     wait(&host);
     let priorities = host.read("/run/priority").unwrap();
     assert!(priorities.lines().count() > 1 && priorities.lines().all(|line| line == "19 idle"), "{priorities}");
