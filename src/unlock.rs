@@ -2,12 +2,13 @@
 //!
 //! It reads no configuration: that may be gone already.
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::act::lock::Lock;
+use crate::act::lock::{Lock, Taken};
 use crate::act::packages;
 use crate::act::record::Record;
 use crate::act::service;
@@ -35,17 +36,30 @@ pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     while recorded && service::is_at_work(SERVICE) {
         thread::sleep(LOOK);
     }
-    let state_is_there = options.state_dir.exists();
-    let _lock = state_is_there.then(|| Lock::take(&options.state_dir)).transpose()?;
+    let lock = alone(&options.state_dir, recorded)?;
     if let Some(locked) = locked()? {
         packages::usual(locked.database)?.release(&locked.name)?;
         let line = format!("{} is left to ordinary system updates again", locked.name);
         outcome::say(&line);
     }
-    if state_is_there {
+    if lock.is_some() && options.state_dir.exists() {
         Record::open(&options.state_dir).update(|history| history.locked_by_us = false)?;
     }
     Ok(Exit::Fine)
+}
+
+/// Keeps passes away, where there is a state directory, which a purge may take meanwhile. With `wait`, one that a person has begun
+/// is waited for: there is no second try once this program is removed.
+fn alone(state: &Path, wait: bool) -> Result<Option<Lock>> {
+    loop {
+        if !state.exists() {
+            return Ok(None);
+        }
+        match Lock::take(state) {
+            Err(error) if wait && (error.is::<Taken>() || !state.exists()) => thread::sleep(LOOK),
+            taken => return taken.map(Some),
+        }
+    }
 }
 
 /// The agent's package, if it is locked.
