@@ -201,7 +201,12 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     assert!(host.read("/var/lib/teleport-upgrade/history.json").unwrap().contains("locked_by_us"));
 
     host.configure("mine", "a file of the administrator's\n");
+    host.configure("metrics", "# of the node exporter\n/var/lib/metrics of nodes\n");
+    let told = ["/run/motd.d/teleport-upgrade", "/var/lib/metrics of nodes/teleport-upgrade.prom"];
+    told.map(|file| host.write(file, "an upgrade waits\n"));
     remove(&host);
+    assert!(told.iter().all(|file| !host.path(file).exists()), "nobody is told of upgrades that nobody makes");
+    host.remove("/etc/teleport-upgrade.d/metrics");
     assert_eq!(host.property(TIMER, "ActiveState"), "inactive");
     assert!(!host.path("/usr/sbin/teleport-upgrade").exists());
     host.wait_for("the lock to be taken back", LATER, || !is_locked(&host));
@@ -374,6 +379,28 @@ fn an_administrators_own_lock_outlives_us() {
     host.shell("apt-get -q -y purge teleport-upgrade").expect(0);
     assert!(is_locked(&host));
     assert_eq!(host.run(&["systemctl", "list-units", "--no-legend", "run-*.service"]).stdout, "", "nothing waits to take it back");
+}
+
+#[test]
+fn an_install_that_was_cut_off_leaves_nothing_behind_once_it_is_purged() {
+    let host = host_without_the_program(Manager::Apt);
+    let own = &Packages::get().own;
+    host.shell(&format!("cd /tmp && apt-get -q download teleport-upgrade={own} && dpkg --unpack teleport-upgrade_*.deb")).expect(0);
+    host.shell("dpkg --purge teleport-upgrade").expect(0);
+    let left = host.shell("dpkg-divert --list | grep teleport; ls /run/teleport-upgrade.* 2>/dev/null").stdout;
+    assert_eq!(left, "", "else the units of whatever is installed next have other names");
+}
+
+#[test]
+fn a_pass_begun_by_hand_is_waited_for_by_a_removal() {
+    let host = Host::with_agent("14.3.33");
+    host.upgrader("run").expect(0);
+    assert!(is_locked(&host));
+    // One that still holds its lock while the release begins.
+    let holder = "touch /run/held; until pgrep -x teleport-upgrad; do :; done; sleep 2; touch /run/ended";
+    let removal = "until [ -e /run/held ]; do :; done; teleport-upgrade unlock --recorded && [ -e /run/ended ]";
+    host.shell(&format!("flock /var/lib/teleport-upgrade/lock sh -c '{holder}' & {removal}")).expect(0);
+    assert!(!is_locked(&host));
 }
 
 #[test]
