@@ -203,7 +203,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     host.configure("mine", "a file of the administrator's\n");
     host.configure("metrics", "# of the node exporter\n/var/lib/metrics of nodes\n");
     let told = ["/run/motd.d/teleport-upgrade", "/var/lib/metrics of nodes/teleport-upgrade.prom"];
-    told.map(|file| host.write(file, "an upgrade waits\n"));
+    told.iter().for_each(|file| host.write(file, "an upgrade waits\n"));
     remove(&host);
     assert!(told.iter().all(|file| !host.path(file).exists()), "nobody is told of upgrades that nobody makes");
     host.remove("/etc/teleport-upgrade.d/metrics");
