@@ -113,7 +113,7 @@ A version that this host may not have (compatibility rule, pin) is
 refused all the same.
 
 Examples:
-  sudo teleport-upgrade dry-run  first: which version would that be?
+  teleport-upgrade dry-run       first: which version would that be?
   sudo teleport-upgrade force    tries even a version that failed here";
 
 const STATUS: &str = "\

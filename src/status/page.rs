@@ -17,7 +17,7 @@ const WIDTH: usize = 80;
 /// Where the text of a line begins.
 const INDENT: usize = 17;
 /// A text longer than this is cut.
-const LONGEST: usize = 600;
+const LONGEST: usize = 1000;
 /// How many windows are shown.
 const WINDOWS: usize = 3;
 
@@ -25,7 +25,9 @@ const WINDOWS: usize = 3;
 pub fn render(report: &Report, colours: Colours) -> String {
     let mut page = Page { text: String::new(), colours };
     let now = report.time;
-    page.section("Agent");
+    if report.agent.is_some() || report.lock.is_some() {
+        page.section("Agent");
+    }
     if let Some(agent) = &report.agent {
         page.agent(agent);
     }
