@@ -125,7 +125,8 @@ Examples:
   teleport-upgrade status --json | jq .decision";
 
 const UNLOCK: &str = "\
-Takes back what passes do while the file \"lock\" says yes. Nobody else's lock.
+Takes back the lock that passes set while the file \"lock\" says yes.
+A lock that an administrator has set stays.
 
 Examples:
   sudo teleport-upgrade unlock   when this program is to be removed by hand";
