@@ -129,7 +129,7 @@ Takes back the lock that passes set while the file \"lock\" says yes.
 A lock that an administrator has set stays.
 
 Examples:
-  sudo teleport-upgrade unlock   when this program is to be removed by hand";
+  sudo teleport-upgrade unlock   before you remove this program by hand";
 
 const VERSION: &str = "\
 Examples:
