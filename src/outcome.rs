@@ -97,7 +97,7 @@ pub struct End {
 impl End {
     /// The end of a pass by an error, which is said later.
     pub fn by(error: &anyhow::Error) -> End {
-        End { exit: Exit::of(error), line: reasons(&error) }
+        End { exit: Exit::of(error), line: reasons(error) }
     }
 }
 

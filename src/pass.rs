@@ -225,7 +225,7 @@ impl Pass<'_> {
     fn tell(&mut self, began: DateTime<Utc>, took: Duration, ended: &Result<End>) {
         let end = ended.as_ref().map_or_else(End::by, End::clone);
         if let Err(error) = ended {
-            self.report.decision = DecisionReport::unknown(reasons(&error));
+            self.report.decision = DecisionReport::unknown(reasons(error));
         }
         let seconds = times::seconds(took);
         let counted = self.record.update(|history| {

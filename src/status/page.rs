@@ -25,10 +25,8 @@ const WINDOWS: usize = 3;
 pub fn render(report: &Report, colours: Colours) -> String {
     let mut page = Page { text: String::new(), colours };
     let now = report.time;
-    if report.agent.is_some() || report.lock.is_some() {
-        page.section("Agent");
-    }
     if let Some(agent) = &report.agent {
+        page.section("Agent");
         page.agent(agent);
     }
     if let Some(lock) = &report.lock {
