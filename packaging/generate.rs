@@ -171,6 +171,7 @@ pin                  a version, or a major version, that the agent never leaves
 prerelease           yes: follow release candidates too
 insecure             yes: ask over plain http, only if the host in endpoint is this very one
 lock                 no: do not lock the package against ordinary system updates
+prefetch             no: do not download ahead what waits for its window
 lock-wait-seconds    how long to wait for another run of the package manager (600)
 refresh-seconds      how long the package manager may take to refresh its index (180)
 observe-seconds      how long a new version must run well before it counts as sound (20)

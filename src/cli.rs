@@ -113,7 +113,7 @@ A version that this host may not have (compatibility rule, pin) is
 refused all the same.
 
 Examples:
-  sudo teleport-upgrade dry-run  first: which version would that be?
+  teleport-upgrade dry-run       first: which version would that be?
   sudo teleport-upgrade force    tries even a version that failed here";
 
 const STATUS: &str = "\
@@ -125,10 +125,11 @@ Examples:
   teleport-upgrade status --json | jq .decision";
 
 const UNLOCK: &str = "\
-Takes back what passes do while the file \"lock\" says yes. Nobody else's lock.
+Takes back the lock that passes set while the file \"lock\" says yes.
+A lock that an administrator has set stays.
 
 Examples:
-  sudo teleport-upgrade unlock   when this program is to be removed by hand";
+  sudo teleport-upgrade unlock   before you remove this program by hand";
 
 const VERSION: &str = "\
 Examples:

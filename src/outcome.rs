@@ -13,6 +13,7 @@ use crate::logging;
 use crate::observe::agent::NoAgent;
 use crate::observe::config::ConfigError;
 use crate::observe::http::Unanswered;
+use crate::text::reasons;
 
 /// How the program ends, as its callers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +97,7 @@ pub struct End {
 impl End {
     /// The end of a pass by an error, which is said later.
     pub fn by(error: &anyhow::Error) -> End {
-        End { exit: Exit::of(error), line: format!("{error:#}") }
+        End { exit: Exit::of(error), line: reasons(error) }
     }
 }
 

@@ -31,6 +31,7 @@ use crate::observe::package::Installed;
 use crate::observe::readiness;
 use crate::outcome::{self, End, Exit, conclude};
 use crate::status;
+use crate::text::reasons;
 use crate::times;
 use crate::version::Version;
 
@@ -110,7 +111,7 @@ impl Pass<'_> {
         };
         if let Err(error) = self.record.update(seen_now) {
             // No reason not to mend what is broken. What changes the agent's version is recorded first, or not done.
-            warn!("{error:#}");
+            warn!("{}", reasons(&error));
         }
         self.report.installer = Some(packages::installer(self.config, seen.agent.package.database));
         let packages = packages::manager(self.config, seen.agent.package.database)?;
@@ -223,7 +224,7 @@ impl Pass<'_> {
                 let decision = policy::decide(&seen);
                 self.report.decided(self.config, &seen, &decision);
             }
-            Err(error) => debug!("cannot look again: {error:#}"),
+            Err(error) => debug!("cannot look again: {}", reasons(&error)),
         }
     }
 
@@ -231,7 +232,7 @@ impl Pass<'_> {
     fn tell(&mut self, began: DateTime<Utc>, took: Duration, ended: &Result<End>) {
         let end = ended.as_ref().map_or_else(End::by, End::clone);
         if let Err(error) = ended {
-            self.report.decision = DecisionReport::unknown(format!("{error:#}"));
+            self.report.decision = DecisionReport::unknown(reasons(error));
         }
         let seconds = times::seconds(took);
         let counted = self.record.update(|history| {
@@ -253,7 +254,7 @@ impl Pass<'_> {
         self.report.recorded(self.record.history(), pass);
         for told in [counted, noted, self.write_metrics(), self.see_to_the_notice()] {
             if let Err(error) = told {
-                warn!("{error:#}");
+                warn!("{}", reasons(&error));
             }
         }
     }
@@ -299,8 +300,9 @@ impl Pass<'_> {
         };
         if let Err(error) = done {
             warn!(
-                "{}: its lock against ordinary system updates is not as it should be: {error:#}; the next pass tries again",
-                package.name
+                "{}: its lock against ordinary system updates is not as it should be: {}; the next pass tries again",
+                package.name,
+                reasons(&error)
             );
         }
     }

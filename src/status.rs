@@ -25,6 +25,7 @@ use crate::observe::service::Binary;
 use crate::observe::timer;
 use crate::outcome::{self, Exit};
 use crate::terminal::{self, Colours};
+use crate::text::reasons;
 
 /// How long `status` waits for servers, all in all: it is to be there within a second.
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -94,7 +95,7 @@ impl Looked {
         let unfinished = history.unfinished.take();
         let mut looked = Looked { report, decided: None, verdict: None, unfinished, error: None };
         if let Err(error) = looked.decide(options, history, patience) {
-            looked.report.decision = DecisionReport::unknown(format!("{error:#}"));
+            looked.report.decision = DecisionReport::unknown(reasons(&error));
             looked.error = Some(error);
         }
         if let Some(change) = &looked.unfinished {
@@ -140,7 +141,7 @@ impl Looked {
     fn timer(&mut self) {
         match timer::read(self.report.time) {
             Ok(timer) => self.report.timer = Some(timer),
-            Err(error) => self.report.problems.push(format!("{error:#}")),
+            Err(error) => self.report.problems.push(reasons(&error)),
         }
     }
 

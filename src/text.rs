@@ -49,6 +49,12 @@ pub fn io_problem(error: &io::Error) -> String {
     }
 }
 
+/// An error and what it came from, on one line, without the system's numbers.
+pub fn reasons(error: &anyhow::Error) -> String {
+    let reason = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref().map_or_else(|| cause.to_string(), io_problem);
+    error.chain().map(reason).collect::<Vec<_>>().join(": ")
+}
+
 /// Characters that print nothing but change how their neighbours look, or hide what is there: direction marks, joiners, soft hyphens,
 /// variants, tags, byte order marks.
 fn is_invisible(c: char) -> bool {
@@ -77,6 +83,14 @@ mod tests {
         assert_eq!(wrap("a bc  def", 4), ["a bc", "def"]);
         assert_eq!(wrap("https://example.com/x y", 4), ["https://example.com/x", "y"]);
         assert!(wrap(" ", 4).is_empty());
+    }
+
+    #[test]
+    fn says_reasons_without_numbers() {
+        let error = anyhow::Error::from(io::Error::from_raw_os_error(2)).context("cannot run apt-get").context("no index");
+        assert_eq!(reasons(&error), "no index: cannot run apt-get: there is no such file or directory");
+        let full = anyhow::Error::from(io::Error::from_raw_os_error(28)).context("/var/x: cannot write it");
+        assert_eq!(reasons(&full), "/var/x: cannot write it: no space left on device");
     }
 
     #[test]

@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     require_root("unlock")?;
     if !recorded && !History::read(&options.state_dir).locked_by_us {
-        outcome::say("no lock of teleport-upgrade's is on this host's agent");
+        outcome::say("this program has not locked the agent of this host: there is nothing to take back");
         return Ok(Exit::Fine);
     }
     while recorded && service::is_at_work(SERVICE) {

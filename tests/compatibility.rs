@@ -287,7 +287,7 @@ fn a_host_that_is_up_to_date_asks_no_cluster() {
 fn warning(stderr: &str) -> &str {
     let warnings: Vec<&str> = stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
     assert_eq!(warnings.len(), 1, "once: {stderr}");
-    let start = "warning: the version of the cluster is not known, and the upgrade not held against it: ";
+    let start = "warning: the version of the cluster is not known, so the upgrade is not checked against it: ";
     warnings[0].strip_prefix(start).unwrap_or_else(|| panic!("{}", warnings[0]))
 }
 

@@ -231,6 +231,7 @@ fn states_that_leave_the_agent_as_it_is() {
     host.configure("pin", "13\n");
     let (page, object) = told.shows("refused", "refused: ");
     assert!(page.contains("pinned to major version 13, by the file \"pin\""), "{page}");
+    assert!(!page.contains("systemctl enable"), "some of what is refused says to disable the timer: {page}");
     assert_eq!(object["limits"]["pin"], "major version 13");
     host.remove("/etc/teleport-upgrade.d/pin");
 
@@ -326,6 +327,7 @@ fn a_host_that_is_not_set_up_says_what_is_missing() {
     let host = Host::new();
     let ran = host.upgrader("status").expect(2);
     assert!(ran.stdout.contains("/etc/teleport-upgrade.d/endpoint: there is no release channel"), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("Upgrade\n"), "nothing is known of the agent: {}", ran.stdout);
     host.configure("endpoint", "releases.example.com/current\n");
     let ran = host.upgrader("status").expect(2);
     assert!(ran.stdout.contains("no Teleport agent is installed on this host"), "{}", ran.stdout);

@@ -13,6 +13,7 @@ use super::record::Record;
 use crate::command::Command;
 use crate::observe::history::{Download, Fetched};
 use crate::observe::package::Installed;
+use crate::text::reasons;
 use crate::version::Version;
 
 /// What is left free of a disk that something is downloaded to, and unpacked on perhaps: six times the package.
@@ -33,7 +34,7 @@ pub fn fetch(packages: &dyn PackageManager, record: &mut Record, planned: &Downl
             Download { fetched: Some(fetched), ..planned.clone() }
         }
         Err(error) => {
-            let said = format!("{} {version} cannot be downloaded ahead: {error:#}", installed.name);
+            let said = format!("{} {version} cannot be downloaded ahead: {}", installed.name, reasons(&error));
             if planned.failed {
                 debug!("{said}")
             } else {
@@ -48,7 +49,7 @@ pub fn fetch(packages: &dyn PackageManager, record: &mut Record, planned: &Downl
 /// Writes down what is to be downloaded, or that nothing is.
 pub fn plan(record: &mut Record, download: Option<Download>) {
     if let Err(error) = record.update(|history| history.download = download) {
-        warn!("{error:#}");
+        warn!("{}", reasons(&error));
     }
 }
 
@@ -85,7 +86,7 @@ fn step_back() {
         match Command::new(program, arguments).limit(LIMIT).often().run() {
             Ok(output) if output.success() => {}
             Ok(output) => debug!("{}", output.summary()),
-            Err(error) => debug!("{error:#}"),
+            Err(error) => debug!("{}", reasons(&error)),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::command::Command;
 use crate::observe::readiness::{self, Readiness};
 use crate::observe::service::{Binary, Health, PidFile, Service, Succession, services};
 use crate::terminal::Step;
+use crate::text::reasons;
 
 /// systemd's own limits end a start that hangs (90 s by default); this is for a systemd that hangs.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(300);
@@ -238,12 +239,12 @@ pub fn start_again(units: &[String]) {
 }
 
 fn look(unit: &str) -> Result<Service, String> {
-    let mut found = services(&[unit.to_string()]).map_err(|error| format!("{error:#}"))?;
+    let mut found = services(&[unit.to_string()]).map_err(|error| reasons(&error))?;
     found.pop().ok_or_else(|| format!("systemd does not know {unit}"))
 }
 
 fn systemctl(verb: &str, unit: Option<&str>) -> Result<(), String> {
     let arguments = [verb, "--"].into_iter().chain(unit);
-    let output = Command::new("systemctl", arguments).limit(SYSTEMCTL_LIMIT).run().map_err(|error| format!("{error:#}"))?;
+    let output = Command::new("systemctl", arguments).limit(SYSTEMCTL_LIMIT).run().map_err(|error| reasons(&error))?;
     if output.success() { Ok(()) } else { Err(output.summary()) }
 }

@@ -16,6 +16,7 @@ use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
 use crate::observe::service::{Health, Service};
 use crate::terminal::Step;
+use crate::text::reasons;
 use crate::times;
 use crate::version::Version;
 
@@ -289,7 +290,7 @@ impl Transaction<'_> {
     /// What is done is done, recorded or not: the next pass looks at the host itself.
     fn write_down(&mut self, change: impl FnOnce(&mut History)) {
         if let Err(error) = self.record.update(change) {
-            warn!("{error:#}");
+            warn!("{}", reasons(&error));
         }
     }
 }

@@ -40,7 +40,7 @@ pub fn verdict(decision: &Decision) -> Option<String> {
 /// What is said of a change that was begun and not ended.
 pub fn unfinished(change: &Change) -> String {
     format!(
-        "a pass of {} began the change from {} to {} and has not ended it: it is at work, or \"run\" finishes it first",
+        "a pass of {} began the change from {} to {} and has not ended it: it is still at work, or the next pass finishes it",
         times::utc(change.since),
         change.from,
         change.to

@@ -40,7 +40,10 @@ impl<'a> Channel<'a> {
     pub fn critical(&self) -> Result<bool, Unanswered> {
         let text = self.ask("critical")?;
         Ok(is_critical(&text).unwrap_or_else(|| {
-            warn!("{}: the answer is neither yes nor no; taken as no", self.endpoint.file("critical"));
+            warn!(
+                "{}: the answer is neither yes nor no, and counts as no; have the channel's \"critical\" say one of them",
+                self.endpoint.file("critical")
+            );
             false
         }))
     }

@@ -51,7 +51,7 @@ impl Cluster {
             }
         }
         let reason = problem.map_or_else(|| "nothing names its Proxy".to_string(), |error| error.reason());
-        warn!("the version of the cluster is not known, and the upgrade not held against it: {reason}; see {named_by}");
+        warn!("the version of the cluster is not known, so the upgrade is not checked against it: {reason}; see {named_by}");
         Cluster::Unknown(format!("{reason}; see {named_by}"))
     }
 }

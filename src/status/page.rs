@@ -17,7 +17,7 @@ const WIDTH: usize = 80;
 /// Where the text of a line begins.
 const INDENT: usize = 17;
 /// A text longer than this is cut.
-const LONGEST: usize = 600;
+const LONGEST: usize = 1000;
 /// How many windows are shown.
 const WINDOWS: usize = 3;
 
@@ -25,8 +25,8 @@ const WINDOWS: usize = 3;
 pub fn render(report: &Report, colours: Colours) -> String {
     let mut page = Page { text: String::new(), colours };
     let now = report.time;
-    page.section("Agent");
     if let Some(agent) = &report.agent {
+        page.section("Agent");
         page.agent(agent);
     }
     if let Some(lock) = &report.lock {
@@ -184,7 +184,9 @@ impl Page {
     fn passes(&mut self, report: &Report) {
         let now = report.time;
         if let Some(timer) = &report.timer {
+            // A host that is not for this program is told to disable the timer: both would contradict each other.
             let (words, advice) = timer_words(timer, now);
+            let advice = advice.filter(|_| report.decision.state != State::Refused);
             self.line("timer", advice.map(|_| Colour::Yellow), words);
             advice.iter().for_each(|advice| self.line("", Some(Colour::Yellow), advice));
         }

@@ -73,7 +73,7 @@ impl Host {
 
     /// What is said of a cluster that nothing on the host names.
     pub fn cluster_unknown(&self) -> &'static str {
-        "warning: the version of the cluster is not known, and the upgrade not held against it: nothing names its Proxy; see \
+        "warning: the version of the cluster is not known, so the upgrade is not checked against it: nothing names its Proxy; see \
          proxy_server in /etc/teleport.yaml, or write the Proxy into the file \"proxy\"\n"
     }
 

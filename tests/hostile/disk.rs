@@ -35,7 +35,7 @@ pub fn cases() -> Vec<Case> {
             run(stage);
             full(stage, "/var/lib/apt/lists");
         }),
-        case("disk: /var is full", 1, "No space left on device", |stage| {
+        case("disk: /var is full", 1, "no space left on device", |stage| {
             run(stage);
             full(stage, "/var");
         }),

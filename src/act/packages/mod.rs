@@ -21,7 +21,7 @@ use crate::observe::agent::BINARY;
 use crate::observe::config::{Config, ConfigError, Installer};
 use crate::observe::package::{Database, Installed};
 use crate::observe::trust::Weakness;
-use crate::text::printable;
+use crate::text::{printable, reasons};
 use crate::version::Version;
 
 /// A program that only says its version takes some tens of milliseconds.
@@ -103,7 +103,7 @@ pub trait PackageManager {
     /// Whether `version` is really there: whole in the database, and its program runs. If not, why.
     fn prove(&self, name: &str, version: &Version) -> Result<(), String> {
         match self.installed(name) {
-            Err(error) => return Err(format!("{error:#}")),
+            Err(error) => return Err(reasons(&error)),
             Ok(None) => return Err(format!("{name} is not installed")),
             Ok(Some(Installed { damage: Some(damage), .. })) => return Err(format!("{name} is damaged: {damage}")),
             Ok(Some(installed)) if installed.version != *version => {
@@ -234,7 +234,7 @@ fn remove_files(directory: &Path, start: &str) -> anyhow::Result<()> {
 
 /// Asks the agent's program for its version: `Teleport v14.3.33 git:... go...`.
 fn binary_version() -> Result<Version, String> {
-    let output = Command::new(BINARY, ["version"]).limit(VERSION_LIMIT).run().map_err(|error| format!("{error:#}"))?;
+    let output = Command::new(BINARY, ["version"]).limit(VERSION_LIMIT).run().map_err(|error| reasons(&error))?;
     if !output.success() {
         return Err(format!("{BINARY} does not run: {}", output.summary()));
     }
@@ -331,7 +331,7 @@ impl PackageError {
 
 impl From<anyhow::Error> for PackageError {
     fn from(error: anyhow::Error) -> Self {
-        PackageError::Failed(format!("{error:#}"))
+        PackageError::Failed(reasons(&error))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::command::Command;
 use crate::observe::config::PACKAGES;
 use crate::observe::package::Installed;
 use crate::observe::rpm;
+use crate::text::reasons;
 use crate::version::Version;
 
 /// The id of Teleport's repository, in every `*.repo` file that Teleport's documentation has people make.
@@ -88,7 +89,7 @@ pub fn mend() -> Result<(), PackageError> {
 
 /// Compares the package's files with the database. rpm puts the new ones in place before the database knows of any.
 pub fn verify(name: &str) -> Result<(), String> {
-    let output = Command::new("rpm", ["-V", "--nodeps", "--noscripts", name]).run().map_err(|error| format!("{error:#}"))?;
+    let output = Command::new("rpm", ["-V", "--nodeps", "--noscripts", name]).run().map_err(|error| reasons(&error))?;
     output.lines().find_map(differs).map_or(Ok(()), |file| Err(format!("{file} is not the one that {name} has")))
 }
 
