@@ -77,6 +77,23 @@ fn publish_writes_what_it_is_told_and_nothing_else() {
 }
 
 #[test]
+fn publish_leaves_a_link_alone_that_it_has_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let stable = directory.path().join("stable");
+    assert!(publish(&stable, &["14.3.34"]).status.success());
+    let follower = directory.path().join("prod");
+    std::os::unix::fs::symlink("stable", &follower).unwrap();
+    let ran = publish(&follower, &["14.3.35"]);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(2) && said.contains("publish has not made this link to stable"), "{said}");
+    assert_eq!((served(&stable), served(&follower)), (pair("14.3.34", "no"), pair("14.3.34", "no")));
+    // A relative path that looks like an option is a path.
+    fs::create_dir(directory.path().join("-d")).unwrap();
+    let ran = Command::new(kit("publish")).current_dir(directory.path()).args(["-d/prod", "14.3.34"]).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
 fn publish_killed_at_any_point_leaves_the_old_or_the_new() {
     let directory = tempfile::tempdir().unwrap();
     let channel = directory.path().join("current");
