@@ -21,7 +21,7 @@ pub fn bring(host: &Host) {
         fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error} (run tests/perf/all)", from.display()));
     };
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/perf");
-    for name in ["shell-updater", "measure.py", "load.py"] {
+    for name in ["shell-updater", "measure.py", "load.py", "downtime.py"] {
         put(&here.join(name), &path(name));
     }
     put(&compiled("teleport-upgrade"), &path("teleport-upgrade-with-symbols"));
