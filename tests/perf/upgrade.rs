@@ -11,6 +11,17 @@ const ROUNDS: usize = 3;
 /// What the package has beside the agent, in MB: as hard to pack as a program is, roughly.
 const PAYLOAD: usize = 96;
 const VERSIONS: [&str; 2] = ["14.3.33", "14.3.34"];
+/// Where programs write down what they cost.
+const NOTES: &str = "/run/costs";
+/// What an upgrade consists of, and the words of a command line by which it is known. The first that fits is it.
+const STEPS: [(&str, &[&str]); 6] = [
+    ("simulation", &["--simulate"]),
+    ("download", &["--download-only", "--downloadonly"]),
+    ("signature", &["rpmkeys"]),
+    ("refresh and list", &["update", "madison", "makecache", "repoquery", "refresh", "search"]),
+    ("install", &["install"]),
+    ("databases, systemd", &["dpkg-query", "rpm", "systemctl"]),
+];
 
 /// Prints the tables.
 pub fn measure() {
@@ -18,14 +29,18 @@ pub fn measure() {
         "\n| upgrade of a package of {PAYLOAD} MB | CPU s, bare | CPU s | more | wall s, bare | wall s | own instructions, million |"
     );
     println!("| --- | --: | --: | --: | --: | --: | --: |");
-    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
-        install(manager);
+    let steps: Vec<_> = [Manager::Apt, Manager::Yum, Manager::Zypper].into_iter().map(install).collect();
+    println!("\n| CPU ms, bare / here | apt | dnf | zypper |\n| --- | --: | --: | --: |");
+    for (index, (name, _)) in STEPS.iter().enumerate() {
+        let cells: Vec<String> = steps.iter().map(|[bare, here]| format!("{:.0} / {:.0}", bare[index], here[index])).collect();
+        println!("| {name} | {} |", cells.join(" | "));
     }
     downtime();
     refresh();
 }
 
-fn install(manager: Manager) {
+/// Prints a row; what it returns is what each step costs, by hand and by the program.
+fn install(manager: Manager) -> [[f64; STEPS.len()]; 2] {
     let host = Host::with_agent_from(manager, VERSIONS[0]);
     tools::bring(&host);
     host.configure("lock", "no\n");
@@ -51,9 +66,10 @@ fn install(manager: Manager) {
         let fields: Vec<f64> = ran.stdout.split_whitespace().map(|word| word.parse().unwrap()).collect();
         [fields[0] / 1000.0, fields[2] / 1000.0]
     };
+    let commands = [format!("sh {}", tools::path("bare-1")), "teleport-upgrade run".to_string()];
     let mut best = [[f64::MAX; 2]; 2];
     for _ in 0..ROUNDS {
-        for (index, command) in [format!("sh {}", tools::path("bare-1")), "teleport-upgrade run".to_string()].iter().enumerate() {
+        for (index, command) in commands.iter().enumerate() {
             let [cpu, wall] = once(command);
             best[index] = [best[index][0].min(cpu), best[index][1].min(wall)];
         }
@@ -68,6 +84,46 @@ fn install(manager: Manager) {
         cpu - cpu_bare,
         (cpu / cpu_bare - 1.0) * 100.0
     );
+    back();
+    note_programs(&host);
+    let mut steps = [[f64::MAX; STEPS.len()]; 2];
+    for _ in 0..ROUNDS {
+        for (index, command) in commands.iter().enumerate() {
+            back();
+            host.write(NOTES, "");
+            host.shell(command).expect(0);
+            for (least, cost) in steps[index].iter_mut().zip(costs(&host)) {
+                *least = least.min(cost);
+            }
+        }
+    }
+    steps
+}
+
+/// Has every program that is begun by hand or by ours write down what it cost; what it begins itself is part of that. Both look for
+/// programs in `/usr/sbin` before they do so in `/usr/bin`.
+fn note_programs(host: &Host) {
+    for name in ["apt-get", "apt-cache", "dpkg-query", "dnf", "zypper", "rpm", "rpmkeys", "systemctl"] {
+        let program = format!(
+            "#!/bin/sh\n[ -z \"$NOTED\" ] || exec /usr/bin/{name} \"$@\"\n\
+             NOTED=1 exec python3 {} note {NOTES} /usr/bin/{name} \"$@\"\n",
+            tools::path("measure.py")
+        );
+        host.write(&format!("/usr/sbin/{name}"), &program);
+        host.run(&["chmod", "755", &format!("/usr/sbin/{name}")]).expect(0);
+    }
+}
+
+/// What each step cost in all, in milliseconds.
+fn costs(host: &Host) -> [f64; STEPS.len()] {
+    let mut costs = [0.0; STEPS.len()];
+    for line in host.shell(&format!("cat {NOTES}")).expect(0).stdout.lines() {
+        let (cost, command) = line.split_once(" /usr/bin/").unwrap();
+        let is = |words: &&[&str]| words.iter().any(|word| command.split(' ').any(|other| other == *word));
+        let step = STEPS.iter().position(|(_, words)| is(&words)).unwrap_or_else(|| panic!("{command}: unknown"));
+        costs[step] += cost.parse::<f64>().unwrap();
+    }
+    costs
 }
 
 /// What one would type to come to this version.
@@ -90,23 +146,24 @@ fn payload() -> String {
     text
 }
 
-/// For how long the agent is not ready, beside what a bare reload or restart costs.
+/// For how long the agent is not ready, beside what a bare reload or restart costs: of the same program, and of one just installed.
 fn downtime() {
-    println!("\n| the agent is not ready for at most, ms | by hand | teleport-upgrade |\n| --- | --: | --: |");
-    for (name, by_hand, unit) in [
-        ("reload", "systemctl reload teleport.service", true),
-        ("restart (no `ExecReload=`)", "systemctl restart teleport.service", false),
-    ] {
+    println!(
+        "\n| the agent is not ready for at most, ms | by hand | by hand, after the install | teleport-upgrade |\n| --- | --: | --: | --: |"
+    );
+    for (name, verb, unit) in [("reload", "reload", true), ("restart (no `ExecReload=`)", "restart", false)] {
         let host = Host::with_agent(VERSIONS[0]);
         tools::bring(&host);
         host.configure("observe-seconds", "1\n");
+        host.configure("lock", "no\n");
         host.open_window();
-        let package = |version: &str| {
+        let versions: Vec<String> = (34..=34 + 2 * ROUNDS).map(|patch| format!("14.3.{patch}")).collect();
+        let package = |version: &String| {
             let package = Package::agent("teleport-ent", version).behaviour("readyz=ok");
             if unit { package } else { package.without_reload() }
         };
-        host.repository.publish(&[package("14.3.34"), package("14.3.35"), package("14.3.36"), package("14.3.37")]);
-        host.set_version("14.3.34");
+        host.repository.publish(&versions.iter().map(package).collect::<Vec<_>>());
+        host.set_version(&versions[0]);
         host.upgrader("run").expect(0);
         let measured = |command: &str| -> f64 {
             let script = tools::path("downtime.py");
@@ -114,12 +171,19 @@ fn downtime() {
             host.run(&words).expect(0).stdout.trim().parse().unwrap()
         };
         let least = |values: Vec<f64>| values.into_iter().fold(f64::MAX, f64::min);
-        let hand = least((0..ROUNDS).map(|_| measured(by_hand)).collect());
-        let upgrades = ["14.3.35", "14.3.36", "14.3.37"].map(|version| {
+        let alone = least((0..ROUNDS).map(|_| measured(&format!("systemctl {verb} teleport.service"))).collect());
+        let (by_hand, here) = versions[1..].split_at(ROUNDS);
+        let by_hand = by_hand.iter().map(|version| {
+            let script = format!("set -e; {}; systemctl daemon-reload; systemctl {verb} teleport", change(Manager::Apt, version));
+            host.write(&tools::path("by-hand"), &script);
+            measured(&format!("sh {}", tools::path("by-hand")))
+        });
+        let by_hand = least(by_hand.collect());
+        let here = here.iter().map(|version| {
             host.set_version(version);
             measured("teleport-upgrade run")
         });
-        println!("| {name} | {hand:.1} | {:.1} |", least(upgrades.to_vec()));
+        println!("| {name} | {alone:.1} | {by_hand:.1} | {:.1} |", least(here.collect()));
     }
 }
 
