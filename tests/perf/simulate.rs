@@ -46,8 +46,8 @@ fn choose(ours: Timer) {
         timer(30.0, 15.0, true),
         timer(25.0, 30.0, false),
         timer(25.0, 30.0, true),
-        timer(28.0, 29.0, false),
-        timer(28.0, 29.0, true),
+        timer(27.0, 30.0, false),
+        timer(27.0, 30.0, true),
         timer(15.0, 42.0, false),
         timer(15.0, 42.0, true),
     ] {

@@ -120,7 +120,7 @@ fn costs(host: &Host) -> [f64; STEPS.len()] {
     for line in host.shell(&format!("cat {NOTES}")).expect(0).stdout.lines() {
         let (cost, command) = line.split_once(" /usr/bin/").unwrap();
         let is = |words: &&[&str]| words.iter().any(|word| command.split(' ').any(|other| other == *word));
-        let step = STEPS.iter().position(|(_, words)| is(&words)).unwrap_or_else(|| panic!("{command}: unknown"));
+        let step = STEPS.iter().position(|(_, words)| is(words)).unwrap_or_else(|| panic!("{command}: unknown"));
         costs[step] += cost.parse::<f64>().unwrap();
     }
     costs
