@@ -134,3 +134,19 @@ fn an_authority_beside_the_main_file_of_the_trust_store_counts_too() {
     host.write("/etc/ssl/certs/own.pem", own);
     assert_eq!(dry_run(&host), "no upgrades available (14.3.33 == 14.3.33)\n");
 }
+
+#[test]
+fn an_authority_with_a_newer_key_beside_the_main_file_counts_too() {
+    let host = Host::with_agent("14.3.33");
+    let store = "/etc/ssl/certs/ca-certificates.crt";
+    let trusted = host.read(store).unwrap();
+    let (others, own) = trusted.split_at(trusted.rfind("-----BEGIN").unwrap());
+    // The main file still has the authority's old key, under the same name.
+    let old = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj '/CN=Test Authority'";
+    let old = host.shell(old).expect(0).stdout;
+    host.write(store, &format!("{others}{old}"));
+    let stranger = host.upgrader("dry-run").expect(1).stderr;
+    assert!(stranger.contains("the signature of the server's certificate is wrong"), "{stranger}");
+    host.write("/etc/ssl/certs/own.pem", own);
+    assert_eq!(dry_run(&host), "no upgrades available (14.3.33 == 14.3.33)\n");
+}

@@ -164,12 +164,13 @@ impl Client {
         }
     }
 
-    /// One try, and once more if the server is of an authority that may be in the rest of the trust store.
+    /// One try, and once more if the server's certificate may be in order by the rest of the trust store: its authority may be there
+    /// alone, or have a newer key there under the same name.
     fn get_once(&self, url: &str, proxy: Option<Proxy>, most: u64) -> Result<String, Problem> {
         let ask = |agent: &Agent| in_time(agent, url, proxy.clone(), most, self.patience.limit());
         match self.wider.get() {
             Some(wider) => ask(wider).map_err(|failure| failure.problem),
-            None => ask(&self.agent).or_else(|failure| match failure.is_unknown_issuer {
+            None => ask(&self.agent).or_else(|failure| match failure.is_certificate {
                 true => ask(self.wider.get_or_init(|| agent(self.secure, TrustStore::Whole))).map_err(|failure| failure.problem),
                 false => Err(failure.problem),
             }),
@@ -177,15 +178,15 @@ impl Client {
     }
 }
 
-/// Why a try failed, and whether by nobody here knowing the server's authority.
+/// Why a try failed, and whether it was the server's certificate.
 struct Failure {
     problem: Problem,
-    is_unknown_issuer: bool,
+    is_certificate: bool,
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Failure {
-        Failure { problem, is_unknown_issuer: false }
+        Failure { problem, is_certificate: false }
     }
 }
 
@@ -197,8 +198,8 @@ fn in_time(agent: &Agent, url: &str, proxy: Option<Proxy>, most: u64, limit: Dur
     thread::spawn(move || {
         let shown = proxy.map(|proxy| shown(&proxy));
         let explain = |error| {
-            let is_unknown_issuer = is_unknown_issuer(&error);
-            Failure { problem: explain_way(error, shown.as_deref()), is_unknown_issuer }
+            let is_certificate = is_certificate(&error);
+            Failure { problem: explain_way(error, shown.as_deref()), is_certificate }
         };
         // Nobody listens any more once the time is over.
         let _ = sender.send(get(request, most, explain));
@@ -341,13 +342,13 @@ fn explain(error: ureq::Error) -> Problem {
     }
 }
 
-fn is_unknown_issuer(error: &ureq::Error) -> bool {
+fn is_certificate(error: &ureq::Error) -> bool {
     let tls = match error {
         ureq::Error::Rustls(tls) => Some(tls),
         ureq::Error::Io(error) => tls_error(error),
         _ => None,
     };
-    matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
