@@ -1,6 +1,6 @@
 //! While an upgrade waits for its window, its package is downloaded: once, at low priority, and never to anybody's harm.
 
-use crate::host::{Host, Manager, Package, Ran, Response};
+use crate::host::{Host, Manager, Package, Ran, Response, flip};
 
 const MINUTE: i64 = 60;
 
@@ -140,4 +140,39 @@ fn a_download_lets_all_others_go_first() {
     host.upgrader("run").expect(0);
     let priorities = host.read("/run/priority").unwrap();
     assert!(priorities.lines().all(|line| line.starts_with("0 ")), "not in the window: {priorities}");
+}
+
+#[test]
+fn a_download_that_has_changed_since_is_not_installed() {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+        let host = waiting(manager);
+        wait(&host);
+        let files = downloaded(&host);
+        assert!(!files.is_empty(), "{manager:?}");
+        for file in &files {
+            // Of the same size, as after a bad sector.
+            flip(&host.path(file));
+        }
+        host.open_window();
+        host.upgrader("run").expect(0);
+        host.assert_agent_runs("14.3.34");
+    }
+}
+
+#[test]
+fn a_download_of_other_bytes_than_the_repository_has_is_not_installed() {
+    let host = waiting(Manager::Apt);
+    wait(&host);
+    // A whole package of the same version and size, as after a release that was published anew.
+    let file = &downloaded(&host)[0];
+    let other = format!(
+        "set -e; dpkg-deb -R {file} /run/other; mkdir -p /run/other/usr/share; echo >/run/other/usr/share/withdrawn; \
+         dpkg-deb -Zxz -b /run/other /run/other.deb; truncate -s $(stat -c %s {file}) /run/other.deb; cp /run/other.deb {file}"
+    );
+    host.shell(&other).expect(0);
+    host.open_window();
+    let said = host.upgrader("run").expect(0).stderr;
+    assert!(said.contains("it is not the package that the index has now; downloading it anew"), "{said}");
+    host.assert_agent_runs("14.3.34");
+    assert_eq!(host.read("/usr/share/withdrawn"), None);
 }

@@ -1,17 +1,17 @@
 //! apt and dpkg, on Debian, Ubuntu and their kin.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use log::warn;
 
 use super::complaint::{complaint, install_error, is_unsigned, refresh_error};
 use super::locks::{Lock, Locks};
 use super::repack::repack;
-use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, remove_files};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, files, only, remove_files};
 use crate::command::{Command, Output};
 use crate::observe::dpkg;
 use crate::observe::package::Installed;
@@ -41,13 +41,21 @@ pub struct Apt {
     source: Option<&'static str>,
     /// Whether this pass has seen that its settings are in order.
     checked: Cell<bool>,
+    /// What this pass has seen downloaded, and apt check.
+    fetched: RefCell<Option<String>>,
 }
 
 impl Apt {
     /// Finds Teleport's repository.
     pub fn new(limits: Limits) -> Apt {
         let locks = Locks { held: &LOCKS, refusal, limit: limits.lock_wait };
-        Apt { limits, locks, source: SOURCES.into_iter().find(|path| has_entry(path)), checked: Cell::default() }
+        Apt {
+            limits,
+            locks,
+            source: SOURCES.into_iter().find(|path| has_entry(path)),
+            checked: Cell::default(),
+            fetched: RefCell::default(),
+        }
     }
 
     fn source_name(&self) -> &'static str {
@@ -140,6 +148,26 @@ impl Apt {
         if output.success() { Ok(()) } else { Err(install_error(&output, self.source_name())) }
     }
 
+    /// Removes what was downloaded of this version in an earlier pass, unless it is what the index has now. apt itself compares only the
+    /// size of what is there, and would install one that was damaged since, or has other bytes than the repository's.
+    fn remove_others(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
+        let files = files(Path::new(DOWNLOADS), &start_of_file(name, package_version));
+        if files.is_empty() {
+            return Ok(());
+        }
+        let arguments = self.narrow().into_iter().chain(NO_CACHE.map(String::from));
+        let shown = arguments.chain(["show".into(), format!("{name}={package_version}")]);
+        let index = quiet(Command::new("apt-cache", shown)).limit(READ_LIMIT).run()?;
+        for file in files {
+            let sum = Command::new("sha256sum", [&file]).limit(READ_LIMIT).run()?;
+            if !is_in_index(&sum, &index) {
+                warn!("{}: it is not the package that the index has now; downloading it anew", file.display());
+                fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+            }
+        }
+        Ok(())
+    }
+
     fn mark(&self, verb: &'static str, name: &str) -> Result<(), PackageError> {
         let output = self.locks.run(|| Command::new("apt-mark", [verb, name]).limit(READ_LIMIT).run())?;
         if output.success() { Ok(()) } else { Err(PackageError::Failed(output.summary())) }
@@ -198,9 +226,11 @@ impl PackageManager for Apt {
         let prepared = choose(&self.offered(&installed.name)?, installed, target, self.source_name())?;
         let wanted = format!("{}={}", installed.name, prepared.package_version);
         self.touches_only(&installed.name, &wanted)?;
+        self.remove_others(&installed.name, &prepared.package_version)?;
         // Ahead, so that what may be slow or fail is over before anything is touched.
         let _step = Step::new(format!("downloading {} {}", installed.name, prepared.package_version));
         self.run_install(&["--download-only"], &wanted, Some(DOWNLOAD_LIMIT))?;
+        *self.fetched.borrow_mut() = Some(wanted);
         Ok(prepared)
     }
 
@@ -208,7 +238,11 @@ impl PackageManager for Apt {
         if !self.checked.get() {
             self.check_trust()?;
         }
-        self.run_install(&[], &format!("{name}={package_version}"), None)
+        let wanted = format!("{name}={package_version}");
+        if *self.fetched.borrow() != Some(wanted.clone()) {
+            self.remove_others(name, package_version)?;
+        }
+        self.run_install(&[], &wanted, None)
     }
 
     fn downloads(&self) -> Option<PathBuf> {
@@ -216,8 +250,7 @@ impl PackageManager for Apt {
     }
 
     fn discard(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
-        let start = format!("{name}_{}_", package_version.replace(':', "%3a"));
-        Ok(remove_files(Path::new(DOWNLOADS), &start)?)
+        Ok(remove_files(Path::new(DOWNLOADS), &start_of_file(name, package_version))?)
     }
 
     fn keep(&self, installed: &Installed, directory: &Path) -> Result<PathBuf, PackageError> {
@@ -247,6 +280,18 @@ impl PackageManager for Apt {
     fn installed(&self, name: &str) -> Result<Option<Installed>> {
         Ok(dpkg::installed(&[name])?.pop())
     }
+}
+
+/// How apt begins the name of the file of a package.
+fn start_of_file(name: &str, package_version: &str) -> String {
+    format!("{name}_{}_", package_version.replace(':', "%3a"))
+}
+
+/// Whether the sum that `sha256sum` has made, `0123... /file`, is one that `apt-cache show` names, `SHA256: 0123...`.
+fn is_in_index(sum: &Output, index: &Output) -> bool {
+    let Some(sum) = sum.answer().next().and_then(|line| line.split_whitespace().next()) else { return false };
+    let mut sums = index.answer().filter_map(|line| line.strip_prefix("SHA256:")).map(str::trim);
+    sum.len() == 64 && sums.any(|known| known == sum)
 }
 
 /// Whether a source file has an entry in use. A release upgrade leaves those of others commented out or disabled.

@@ -223,10 +223,15 @@ pub fn only(name: &str, changed: impl IntoIterator<Item = String>) -> Result<(),
     }
 }
 
-/// Removes the files of a directory whose names begin like this.
+/// The files of a directory whose names begin like this.
+fn files(directory: &Path, start: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(start)).map(|entry| entry.path()).collect()
+}
+
+/// Removes them.
 fn remove_files(directory: &Path, start: &str) -> anyhow::Result<()> {
-    let files = fs::read_dir(directory).into_iter().flatten().flatten();
-    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(start)).map(|file| file.path()) {
+    for file in files(directory, start) {
         fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
     }
     Ok(())
