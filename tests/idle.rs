@@ -150,3 +150,55 @@ fn an_authority_with_a_newer_key_beside_the_main_file_counts_too() {
     host.write("/etc/ssl/certs/own.pem", own);
     assert_eq!(dry_run(&host), "no upgrades available (14.3.33 == 14.3.33)\n");
 }
+
+#[test]
+fn what_others_do_to_the_unit_is_seen_at_once() {
+    // Whether or not some generator has made units.
+    let none = "cd /usr/lib/systemd/system-generators; mkdir -p /etc/systemd/system-generators; \
+                for generator in *; do ln -s /dev/null /etc/systemd/system-generators/$generator; done";
+    for (generators, has_units) in [("", true), (none, false)] {
+        let host = Host::with_agent("14.3.33");
+        host.shell(generators).expect(0);
+        host.run(&["systemctl", "daemon-reload"]).expect(0);
+        assert_eq!(host.path("/run/systemd/generator").exists(), has_units);
+        changes_of_the_unit_are_seen(&host);
+    }
+}
+
+fn changes_of_the_unit_are_seen(host: &Host) {
+    host.closed_window();
+    settle(host);
+    // The running process knows nothing of it, and is in charge as before.
+    let start = "/usr/local/bin/teleport start --config /etc/other.yaml --pid-file=/run/teleport.pid";
+    host.write("/etc/systemd/system/teleport.service.d/other.conf", &format!("[Service]\nExecStart=\nExecStart={start}\n"));
+    host.write("/etc/other.yaml", "auth_service:\n  enabled: yes\n");
+    // Nor does systemd, until it is told.
+    host.upgrader("run").expect(0);
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    let said = host.upgrader("dry-run").expect(3).stdout;
+    assert!(said.contains("auth_service in /etc/other.yaml"), "{said}");
+    host.remove("/etc/systemd/system/teleport.service.d/other.conf");
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+    settle(host);
+    // A unit that is gone, and came back.
+    let unit = "/usr/lib/systemd/system/teleport.service";
+    host.shell(&format!("mv {unit} /run/kept; systemctl daemon-reload")).expect(0);
+    let said = host.upgrader("dry-run").expect(0).stderr;
+    assert!(said.contains("this host has no teleport.service"), "{said}");
+    host.shell(&format!("mv /run/kept {unit}; systemctl daemon-reload")).expect(0);
+    assert_eq!(host.upgrader("dry-run").expect(0).stderr, "");
+}
+
+#[test]
+fn a_kept_answer_that_makes_no_sense_is_asked_for_anew() {
+    let host = Host::with_agent("14.3.33");
+    host.closed_window();
+    settle(&host);
+    let history = host.read("/var/lib/teleport-upgrade/history.json").unwrap();
+    let torn = history.replace("\"LoadState=loaded\"", "\"\", \"LoadState=loaded\"");
+    assert_ne!(torn, history);
+    host.write("/var/lib/teleport-upgrade/history.json", &torn);
+    host.upgrader("run").expect(0);
+    assert_eq!(host.read("/var/lib/teleport-upgrade/history.json").unwrap(), history);
+}

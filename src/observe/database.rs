@@ -29,7 +29,7 @@ pub type Answers = BTreeMap<Database, Answer>;
 /// A file at a moment. Whatever is put in its place is another inode; whatever is written to it changes its `ctime`, which nobody
 /// can set. Of a directory, so does every entry that comes or goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct FileState {
+pub struct FileState {
     inode: u64,
     size: u64,
     changed: Duration,
@@ -78,7 +78,8 @@ fn files(database: Database) -> Vec<PathBuf> {
     }
 }
 
-fn state(file: &Path) -> Option<FileState> {
+/// The state of a file or directory at this moment, if there is one.
+pub fn state(file: &Path) -> Option<FileState> {
     // SQLite's file beside its own is emptied by whoever asks the database, and is as good as none then.
     let metadata = fs::metadata(file).ok().filter(|metadata| metadata.is_dir() || metadata.size() > 0)?;
     let changed = Duration::new(metadata.ctime().try_into().ok()?, metadata.ctime_nsec().try_into().ok()?);

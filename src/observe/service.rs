@@ -11,6 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
+use super::database::{self, FileState};
 use super::untrusted;
 use crate::command::Command;
 
@@ -20,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 const FRESH: Duration = Duration::from_secs(120);
 /// How many restarts make a crash loop; a single crash is systemd's to mend.
 pub const LOOP: u32 = 3;
+/// What systemd makes anew whenever it reads its units again (`daemon-reload`): the directory of the units that generators have made.
+/// Where they have made none, it comes and goes in the one above.
+const GENERATED: [&str; 2] = ["/run/systemd/generator", "/run/systemd"];
 /// What is asked, in one go, of all units.
 const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,CanReload,PIDFile,ExecStart,\
     ControlGroup,ActiveEnterTimestampMonotonic";
@@ -185,13 +189,15 @@ impl fmt::Display for Health {
 }
 
 /// What systemd said of some units that were well, and their processes then: those in charge, and those that systemd takes for it.
-/// While these live and are in charge, nothing was stopped, has crashed or was restarted, and systemd would say the same again.
+/// While these live and are in charge, nothing was stopped, has crashed or was restarted; while systemd has not read its units again,
+/// they are what they were. Then it would say the same again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     boot: String,
     units: Vec<String>,
     lines: Vec<String>,
     lives: Vec<Life>,
+    read: Option<FileState>,
 }
 
 /// A process, told from others that had its number before or will have it.
@@ -205,15 +211,19 @@ struct Life {
 /// `known`.
 pub fn services_as_known(units: &[String], known: &mut Option<Answer>) -> Result<Vec<Service>> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    if let Some(answer) = known.as_ref().filter(|answer| answer.units == units && answer.boot == boot) {
-        let services = read(units, &answer.lines)?;
-        if lives(&services, &answer.lines).as_ref() == Some(&answer.lives) {
-            return Ok(services);
-        }
+    // Looked at before it is asked: if it reads them meanwhile, the answer is never used.
+    let reread = GENERATED.iter().find_map(|directory| database::state(Path::new(directory)));
+    let holds = |answer: &&Answer| answer.units == units && answer.boot == boot && answer.read == reread && reread.is_some();
+    if let Some(answer) = known.as_ref().filter(holds)
+        // What makes no sense is asked for anew.
+        && let Ok(services) = read(units, &answer.lines)
+        && lives(&services, &answer.lines).as_ref() == Some(&answer.lives)
+    {
+        return Ok(services);
     }
     let lines = ask(units)?;
     let services = read(units, &lines)?;
-    *known = lives(&services, &lines).map(|lives| Answer { boot, units: units.to_vec(), lines, lives });
+    *known = lives(&services, &lines).map(|lives| Answer { boot, units: units.to_vec(), lines, lives, read: reread });
     Ok(services)
 }
 

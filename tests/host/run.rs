@@ -142,7 +142,7 @@ impl Running<'_> {
 
 /// Where systemd notes how a unit has ended, in a directory that snapshots leave out.
 fn ending_file(unit: &str) -> String {
-    format!("/run/systemd/{unit}.ending")
+    format!("/run/systemd/units/{unit}.ending")
 }
 
 impl Drop for Running<'_> {
