@@ -25,7 +25,7 @@ use crate::observe::service::Binary;
 use crate::observe::timer;
 use crate::outcome::{self, Exit};
 use crate::terminal::{self, Colours};
-use crate::text::reasons;
+use crate::text::{io_problem, reasons};
 
 /// How long `status` waits for servers, all in all: it is to be there within a second.
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -107,9 +107,8 @@ impl Looked {
     /// Observes and decides, and keeps what it finds out even if it does not come to an end.
     fn decide(&mut self, options: &Options, history: History, patience: Patience) -> Result<()> {
         if let Some(refusal) = look::managed_by_another(options) {
-            let refused = Decision::Refuse(refusal);
-            self.verdict = words::verdict(&refused);
-            self.report.decision = DecisionReport::without_a_look(State::Refused, self.verdict.clone().unwrap_or_default());
+            self.report.decision = DecisionReport::refused(&refusal);
+            self.verdict = Some(self.report.decision.sentence.clone());
             return Ok(());
         }
         let config = Config::read(&options.config_dir)?;
@@ -191,6 +190,6 @@ fn print_json(report: &Report) -> Result<()> {
 
 fn print(text: &str) {
     if let Err(error) = terminal::write(&mut io::stdout(), text.as_bytes()) {
-        debug!("cannot write to standard output: {error}");
+        debug!("cannot write to standard output: {}", io_problem(&error));
     }
 }
