@@ -31,7 +31,7 @@ use crate::observe::package::Installed;
 use crate::observe::readiness;
 use crate::outcome::{self, End, Exit, conclude};
 use crate::status;
-use crate::text::reasons;
+use crate::text::{io_problem, reasons};
 use crate::times;
 use crate::version::Version;
 
@@ -41,7 +41,7 @@ pub fn run(options: &Options, forced: bool) -> Result<Exit> {
     if let Some(refusal) = look::managed_by_another(options) {
         // What waited for us before waits for nobody now.
         if let Err(error) = notice::remove(FilePath::new(notice::FILE)) {
-            warn!("{}: cannot remove it: {error}", notice::FILE);
+            warn!("{}: cannot remove it: {}", notice::FILE, io_problem(&error));
         }
         return Ok(outcome::refuse(&Decision::Refuse(refusal)).exit);
     }
@@ -347,7 +347,7 @@ impl Pass<'_> {
         let outcome = self.transaction(packages, seen, |transaction| transaction.upgrade(&seen.agent, version, goal, &prepared))?;
         let end = conclude(action, &cause.to_string(), &outcome);
         let at_a_stop = goal.is_some() && outcome == Outcome::Upgraded && !self.signals.asked_to_end();
-        // One that is reached twice was not really reached: "nop" installs nothing.
+        // One that is reached twice was taken away meanwhile: whoever does so could keep this pass busy for ever.
         let goes_on = at_a_stop && self.reached.replace(version.clone()).as_ref() != Some(version);
         Ok((!goes_on).then_some(end))
     }
