@@ -136,8 +136,7 @@ pub fn conclude(action: &Action, cause: &str, outcome: &Outcome) -> End {
     let (exit, line) = match outcome {
         Outcome::Upgraded => (Exit::Fine, format!("done: {}, because {cause}", action.done())),
         Outcome::Tried => {
-            let line =
-                format!("tried to {attempt}, because {cause}; nothing was installed, as the file \"installer\" says nop");
+            let line = format!("tried to {attempt}, because {cause}; nothing was installed, as the file \"installer\" says nop");
             // It is no event: the agent is what it was.
             say(&line);
             return End { exit: Exit::Fine, line };
