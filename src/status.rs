@@ -23,6 +23,7 @@ use crate::observe::http::Patience;
 use crate::observe::schedule::Schedule;
 use crate::observe::service::Binary;
 use crate::observe::timer;
+use crate::observe::unread::unread;
 use crate::outcome::{self, Exit};
 use crate::terminal::{self, Colours};
 use crate::text::{io_problem, reasons};
@@ -60,14 +61,14 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
     if let Some(change) = &looked.unfinished {
         outcome::say(&words::unfinished(change));
     }
-    if let Some(error) = looked.error {
-        return Err(error);
-    }
     if let Some((seen, _)) = &looked.decided {
         outcome::announce(seen);
     }
     for problem in &looked.report.problems {
         warn!("{problem}");
+    }
+    if let Some(error) = looked.error {
+        return Err(error);
     }
     if let Some(line) = looked.verdict {
         outcome::would(exit, &line);
@@ -111,6 +112,8 @@ impl Looked {
             self.verdict = Some(self.report.decision.sentence.clone());
             return Ok(());
         }
+        // Not in every pass, which reads no directory; and before the file that this one may have been meant to be is missed.
+        self.report.problems.extend(unread(&options.config_dir));
         let config = Config::read(&options.config_dir)?;
         self.report.schedule = Some(schedule(&config.schedule, self.report.time));
         let mut seen = look::first_look(&config, history, false)?;
