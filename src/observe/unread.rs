@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use strsim::damerau_levenshtein;
+
 use super::config::FILES;
 use crate::text::printable;
 
@@ -10,7 +12,7 @@ use crate::text::printable;
 const LEFTOVERS: [&str; 8] = ["~", ".bak", ".old", ".orig", ".rpmsave", ".rpmnew", ".rpmorig", ".swp"];
 /// What is within them, of what dpkg and ucf leave.
 const WITHIN: [&str; 2] = [".dpkg-", ".ucf-"];
-/// A name with more differences than this is another name.
+/// A name with more letters too many, too few, other or exchanged than this is another name.
 const NEAR: usize = 2;
 
 /// A sentence for every file that is not read. To be asked for whoever looks, not in every pass: it reads the directory.
@@ -43,23 +45,9 @@ fn sentence(directory: &Path, name: &str) -> String {
 fn meant(name: &str) -> Option<&'static str> {
     let written = name.to_lowercase();
     let bare = written.split('.').next().unwrap_or_default();
-    let measured = FILES.iter().map(|known| (differences(bare, known), *known));
+    let measured = FILES.iter().map(|known| (damerau_levenshtein(bare, known), *known));
     let (count, known) = measured.min_by_key(|(count, _)| *count)?;
     (count <= NEAR.min(known.len() / 3)).then_some(known)
-}
-
-/// How many letters are to be added, removed or exchanged to make the one of the other.
-fn differences(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.bytes().enumerate() {
-            let here = (before + usize::from(a != b)).min(row[j] + 1).min(row[j + 1] + 1);
-            before = std::mem::replace(&mut row[j + 1], here);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]
