@@ -110,7 +110,8 @@ Examples:
 
 const FORCE: &str = "\
 A version that this host may not have (compatibility rule, pin) is
-refused all the same.
+refused all the same. A pass that is at work is waited for, an hour at
+most; Ctrl-C ends that, and nothing was changed.
 
 Examples:
   teleport-upgrade dry-run       first: which version would that be?

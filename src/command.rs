@@ -53,6 +53,8 @@ pub struct Command {
     name: &'static str,
     limit: Option<Duration>,
     level: Level,
+    /// How loudly what it says is passed on.
+    lines: Level,
 }
 
 /// The file of a program, which may be named by it already. Where there is none, running it says so.
@@ -107,7 +109,7 @@ impl Command {
         inner.envs(env::vars_os().filter(|(key, _)| PASSED.iter().any(|passed| key == passed)));
         // A group of its own: Ctrl-C at our terminal must not reach a package manager at work.
         inner.stdin(Stdio::null()).process_group(0);
-        Command { inner, name, limit: None, level: Level::Debug }
+        Command { inner, name, limit: None, level: Level::Debug, lines: Level::Debug }
     }
 
     /// Sets one more variable of the child's environment.
@@ -124,7 +126,13 @@ impl Command {
 
     /// Says less of it: for what is asked again and again.
     pub fn often(mut self) -> Self {
-        self.level = Level::Trace;
+        (self.level, self.lines) = (Level::Trace, Level::Trace);
+        self
+    }
+
+    /// Passes on less of what it says, which is long and much the same on every host.
+    pub fn wordy(mut self) -> Self {
+        self.lines = Level::Trace;
         self
     }
 
@@ -147,7 +155,7 @@ impl Command {
         thread::spawn(move || wait(child, &exits));
 
         let mut output =
-            Output { name: self.name, status: ExitStatus::from_raw(0), level: self.level, lines: VecDeque::new(), timed_out: None };
+            Output { name: self.name, status: ExitStatus::from_raw(0), level: self.lines, lines: VecDeque::new(), timed_out: None };
         output.status = self.follow(&events, group, started, &mut output)?;
         output.drain(&events);
         log!(self.level, "{} ended with {} after {:.1} s", self.name, output.status, started.elapsed().as_secs_f32());

@@ -11,7 +11,7 @@ use log::{Level, LevelFilter, Record, debug, error, log};
 
 use crate::journal::{self, Event};
 use crate::terminal::{self, Colour, Colours, Stderr};
-use crate::text::printable;
+use crate::text::{io_problem, printable};
 
 /// A line longer than this is cut. Whatever it quotes, from whichever part of this program or of a library it comes: it is one line,
 /// and a terminal or the journal has nothing to obey in it.
@@ -59,7 +59,7 @@ pub fn outcome(level: Level, line: &str) {
         format!("{line}\n")
     };
     if let Err(error) = terminal::write(&mut io::stdout(), text.as_bytes()) {
-        debug!("cannot write to standard output: {error}");
+        debug!("cannot write to standard output: {}", io_problem(&error));
     }
 }
 

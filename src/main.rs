@@ -15,8 +15,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::set_up(cli.options.verbose, cli.options.quiet);
     let ended = match cli.command {
-        Verb::Run => pass::run(&cli.options, false),
-        Verb::Force => pass::run(&cli.options, true),
+        Verb::Run => pass::run(&cli.options),
+        Verb::Force => pass::force(&cli.options),
         Verb::DryRun { json } => status::dry_run(&cli.options, json),
         Verb::Status { json } => status::status(&cli.options, json),
         Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),

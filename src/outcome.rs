@@ -135,6 +135,12 @@ pub fn conclude(action: &Action, cause: &str, outcome: &Outcome) -> End {
     let attempt = action.attempt();
     let (exit, line) = match outcome {
         Outcome::Upgraded => (Exit::Fine, format!("done: {}, because {cause}", action.done())),
+        Outcome::Tried => {
+            let line = format!("tried to {attempt}, because {cause}; nothing was installed, as the file \"installer\" says nop");
+            // It is no event: the agent is what it was.
+            say(&line);
+            return End { exit: Exit::Fine, line };
+        }
         Outcome::Untouched(error) => {
             let exit = if error.is_temporary() { Exit::Temporary } else { Exit::Failed };
             (exit, format!("could not {attempt}: {error}"))

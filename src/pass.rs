@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use log::{debug, warn};
 
 use crate::act::ahead;
-use crate::act::lock::Lock;
+use crate::act::lock::{self, Lock, Taken};
 use crate::act::packages::{self, PackageManager, Prepared};
 use crate::act::record::{self, Record};
 use crate::act::service::Watch;
@@ -31,30 +31,52 @@ use crate::observe::package::Installed;
 use crate::observe::readiness;
 use crate::outcome::{self, End, Exit, conclude};
 use crate::status;
-use crate::text::reasons;
+use crate::text::{io_problem, reasons};
 use crate::times;
 use crate::version::Version;
 
-/// Checks, and upgrades if allowed; with `forced`, whatever the window says.
-pub fn run(options: &Options, forced: bool) -> Result<Exit> {
-    outcome::require_root(if forced { "force" } else { "run" })?;
+/// How long "force" waits for a pass that is at work: as long as a download ahead may take, with the package manager's refresh, and the
+/// wait for its lock.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+/// Checks, and upgrades if allowed.
+pub fn run(options: &Options) -> Result<Exit> {
+    outcome::require_root("run")?;
+    pass(options, false)
+}
+
+/// Upgrades whatever the window says. Somebody wants it now, and the timer does not come again for it, so a pass that is at work is
+/// waited for; then all is read anew.
+pub fn force(options: &Options) -> Result<Exit> {
+    outcome::require_root("force")?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match pass(options, true) {
+            Err(error) if error.is::<Taken>() => lock::wait(&options.state_dir, error.downcast()?, until)?,
+            ended => return ended,
+        }
+    }
+}
+
+fn pass(options: &Options, forced: bool) -> Result<Exit> {
     if let Some(refusal) = look::managed_by_another(options) {
         // What waited for us before waits for nobody now.
         if let Err(error) = notice::remove(FilePath::new(notice::FILE)) {
-            warn!("{}: cannot remove it: {error}", notice::FILE);
+            warn!("{}: cannot remove it: {}", notice::FILE, io_problem(&error));
         }
         return Ok(outcome::refuse(&Decision::Refuse(refusal)).exit);
     }
     let config = Config::read(&options.config_dir)?;
     scope::leave(&config.services);
     record::make_state_directory(&options.state_dir)?;
-    let _lock = Lock::take(&options.state_dir)?;
+    let lock = Lock::take(&options.state_dir)?;
     let record = Record::open(&options.state_dir);
     let began = Utc::now();
     let mut pass = Pass {
         config: &config,
         asks: Asks::new(&config, true, Patience::Pass),
         forced,
+        lock,
         signals: &Signals::new()?,
         report: Report::new(began, record.history(), LastPass::read(&options.state_dir)),
         record,
@@ -75,6 +97,7 @@ struct Pass<'a> {
     config: &'a Config,
     asks: Asks<'a>,
     forced: bool,
+    lock: Lock,
     signals: &'a Signals,
     record: Record,
     /// What it has seen and decided, for whoever was not there.
@@ -143,7 +166,10 @@ impl Pass<'_> {
         let planned = ahead::planned(&self.record, &path.target, opens, || prefetch::due(now, opens, chance()));
         if planned.fetched.is_none() && prefetch::is_time(now, planned.due, opens) {
             match self.asks.next(&installed, &path) {
-                Some(version) => ahead::fetch(packages, &mut self.record, &planned, &installed, &version),
+                Some(version) => {
+                    self.lock.note(&format!("to download {version} ahead"));
+                    ahead::fetch(packages, &mut self.record, &planned, &installed, &version);
+                }
                 None => debug!("the way {path} is not known yet, so nothing is downloaded ahead"),
             }
         } else {
@@ -316,6 +342,7 @@ impl Pass<'_> {
 
     /// Ends what an earlier pass began. Returns nothing if this pass can go on.
     fn finish(&mut self, packages: &dyn PackageManager, seen: &Observation, change: &Change) -> Option<End> {
+        self.lock.note(&format!("to end the change from {} to {}", change.from, change.to));
         let signals = self.signals;
         let held = signals.hold();
         let outcome = self.transaction(packages, seen, |transaction| transaction.finish(change))?;
@@ -330,6 +357,7 @@ impl Pass<'_> {
     /// Makes a change, or prepares it: that takes its time, and whether it may be made is decided again afterwards.
     fn act(&mut self, packages: &dyn PackageManager, seen: &Observation, action: &Action, cause: &Cause) -> Result<Option<End>> {
         self.announce(seen);
+        self.lock.note(&format!("to {action}"));
         let (version, goal) = match action {
             Action::Restart(_, unit) => return Ok(self.restart(packages, seen, action, cause, unit)),
             Action::Reinstall(version, _) => (version, None),
@@ -347,7 +375,7 @@ impl Pass<'_> {
         let outcome = self.transaction(packages, seen, |transaction| transaction.upgrade(&seen.agent, version, goal, &prepared))?;
         let end = conclude(action, &cause.to_string(), &outcome);
         let at_a_stop = goal.is_some() && outcome == Outcome::Upgraded && !self.signals.asked_to_end();
-        // One that is reached twice was not really reached: "nop" installs nothing.
+        // One that is reached twice was taken away meanwhile: whoever does so could keep this pass busy for ever.
         let goes_on = at_a_stop && self.reached.replace(version.clone()).as_ref() != Some(version);
         Ok((!goes_on).then_some(end))
     }

@@ -23,9 +23,10 @@ use crate::observe::http::Patience;
 use crate::observe::schedule::Schedule;
 use crate::observe::service::Binary;
 use crate::observe::timer;
+use crate::observe::unread::unread;
 use crate::outcome::{self, Exit};
 use crate::terminal::{self, Colours};
-use crate::text::reasons;
+use crate::text::{io_problem, reasons};
 
 /// How long `status` waits for servers, all in all: it is to be there within a second.
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -60,14 +61,14 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
     if let Some(change) = &looked.unfinished {
         outcome::say(&words::unfinished(change));
     }
-    if let Some(error) = looked.error {
-        return Err(error);
-    }
     if let Some((seen, _)) = &looked.decided {
         outcome::announce(seen);
     }
     for problem in &looked.report.problems {
         warn!("{problem}");
+    }
+    if let Some(error) = looked.error {
+        return Err(error);
     }
     if let Some(line) = looked.verdict {
         outcome::would(exit, &line);
@@ -107,11 +108,12 @@ impl Looked {
     /// Observes and decides, and keeps what it finds out even if it does not come to an end.
     fn decide(&mut self, options: &Options, history: History, patience: Patience) -> Result<()> {
         if let Some(refusal) = look::managed_by_another(options) {
-            let refused = Decision::Refuse(refusal);
-            self.verdict = words::verdict(&refused);
-            self.report.decision = DecisionReport::without_a_look(State::Refused, self.verdict.clone().unwrap_or_default());
+            self.report.decision = DecisionReport::refused(&refusal);
+            self.verdict = Some(self.report.decision.sentence.clone());
             return Ok(());
         }
+        // Not in every pass, which reads no directory; and before the file that this one may have been meant to be is missed.
+        self.report.problems.extend(unread(&options.config_dir));
         let config = Config::read(&options.config_dir)?;
         self.report.schedule = Some(schedule(&config.schedule, self.report.time));
         let mut seen = look::first_look(&config, history, false)?;
@@ -191,6 +193,6 @@ fn print_json(report: &Report) -> Result<()> {
 
 fn print(text: &str) {
     if let Err(error) = terminal::write(&mut io::stdout(), text.as_bytes()) {
-        debug!("cannot write to standard output: {error}");
+        debug!("cannot write to standard output: {}", io_problem(&error));
     }
 }

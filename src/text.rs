@@ -41,18 +41,26 @@ pub fn io_problem(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file or directory".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
-        _ if error.raw_os_error().is_some() => {
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
-        }
-        _ => error.to_string(),
+        _ if error.raw_os_error().is_some() => without_numbers(&error.to_string()).to_lowercase(),
+        _ => without_numbers(&error.to_string()),
     }
 }
 
 /// An error and what it came from, on one line, without the system's numbers.
 pub fn reasons(error: &anyhow::Error) -> String {
     let reason = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref().map_or_else(|| cause.to_string(), io_problem);
-    error.chain().map(reason).collect::<Vec<_>>().join(": ")
+    without_numbers(&error.chain().map(reason).collect::<Vec<_>>().join(": "))
+}
+
+/// The text of an error that may quote one of the system's, without the system's numbers: they tell nobody anything that the words
+/// before them do not.
+pub fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |shown, part| match part.split_once(')') {
+        Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => shown + rest,
+        _ => shown + " (os error " + part,
+    })
 }
 
 /// Characters that print nothing but change how their neighbours look, or hide what is there: direction marks, joiners, soft hyphens,
@@ -91,6 +99,13 @@ mod tests {
         assert_eq!(reasons(&error), "no index: cannot run apt-get: there is no such file or directory");
         let full = anyhow::Error::from(io::Error::from_raw_os_error(28)).context("/var/x: cannot write it");
         assert_eq!(reasons(&full), "/var/x: cannot write it: no space left on device");
+        let quoted = anyhow::anyhow!("{}; and {}", io::Error::from_raw_os_error(28), io::Error::from_raw_os_error(5));
+        assert_eq!(reasons(&quoted), "No space left on device; and Input/output error");
+        let wrapped = io::Error::other(io::Error::from_raw_os_error(101));
+        assert_eq!(io_problem(&wrapped), "Network is unreachable");
+        for other in ["x (os error", "x (os error 5", "x (os error y) z"] {
+            assert_eq!(without_numbers(other), other);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whatever is wrong with the configuration, the version server or the host: one clear line, and nothing is touched.
 
 use crate::host::{Cert, Host, Package, Ran, Response};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Asserts that nothing happened to the agent, and that one line says why, with all of `parts` in it.
@@ -62,6 +63,31 @@ fn every_file_of_the_configuration() {
     refused(&host, host.upgrader("run"), 2, &["/endpoint: others than root can write it (mode 0666); run `chown root"]);
     host.remove("/etc/teleport-upgrade.d");
     refused(&host, host.upgrader("run"), 2, &["/etc/teleport-upgrade.d: there is no such", "make this directory"]);
+}
+
+#[test]
+fn a_file_that_nobody_reads_is_told_of_to_who_looks() {
+    let host = Host::with_upgrade();
+    let told = "/etc/teleport-upgrade.d/scheduel: no file of this name is read; did you mean \"schedule\"? Rename it, or remove it";
+    for name in ["scheduel", "pin.dpkg-old", "pin.rpmsave", "pin~", ".pin.swp"] {
+        host.configure(name, "13\n");
+    }
+    let dry = host.upgrader("dry-run").expect(0);
+    assert_eq!(dry.stderr, format!("{}warning: {told}\n", host.cluster_unknown()));
+    for command in ["status", "dry-run"] {
+        let json: Value = serde_json::from_str(&host.run(&["teleport-upgrade", command, "--json"]).expect(0).stdout).unwrap();
+        assert_eq!(json["problems"][0], told, "{command}");
+    }
+    let page = host.upgrader("status").expect(0).stdout;
+    assert!(page.split_whitespace().collect::<Vec<_>>().join(" ").contains(told), "{page}");
+    // Where it is the one that is missing, too.
+    host.remove("/etc/teleport-upgrade.d/endpoint");
+    host.configure("endpiont", "releases.example.com/current\n");
+    let dry = host.upgrader("dry-run").expect(2);
+    assert!(dry.stderr.contains("did you mean \"endpoint\"?"), "{}", dry.stderr);
+    // A pass looks for no such file.
+    host.configure("endpoint", "releases.example.com/current\n");
+    assert_eq!(host.upgrader("run").expect(0).stderr.matches("no file of this name").count(), 0);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn is_refused_when_the_repository_has_none_of_the_major_version_between(manager:
         let ran = host.upgrader(command).expect(3);
         let reason = format!(
             "refused: to upgrade from 12.4.1 to 14.3.34: major version 13 comes first (Teleport's compatibility rule), and the \
-             repository of {} has no 13 (the newest there is 14.3.34); point that file at stable/rolling, or at stable/v13 and have \
+             repository of {} has no 13 (the newest there is 14.3.34); point that repository at stable/rolling, or at stable/v13 and have \
              the channel name a version 13 first",
             manager.source_file()
         );
@@ -456,6 +456,8 @@ fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
             );
             assert_eq!(ran.stdout, format!("{reason}\n"), "{command}");
         }
+        let page = host.upgrader("status").expect(0).stdout;
+        assert!(page.contains("off: nothing is upgraded by itself") && !page.contains("systemctl enable"), "{page}");
         assert!(host.releases.requests().is_empty(), "nobody is asked");
         assert_eq!(host.run(&["apt-mark", "showhold"]).expect(0).stdout, "", "nor is its package locked");
         host.assert_agent_runs("14.3.33");

@@ -12,6 +12,9 @@ fn dry_run_changes_nothing_whatever_it_finds() {
     let ran = host.upgrader("dry-run").expect(0);
     assert_eq!(ran.stdout.lines().next(), Some("an upgrade is available (14.3.33 -> 14.3.34)"));
     assert!(ran.stdout.lines().nth(1).unwrap().starts_with(would), "{}", ran.stdout);
+    let said = host.run(&["teleport-upgrade", "dry-run", "-v"]).expect(0).stderr;
+    assert!(said.contains("debug: running apt-config dump\n"), "{said}");
+    assert!(!said.contains("debug: apt-config: "), "all of apt's settings: {said}");
     host.set_version("14.3.33");
     assert_eq!(host.upgrader("dry-run").expect(0).stdout, "no upgrades available (14.3.33 == 14.3.33)\n");
     host.set_version("garbage");

@@ -9,14 +9,23 @@ fn a_second_run_is_told_which_process_is_at_work() {
     let first = host.spawn(&["teleport-upgrade", "run"]);
     host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
     let pid = host.property(first.unit(), "MainPID");
-    for command in ["run", "force"] {
-        let second = host.upgrader(command).expect(75);
-        let said =
-            format!("error: another pass of teleport-upgrade is at work (process {pid}); wait for it to end, then try again\n");
-        assert_eq!(second.stderr, said);
-    }
+    let at_work = format!("another pass of teleport-upgrade is at work (process {pid}, to upgrade from 14.3.33 to 14.3.34); wait");
+    let second = host.upgrader("run").expect(75);
+    assert_eq!(second.stderr, format!("error: {at_work} for it to end, then try again\n"));
+    // What somebody wants now waits, and is given up where it stands, or goes on by what there is then.
+    let force = |name: &str| {
+        let said = format!("/run/said-by-{name}");
+        let running = host.spawn(&["sh", "-c", &format!("exec teleport-upgrade force 2>{said}")]);
+        host.wait_for("the wait", SOON, || host.read(&said).is_some_and(|said| said.ends_with('\n')));
+        assert!(host.read(&said).unwrap().starts_with(&format!("{at_work}ing for it to end, for 60 min at most")));
+        running
+    };
+    let (given_up, patient) = (force("one"), force("another"));
+    given_up.signal("SIGINT");
+    assert_eq!(given_up.wait().signal.as_deref(), Some("INT"));
     host.upgrader("dry-run").expect(0);
     host.write("/run/go-on", "");
     first.wait().expect(0);
+    assert_eq!(patient.wait().expect(0).stdout, "no upgrades available (14.3.34 == 14.3.34)\n");
     host.assert_agent_runs("14.3.34");
 }

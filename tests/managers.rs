@@ -101,7 +101,7 @@ fn a_target_that_the_repository_does_not_have(manager: Manager) {
     host.repository.remove("teleport-ent", "14.3.34");
     let reason = format!(
         "the repository of {} has no teleport-ent 14.3.34 (the newest there is 14.3.33); \
-         have the channel name a version that it has, or point that file at stable/rolling (a stable/vN holds only major version N)",
+         have the channel name a version that it has, or point that repository at stable/rolling (a stable/vN holds only major version N)",
         manager.source_file()
     );
     could_not(&host, pass(&host), 1, &[&reason]);

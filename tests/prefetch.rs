@@ -1,6 +1,6 @@
 //! While an upgrade waits for its window, its package is downloaded: once, at low priority, and never to anybody's harm.
 
-use crate::host::{Host, Manager, Package, Ran, Response, flip};
+use crate::host::{Host, Manager, Package, Ran, Response, SOON, flip};
 
 const MINUTE: i64 = 60;
 
@@ -175,4 +175,24 @@ fn a_download_of_other_bytes_than_the_repository_has_is_not_installed() {
     assert!(said.contains("it is not the package that the index has now; downloading it anew"), "{said}");
     host.assert_agent_runs("14.3.34");
     assert_eq!(host.read("/usr/share/withdrawn"), None);
+}
+
+#[test]
+fn who_forces_an_upgrade_waits_for_the_download_and_has_it() {
+    let host = waiting(Manager::Apt);
+    host.shell("mv /usr/bin/apt-get /usr/bin/apt-get.real").expect(0);
+    let waits = "case $* in *--download-only*) touch /run/downloading; until [ -e /run/go-on ]; do sleep 0.1; done ;; esac";
+    host.write("/usr/bin/apt-get", &format!("#!/bin/sh\n{waits}\nexec /usr/bin/apt-get.real \"$@\"\n"));
+    host.set_mode("/usr/bin/apt-get", 0o755);
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the download", SOON, || host.read("/run/downloading").is_some());
+    let force = host.spawn(&["sh", "-c", "exec teleport-upgrade force 2>/run/said"]);
+    let purpose = ", to download 14.3.34 ahead); waiting for it to end";
+    host.wait_for("the wait", SOON, || host.read("/run/said").is_some_and(|said| said.contains(purpose)));
+    host.write("/run/go-on", "");
+    pass.wait().expect(0);
+    force.wait().expect(0);
+    host.assert_agent_runs("14.3.34");
+    let pool = host.packages.paths().into_iter().filter(|path| path.contains("pool")).count();
+    assert_eq!(pool, 1, "what was waited for is not downloaded again");
 }

@@ -160,8 +160,12 @@ fn the_nop_installer_does_everything_but_install() {
     host.configure("installer", "nop\n");
     let old = host.agent_pid();
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34"), "{}", ran.stdout);
+    let end = "; nothing was installed, as the file \"installer\" says nop\n";
+    let tried = "\ntried to upgrade from 14.3.33 to 14.3.34, because the maintenance window is open until ";
+    assert!(ran.stdout.contains(tried) && ran.stdout.ends_with(end) && !ran.stdout.contains("done"), "{}", ran.stdout);
     assert!(ran.stderr.contains("is not really installed"), "{}", ran.stderr);
+    let told = host.upgrader("status").expect(0).stdout;
+    assert!(told.contains("0 upgrades, 0 rollbacks, 0 failures") && !told.contains("last upgrade"), "{told}");
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
     assert_ne!(host.agent_pid(), old, "the service is reloaded all the same");
     assert!(host.packages.paths().is_empty(), "no repository is asked: {:?}", host.packages.paths());

@@ -3,8 +3,9 @@
 use crate::host::{Host, Package, Response, pem};
 use hcl::{Body, Expression};
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -91,6 +92,26 @@ fn publish_leaves_a_link_alone_that_it_has_not_made() {
     fs::create_dir(directory.path().join("-d")).unwrap();
     let ran = Command::new(kit("publish")).current_dir(directory.path()).args(["-d/prod", "14.3.34"]).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn publish_is_for_all_of_a_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let (script, channel) = (directory.path().join("publish"), directory.path().join("releases/current"));
+    fs::copy(kit("publish"), &script).unwrap();
+    fs::create_dir(channel.parent().unwrap()).unwrap();
+    const GROUP: u32 = 2000;
+    std::os::unix::fs::chown(channel.parent().unwrap(), None, Some(GROUP)).unwrap();
+    for (path, mode) in [(directory.path(), 0o755), (channel.parent().unwrap(), 0o2775)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    for (user, version) in [(2001, "14.3.33"), (2002, "14.3.34"), (2001, "14.3.35"), (2002, "14.3.36")] {
+        let ran = Command::new(&script).arg(&channel).arg(version).uid(user).gid(GROUP).current_dir("/").output().unwrap();
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{user}: {}", String::from_utf8_lossy(&ran.stderr));
+        assert_eq!(served(&channel), pair(version, "no"), "{user}");
+    }
+    // The channel, what it shows, what it showed before, and the lock: nothing that one could not remove of another's.
+    assert_eq!(fs::read_dir(channel.parent().unwrap()).unwrap().count(), 4);
 }
 
 #[test]

@@ -3,18 +3,28 @@
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use log::{debug, info};
+
+use crate::terminal::Step;
+use crate::text::{io_problem, printable};
 
 /// The name of the lock file in the state directory.
 pub const FILE: &str = "lock";
+/// How often to look whether the lock is free, for whoever waits for it.
+const LOOK: Duration = Duration::from_millis(500);
+/// More than a holder writes into the file.
+const MAX_BYTES: u64 = 256;
 
 /// Holds the lock while it lives.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// Another pass is at work.
@@ -47,16 +57,49 @@ impl Lock {
         }
         // For the message of whoever comes while we are at work.
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).with_context(cannot)?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+
+    /// Tells whoever comes meanwhile what the lock is held for: "to download 14.3.34 ahead".
+    pub fn note(&self, purpose: &str) {
+        let text = format!("{}\n{purpose}\n", std::process::id());
+        // The number stays where it is: whoever reads it at this moment finds it.
+        let noted = self.file.write_all_at(text.as_bytes(), 0).and_then(|()| self.file.set_len(text.len() as u64));
+        if let Err(error) = noted {
+            debug!("cannot say what the lock is held for: {}", io_problem(&error));
+        }
     }
 }
 
-/// Who holds the lock, by the number that it wrote into the file.
+/// Waits until nobody has the lock any more, which `taken` has found taken, and says so; at the latest until then. Whoever wants it then
+/// takes it: what was looked at before is old by now.
+pub fn wait(state: &Path, taken: Taken, until: Instant) -> Result<()> {
+    let left = until.saturating_duration_since(Instant::now()).as_secs().div_ceil(60);
+    info!(
+        "another pass of teleport-upgrade is at work ({}); waiting for it to end, for {left} min at most (nothing is changed before, \
+         so this can be ended at any time)",
+        taken.holder
+    );
+    let _step = Step::new("waiting for the other pass");
+    loop {
+        thread::sleep(LOOK);
+        match Lock::take(state) {
+            Err(error) if error.is::<Taken>() && Instant::now() < until => {}
+            taken => return taken.map(drop),
+        }
+    }
+}
+
+/// Who holds the lock, by what it wrote into the file: its number, and perhaps what for.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
-    match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => format!("process {pid}"),
+    let read = file.rewind().and_then(|()| file.take(MAX_BYTES).read_to_string(&mut text));
+    let mut lines = text.lines();
+    match (read, lines.next().unwrap_or_default().trim().parse::<u32>()) {
+        (Ok(_), Ok(pid)) => {
+            let purpose = lines.next().map(|purpose| format!(", {}", printable(purpose, 200))).unwrap_or_default();
+            format!("process {pid}{purpose}")
+        }
         _ => "it has just begun".to_string(),
     }
 }
@@ -77,6 +120,21 @@ mod tests {
         while Lock::take(dir.path()).is_err() {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn who_waits_is_told_what_for_and_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::take(dir.path()).unwrap();
+        lock.note("to upgrade from 12.4.1 to 14.3.34");
+        lock.note("to download 14.3.34 ahead");
+        let taken: Taken = Lock::take(dir.path()).unwrap_err().downcast().unwrap();
+        assert_eq!(taken.holder, format!("process {}, to download 14.3.34 ahead", std::process::id()));
+        let error = wait(dir.path(), taken, Instant::now()).unwrap_err();
+        let taken: Taken = error.downcast().unwrap();
+        drop(lock);
+        wait(dir.path(), taken, Instant::now() + Duration::from_secs(3600)).unwrap();
+        assert!(dir.path().join(FILE).exists());
     }
 
     #[test]

@@ -74,12 +74,10 @@ mod tests {
             services: Vec::new(),
         });
         report.decision = DecisionReport {
-            state,
-            sentence: String::new(),
             action: Some("upgrade"),
             to: Some("14.3.34".parse().unwrap()),
-            via: Vec::new(),
             opens: opens.map(|seconds| DateTime::from_timestamp(seconds, 0).unwrap()),
+            ..DecisionReport::without_a_look(state, String::new())
         };
         report
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::observe::config::not_roots;
 use crate::observe::history::{self, History, LastPass};
+use crate::text::io_problem;
 
 /// The history, and the place where it is kept. Only the holder of the lock has one.
 #[derive(Debug)]
@@ -119,7 +120,7 @@ pub fn replace(path: &Path, text: &str, disk: Disk) -> io::Result<()> {
 fn keep_damaged(path: &Path) {
     let damaged = history::load(path).is_ok_and(|loaded| loaded.is_err());
     if damaged && let Err(error) = fs::rename(path, history::set_aside(path)) {
-        warn!("{}: cannot set the damaged history aside: {error}", path.display());
+        warn!("{}: cannot set the damaged history aside: {}", path.display(), io_problem(&error));
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::Command;
 use log::{info, warn};
 
 use crate::command::absolute;
+use crate::text::io_problem;
 
 /// What every systemd-run knows, back to the one of RHEL 7: one that does not know an option does nothing, and we are gone by then.
 const OPTIONS: [&str; 4] = ["--scope", "--quiet", "--description=teleport-upgrade, by hand", "--"];
@@ -21,7 +22,7 @@ pub fn leave(units: &[String]) {
     // The terminal, the environment and the process stay what they are; only the control group changes.
     let mut again = Command::new(absolute("systemd-run"));
     let error = again.args(OPTIONS).arg(program).args(env::args_os().skip(1)).exec();
-    warn!("cannot leave {unit} ({error}); going on within it");
+    warn!("cannot leave {unit} ({}); going on within it", io_problem(&error));
 }
 
 /// Whether a process of these control groups belongs to `unit`.

@@ -16,7 +16,7 @@ use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
 use crate::observe::service::{Health, Service};
 use crate::terminal::Step;
-use crate::text::reasons;
+use crate::text::{io_problem, reasons};
 use crate::times;
 use crate::version::Version;
 
@@ -25,6 +25,8 @@ use crate::version::Version;
 pub enum Outcome {
     /// The wanted version runs, and was watched doing so.
     Upgraded,
+    /// All went as for an upgrade, but for the install: there is no package manager that would.
+    Tried,
     /// Nothing was changed; the agent runs what it ran before.
     Untouched(PackageError),
     /// The package is in pieces and could not be mended now; the next pass tries again.
@@ -168,7 +170,8 @@ impl Transaction<'_> {
         let Err(reason) = self.packages.prove(&change.package, &change.to) else {
             service::read_units_again();
             return match each(&change.services, |unit| service::bring_up(unit, &self.watch)) {
-                Ok(()) => Outcome::Upgraded,
+                Ok(()) if self.packages.installs() => Outcome::Upgraded,
+                Ok(()) => Outcome::Tried,
                 // It comes up with the host; the first pass then sees whether it does so well.
                 Err(_) if service::host_is_going_down() => going_down(),
                 Err(reason) => self.go_back(change, before, reason),
@@ -244,7 +247,7 @@ impl Transaction<'_> {
         let (at, target, goal) = (self.now, change.to.clone(), change.goal.clone());
         self.write_down(|history| match outcome {
             Outcome::Unfinished(_) => {}
-            Outcome::Untouched(_) => history.unfinished = None,
+            Outcome::Untouched(_) | Outcome::Tried => history.unfinished = None,
             Outcome::Upgraded if change.from == change.to => {
                 // That says nothing of another version, which failed here; only that there is something to lose again.
                 let other = history.failed.take().filter(|failed| failed.target != target);
@@ -282,7 +285,7 @@ impl Transaction<'_> {
         let programs = Path::new(BINARY).parent().unwrap_or(Path::new("/"));
         for place in [programs, Path::new(UNITS), self.record.directory()] {
             if let Err(error) = File::open(place).and_then(|file| Ok(syncfs(file)?)) {
-                debug!("{}: cannot have its file system written to the disk: {error}", place.display());
+                debug!("{}: cannot have its file system written to the disk: {}", place.display(), io_problem(&error));
             }
         }
     }

@@ -85,6 +85,13 @@ pub fn check_cluster(to: &Version, cluster: &Cluster) -> Result<(), Limit> {
     }
 }
 
+impl Refusal {
+    /// Whether it is the host that is refused, whichever version is wanted: then passes are of no use to it.
+    pub fn is_of_the_host(&self) -> bool {
+        !matches!(self, Refusal::Change { .. })
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -149,12 +156,12 @@ fn explain(f: &mut fmt::Formatter<'_>, from: &Version, to: &Version, limit: &Lim
                 Missing::Major(major) => write!(
                     f,
                     "major version {major} comes first (Teleport's compatibility rule), and the repository of {source} has no {major} \
-                     ({newest}); point that file at stable/rolling, or at stable/v{major} and have the channel name a version {major} first"
+                     ({newest}); point that repository at stable/rolling, or at stable/v{major} and have the channel name a version {major} first"
                 ),
                 Missing::Target => write!(
                     f,
                     "the repository of {source} has no {to} ({newest}), and the way there is not begun before it can be ended; \
-                     have the channel name a version that it has, or point that file at stable/rolling"
+                     have the channel name a version that it has, or point that repository at stable/rolling"
                 ),
             }
         }
@@ -271,7 +278,7 @@ mod tests {
     fn lacks(major: u64) -> String {
         format!(
             "major version {major} comes first (Teleport's compatibility rule), and the repository of {SOURCE} has no {major} \
-             (the newest there is 18446744073709551615.0.0); point that file at stable/rolling, or at stable/v{major} and have the \
+             (the newest there is 18446744073709551615.0.0); point that repository at stable/rolling, or at stable/v{major} and have the \
              channel name a version {major} first"
         )
     }
@@ -279,7 +286,7 @@ mod tests {
     fn lacks_target(target: &str) -> String {
         format!(
             "the repository of {SOURCE} has no {target} (the newest there is 18446744073709551615.0.0), and the way there is not \
-             begun before it can be ended; have the channel name a version that it has, or point that file at stable/rolling"
+             begun before it can be ended; have the channel name a version that it has, or point that repository at stable/rolling"
         )
     }
 

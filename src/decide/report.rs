@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::compatibility::Refusal;
 use super::path::{Path, Stops};
 use super::policy::{Action, Decision, Idle, Observation, Wait};
 use super::words;
@@ -153,6 +154,9 @@ pub struct DecisionReport {
     pub via: Vec<Version>,
     /// When the window opens that it waits for.
     pub opens: Option<DateTime<Utc>>,
+    /// Whether this host is not for this program, so that no pass is of use to it. The sentence says so.
+    #[serde(skip)]
+    pub is_of_the_host: bool,
 }
 
 /// What would be done now, in a word.
@@ -371,7 +375,13 @@ impl DecisionReport {
 
     /// What was decided before anything else was looked at.
     pub fn without_a_look(state: State, sentence: String) -> DecisionReport {
-        DecisionReport { state, sentence, action: None, to: None, via: Vec::new(), opens: None }
+        DecisionReport { state, sentence, action: None, to: None, via: Vec::new(), opens: None, is_of_the_host: false }
+    }
+
+    /// This host must not have what is wanted, or anything at all.
+    pub fn refused(refusal: &Refusal) -> DecisionReport {
+        let report = DecisionReport::without_a_look(State::Refused, words::refused(refusal));
+        DecisionReport { is_of_the_host: refusal.is_of_the_host(), ..report }
     }
 
     /// A change that has to be ended first.
@@ -390,7 +400,7 @@ impl DecisionReport {
             Decision::Finish(change) => return DecisionReport::unfinished(change),
             Decision::Nothing(Idle::NoTarget) => State::NoTarget,
             Decision::Nothing(Idle::UpToDate) => State::UpToDate,
-            Decision::Refuse(_) => State::Refused,
+            Decision::Refuse(refusal) => return DecisionReport::refused(refusal),
             Decision::Hold(_) => State::Held,
             Decision::Wait(..) => State::Waiting,
             Decision::Go(..) => State::Due,

@@ -1,5 +1,6 @@
 //! The sentences that say what was decided and why: `run`, `dry-run`, `status`, JSON and the journal have them from here.
 
+use super::compatibility::Refusal;
 use super::policy::{Decision, Observation};
 use crate::observe::channel::Target;
 use crate::observe::history::{Change, FailedTarget};
@@ -32,9 +33,14 @@ pub fn verdict(decision: &Decision) -> Option<String> {
         Decision::Finish(change) => unfinished(change),
         Decision::Wait(action, wait) => format!("waiting to {action}: {wait}"),
         Decision::Go(action, cause) => format!("would now {action}: {cause}"),
-        Decision::Refuse(refusal) => format!("refused: {refusal}"),
+        Decision::Refuse(refusal) => refused(refusal),
         Decision::Hold(failed) => held(failed),
     })
+}
+
+/// What is not for this host, and why.
+pub fn refused(refusal: &Refusal) -> String {
+    format!("refused: {refusal}")
 }
 
 /// What is said of a change that was begun and not ended.

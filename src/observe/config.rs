@@ -23,6 +23,26 @@ const MAX_BYTES: u64 = 16 * 1024;
 /// The agent packages that Teleport publishes, and this program upgrades.
 pub const PACKAGES: [&str; 3] = ["teleport-ent", "teleport-ent-fips", "teleport"];
 
+/// The files of the directory, by their names.
+pub const FILES: [&str; 16] = [
+    "endpoint",
+    "package",
+    "installer",
+    "service",
+    "proxy",
+    "pin",
+    "prerelease",
+    "insecure",
+    "lock",
+    "prefetch",
+    "lock-wait-seconds",
+    "refresh-seconds",
+    "observe-seconds",
+    "metrics",
+    "notice",
+    "schedule",
+];
+
 /// The port of https.
 const HTTPS: u16 = 443;
 
@@ -387,6 +407,7 @@ impl<'a> Files<'a> {
 
     /// The lines of a file that carry a value; none if there is no such file, or nothing but comments in it.
     fn lines(&self, name: &str) -> Result<Vec<String>, ConfigError> {
+        debug_assert!(FILES.contains(&name), "{name} is read, and not among the files that are");
         let path = self.directory.join(name);
         let unreadable = |error: io::Error| {
             let remedy = match error.kind() {
@@ -544,6 +565,20 @@ mod tests {
         assert_eq!(config.observe, Duration::from_secs(20));
         assert_eq!(config.lock_wait, Duration::from_secs(600));
         assert_eq!(config.refresh, Duration::from_secs(180));
+    }
+
+    #[test]
+    fn every_file_of_the_list_is_read() {
+        // "schedule" is the agent's, and read by itself.
+        for name in FILES.into_iter().filter(|name| *name != "schedule") {
+            let dir = directory(&[("endpoint", "example.com/x")]);
+            let file = dir.path().join(name);
+            // Only the one is there.
+            let _ = fs::remove_file(&file);
+            fs::create_dir(&file).unwrap();
+            let error = Config::read(dir.path()).unwrap_err().to_string();
+            assert!(error.contains(&format!("/{name}: it is not a file")), "{error}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use ureq::{Agent, Proxy, RequestBuilder};
 
 use super::config::Address;
 use super::proxy;
-use crate::text::printable;
+use crate::text::{io_problem, printable, without_numbers};
 
 /// To look the name up, connect and shake hands.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -272,7 +272,7 @@ fn tls(needed: bool, store: TrustStore) -> TlsConfig {
     if needed {
         let loaded = authorities(store);
         for error in &loaded.errors {
-            warn!("a part of the system's trust store cannot be used: {error}");
+            warn!("a part of the system's trust store cannot be used: {}", without_numbers(&error.to_string()));
         }
         if loaded.certs.is_empty() {
             warn!(
@@ -361,7 +361,7 @@ fn explain_io(error: &io::Error) -> String {
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
         _ if is_lookup(error) => NO_HOST.into(),
-        _ => printable(&error.to_string(), 120),
+        _ => printable(&io_problem(error), 120),
     }
 }
 
@@ -444,6 +444,11 @@ fn day(time: &UnixTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_system_says_is_said_without_its_number() {
+        assert_eq!(explain_io(&io::Error::from_raw_os_error(nix::libc::ENETUNREACH)), "network is unreachable");
+    }
 
     #[test]
     fn only_what_may_pass_is_temporary() {

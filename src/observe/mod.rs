@@ -18,4 +18,5 @@ pub mod service;
 pub mod teleport;
 pub mod timer;
 pub mod trust;
+pub mod unread;
 mod untrusted;

@@ -186,7 +186,7 @@ impl Page {
         if let Some(timer) = &report.timer {
             // A host that is not for this program is told to disable the timer: both would contradict each other.
             let (words, advice) = timer_words(timer, now);
-            let advice = advice.filter(|_| report.decision.state != State::Refused);
+            let advice = advice.filter(|_| !report.decision.is_of_the_host);
             self.line("timer", advice.map(|_| Colour::Yellow), words);
             advice.iter().for_each(|advice| self.line("", Some(Colour::Yellow), advice));
         }

@@ -41,6 +41,11 @@ pub trait PackageManager {
     /// Where Teleport's repository is configured, for messages.
     fn source(&self) -> String;
 
+    /// Whether it installs anything: one is for trying out the rest.
+    fn installs(&self) -> bool {
+        true
+    }
+
     /// Refreshes the index of Teleport's repository, and lists the versions of the package in it, as we and as it spells them.
     fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError>;
 
@@ -363,7 +368,7 @@ impl fmt::Display for PackageError {
             PackageError::Untrusted { source, said } => write!(
                 f,
                 "the repository of {source} is not signed by a key that this host trusts: {}; \
-                 install Teleport's present signing key, or correct that file",
+                 install Teleport's present signing key, or correct the settings of that repository",
                 printable(said, 400)
             ),
             PackageError::Unauthentic { source, said } => write!(
@@ -396,7 +401,7 @@ impl fmt::Display for PackageError {
                 write!(
                     f,
                     "the repository of {source} has no {name} {target} ({newest}); have the channel name a version that it has, \
-                     or point that file at stable/rolling (a stable/vN holds only major version N)"
+                     or point that repository at stable/rolling (a stable/vN holds only major version N)"
                 )
             }
             PackageError::TouchesOthers(others) => write!(

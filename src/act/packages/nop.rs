@@ -21,6 +21,10 @@ impl PackageManager for Nop {
         "the file \"installer\" (nop)".into()
     }
 
+    fn installs(&self) -> bool {
+        false
+    }
+
     fn offered(&self, _: &str) -> Result<Vec<(Version, String)>, PackageError> {
         let said = "the file \"installer\" says nop, so no repository is asked for the major versions between";
         Err(PackageError::Failed(said.into()))

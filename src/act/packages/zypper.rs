@@ -17,6 +17,7 @@ use crate::command::{Command, Output};
 use crate::observe::package::Installed;
 use crate::observe::trust::{self, Weakness};
 use crate::terminal::Step;
+use crate::text::io_problem;
 use crate::version::Version;
 
 /// Where repositories are configured.
@@ -211,7 +212,7 @@ impl PackageManager for Zypper {
     fn discard(&self, _: &str, _: &str) -> Result<(), PackageError> {
         match fs::remove_dir_all(DOWNLOADS) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(PackageError::Failed(format!("cannot remove {DOWNLOADS}: {error}")))
+                Err(PackageError::Failed(format!("cannot remove {DOWNLOADS}: {}", io_problem(&error))))
             }
             _ => Ok(()),
         }

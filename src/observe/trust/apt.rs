@@ -40,7 +40,7 @@ pub fn weaknesses(only: Option<&Path>) -> Result<Vec<Weakness>> {
         found.extend(options.into_iter().map(|setting| weakness(&file, setting)));
     }
     // As apt sees them: what it reads may include other files, scopes and comments of three kinds.
-    let output = Command::new("apt-config", ["dump"]).limit(LIMIT).run()?;
+    let output = Command::new("apt-config", ["dump"]).limit(LIMIT).wordy().run()?;
     if !output.success() {
         bail!("cannot ask apt for its settings: {}", output.summary());
     }
