@@ -95,21 +95,30 @@ pub struct Fetched {
 }
 
 /// What others said when they were asked, for the pass that finds nothing changed: it need not ask.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
+    /// The version of this program that asked.
+    by: String,
     /// The package databases.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub databases: database::Answers,
     /// systemd.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<service::Answer>,
 }
 
-/// What another version of this program knew may make no sense to this one. That costs a question, and not the rest of the history.
+impl Default for Known {
+    fn default() -> Known {
+        Known { by: env!("CARGO_PKG_VERSION").into(), databases: database::Answers::default(), services: None }
+    }
+}
+
+/// Another version of this program may have asked for less, or in other words. That costs a question, and not the rest of the history.
 fn if_understood<'de, D: Deserializer<'de>>(from: D) -> Result<Known, D::Error> {
+    let nothing = Known::default();
     let value = serde_json::Value::deserialize(from)?;
-    Ok(serde_json::from_value(value).unwrap_or_default())
+    let read = serde_json::from_value::<Known>(value).ok();
+    Ok(read.filter(|known| known.by == nothing.by).unwrap_or(nothing))
 }
 
 /// A change of the agent from one version to another, or to the same again.
@@ -298,5 +307,15 @@ mod tests {
         fs::write(dir.path().join(FILE), known).unwrap();
         let history = History::read(dir.path());
         assert!(history.schedule_absent_since.is_some() && history.known == Known::default());
+    }
+
+    #[test]
+    fn what_another_version_of_this_program_was_told_is_asked_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        for (by, holds) in [(env!("CARGO_PKG_VERSION"), true), ("0.0.1", false)] {
+            let known = format!(r#"{{"known":{{"by":"{by}","databases":{{"dpkg":{{"files":[null],"found":[]}}}}}}}}"#);
+            fs::write(dir.path().join(FILE), known).unwrap();
+            assert_eq!(History::read(dir.path()).known != Known::default(), holds, "{by}");
+        }
     }
 }
