@@ -164,7 +164,7 @@ impl Pass<'_> {
             ahead::discard(packages, &mut self.record);
         }
         let planned = ahead::planned(&self.record, &path.target, opens, || prefetch::due(now, opens, chance()));
-        if planned.fetched.is_none() && prefetch::is_time(now, planned.due, opens) {
+        if !planned.is_whole() && prefetch::is_time(now, planned.due, opens) {
             match self.asks.next(&installed, &path) {
                 Some(version) => {
                     self.lock.note(&format!("to download {version} ahead"));
@@ -364,7 +364,9 @@ impl Pass<'_> {
             Action::Upgrade(path) => (path.next().context("the way to the target is not known")?, path.goal()),
         };
         let Some((_, prepared)) = self.prepared.take().filter(|(prepared, _)| prepared == version) else {
-            match packages.prepare(&seen.agent.package, version) {
+            let package = &seen.agent.package;
+            let download = |found: Prepared| packages.download(package, &found.package_version).map(|()| found);
+            match packages.find(package, version).and_then(download) {
                 Ok(prepared) => self.prepared = Some((version.clone(), prepared)),
                 Err(error) => return Ok(Some(conclude(action, "", &Outcome::Untouched(error)))),
             }

@@ -178,6 +178,35 @@ fn a_download_of_other_bytes_than_the_repository_has_is_not_installed() {
 }
 
 #[test]
+fn what_a_killed_pass_left_of_a_download_is_removed_too() {
+    // zypper has the half in /var/tmp, where systemd clears up.
+    for manager in [Manager::Apt, Manager::Yum] {
+        let host = waiting(manager);
+        let file = host.repository.file("teleport-ent", "14.3.34");
+        let path = format!("{}pool/{}", manager.served_below(), file.file_name().unwrap().to_str().unwrap());
+        let half = std::fs::read(&file).unwrap();
+        let half = half[..half.len() / 2].to_vec();
+        // A server that sends a half, and no more.
+        host.packages.raw_route(&path, move |_, stream| {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 2 * half.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&half)).and_then(|()| stream.flush());
+            let _ = std::io::copy(stream, &mut std::io::sink());
+        });
+        let pass = host.spawn(&["teleport-upgrade", "run"]);
+        let left = || downloaded(&host).iter().any(|file| file.contains("14.3.34"));
+        host.wait_for("a half of the package", SOON, left);
+        host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+        assert_ne!(pass.wait().status, 0);
+        assert!(left(), "{manager:?}");
+        host.packages.remove_route(&path);
+        host.offer(Package::agent("teleport-ent", "14.3.35"));
+        wait(&host);
+        let files = downloaded(&host);
+        assert!(!files.is_empty() && files.iter().all(|file| file.contains("14.3.35")), "{manager:?}: {files:?}");
+    }
+}
+
+#[test]
 fn who_forces_an_upgrade_waits_for_the_download_and_has_it() {
     let host = waiting(Manager::Apt);
     host.shell("mv /usr/bin/apt-get /usr/bin/apt-get.real").expect(0);

@@ -27,10 +27,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// another download with the install.
 pub fn fetch(packages: &dyn PackageManager, record: &mut Record, planned: &Download, installed: &Installed, version: &Version) {
     let now = Utc::now();
-    let done = match download(packages, installed, version) {
-        Ok(package_version) => {
-            info!("{} {package_version} is downloaded ahead, and waits for the window", installed.name);
-            let fetched = Fetched { package: installed.name.clone(), package_version };
+    let done = match download(packages, record, planned, installed, version) {
+        Ok(fetched) => {
+            info!("{} {} is downloaded ahead, and waits for the window", fetched.package, fetched.package_version);
             Download { fetched: Some(fetched), ..planned.clone() }
         }
         Err(error) => {
@@ -40,7 +39,8 @@ pub fn fetch(packages: &dyn PackageManager, record: &mut Record, planned: &Downl
             } else {
                 warn!("{said}; it is tried again, at the latest with the install")
             }
-            Download { due: now + PAUSE, failed: true, ..planned.clone() }
+            let begun = record.history().download.clone().unwrap_or_else(|| planned.clone());
+            Download { due: now + PAUSE, failed: true, ..begun }
         }
     };
     plan(record, Some(done));
@@ -55,17 +55,27 @@ pub fn plan(record: &mut Record, download: Option<Download>) {
 
 /// Removes what was downloaded, which was not installed or is by now.
 pub fn discard(packages: &dyn PackageManager, record: &mut Record) {
-    let fetched = record.history().download.as_ref().and_then(|download| download.fetched.clone());
-    if let Some(Fetched { package, package_version }) = fetched {
-        debug!("removing what was downloaded of {package} {package_version}");
-        if let Err(error) = packages.discard(&package, &package_version) {
-            warn!("{error}");
-        }
+    if let Some(fetched) = record.history().download.as_ref().and_then(|download| download.fetched.as_ref()) {
+        remove(packages, fetched);
     }
     plan(record, None);
 }
 
-fn download(packages: &dyn PackageManager, installed: &Installed, version: &Version) -> Result<String> {
+fn remove(packages: &dyn PackageManager, fetched: &Fetched) {
+    let Fetched { package, package_version, .. } = fetched;
+    debug!("removing what was downloaded of {package} {package_version}");
+    if let Err(error) = packages.discard(package, package_version) {
+        warn!("{error}");
+    }
+}
+
+fn download(
+    packages: &dyn PackageManager,
+    record: &mut Record,
+    planned: &Download,
+    installed: &Installed,
+    version: &Version,
+) -> Result<Fetched> {
     let Some(directory) = packages.downloads() else { bail!("this package manager only downloads what it installs at once") };
     let existing = directory.ancestors().find(|directory| directory.exists()).unwrap_or(Path::new("/"));
     let disk = statvfs(existing)?;
@@ -76,7 +86,15 @@ fn download(packages: &dyn PackageManager, installed: &Installed, version: &Vers
     step_back();
     // It may have been locked since it was looked at.
     let installed = packages.installed(&installed.name)?.with_context(|| format!("{} is not installed", installed.name))?;
-    Ok(packages.prepare(&installed, version)?.package_version)
+    let package_version = packages.find(&installed, version)?.package_version;
+    let begun = Fetched { package: installed.name.clone(), package_version, whole: false };
+    if let Some(other) = planned.fetched.as_ref().filter(|other| **other != begun) {
+        remove(packages, other);
+    }
+    // Before a byte of it is there: whatever ends this pass, it is known what may be left of it.
+    record.update(|history| history.download = Some(Download { fetched: Some(begun.clone()), ..planned.clone() }))?;
+    packages.download(&installed, &begun.package_version)?;
+    Ok(Fetched { whole: true, ..begun })
 }
 
 /// Lets all others go first, on the processor and the disk. What is started from now on inherits that.
@@ -93,7 +111,11 @@ fn step_back() {
 
 /// The download for a target that waits for the window that opens then: what is done or planned already, else one that is due then.
 pub fn planned(record: &Record, target: &Version, opens: DateTime<Utc>, due: impl FnOnce() -> DateTime<Utc>) -> Download {
-    let holds = |known: &Download| known.target == *target && (known.fetched.is_some() || known.opens == opens);
-    let known = record.history().download.clone().filter(holds);
-    known.unwrap_or_else(|| Download { target: target.clone(), opens, due: due(), fetched: None, failed: false })
+    match record.history().download.clone().filter(|known| known.target == *target) {
+        Some(known) if known.is_whole() || known.opens == opens => known,
+        known => {
+            let fetched = known.and_then(|known| known.fetched);
+            Download { target: target.clone(), opens, due: due(), fetched, failed: false }
+        }
+    }
 }

@@ -77,7 +77,7 @@ pub struct Download {
     pub opens: DateTime<Utc>,
     /// When to begin.
     pub due: DateTime<Utc>,
-    /// What was downloaded, once it is.
+    /// What was downloaded, from the moment at which it is begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetched: Option<Fetched>,
     /// Whether it was tried in vain, and that was said.
@@ -92,6 +92,16 @@ pub struct Fetched {
     pub package: String,
     /// Its version, as the repository spells it.
     pub package_version: String,
+    /// Whether all of it is there. If not, a pass is at it, or was cut off, or failed.
+    #[serde(default)]
+    pub whole: bool,
+}
+
+impl Download {
+    /// Whether nothing is left to be downloaded.
+    pub fn is_whole(&self) -> bool {
+        self.fetched.as_ref().is_some_and(|fetched| fetched.whole)
+    }
 }
 
 /// What others said when they were asked, for the pass that finds nothing changed: it need not ask.

@@ -11,7 +11,7 @@ use log::warn;
 use super::complaint::{complaint, install_error, is_unsigned, refresh_error};
 use super::locks::{Lock, Locks};
 use super::repack::repack;
-use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, files, only, remove_files};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, READ_LIMIT, files, only, remove_files};
 use crate::command::{Command, Output};
 use crate::observe::dpkg;
 use crate::observe::package::Installed;
@@ -222,16 +222,15 @@ impl PackageManager for Apt {
         self.madison(name).map(|madison| listed(&madison).into_iter().map(|(version, _)| version).collect()).unwrap_or_default()
     }
 
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
-        let prepared = choose(&self.offered(&installed.name)?, installed, target, self.source_name())?;
-        let wanted = format!("{}={}", installed.name, prepared.package_version);
+    fn download(&self, installed: &Installed, package_version: &str) -> Result<(), PackageError> {
+        let wanted = format!("{}={package_version}", installed.name);
         self.touches_only(&installed.name, &wanted)?;
-        self.remove_others(&installed.name, &prepared.package_version)?;
+        self.remove_others(&installed.name, package_version)?;
         // Ahead, so that what may be slow or fail is over before anything is touched.
-        let _step = Step::new(format!("downloading {} {}", installed.name, prepared.package_version));
+        let _step = Step::new(format!("downloading {} {package_version}", installed.name));
         self.run_install(&["--download-only"], &wanted, Some(DOWNLOAD_LIMIT))?;
         *self.fetched.borrow_mut() = Some(wanted);
-        Ok(prepared)
+        Ok(())
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
@@ -250,7 +249,9 @@ impl PackageManager for Apt {
     }
 
     fn discard(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
-        Ok(remove_files(Path::new(DOWNLOADS), &start_of_file(name, package_version))?)
+        let start = start_of_file(name, package_version);
+        remove_files(Path::new(DOWNLOADS), &start)?;
+        Ok(remove_files(&Path::new(DOWNLOADS).join("partial"), &start)?)
     }
 
     fn keep(&self, installed: &Installed, directory: &Path) -> Result<PathBuf, PackageError> {

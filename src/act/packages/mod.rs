@@ -56,11 +56,16 @@ pub trait PackageManager {
     }
 
     /// Refreshes the index of Teleport's repository, and finds `target` in it as the repository spells it.
-    ///
-    /// Changes no package. Fails if installing the target would change any other package too.
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError>;
+    fn find(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+        choose(&self.offered(&installed.name)?, installed, target, &self.source())
+    }
 
-    /// The directory that `prepare` downloads to, if what it downloads stays there for an install in a later pass.
+    /// Downloads what was found, for an install that may be in a later pass.
+    ///
+    /// Changes no package. Fails if installing it would change any other package too.
+    fn download(&self, installed: &Installed, package_version: &str) -> Result<(), PackageError>;
+
+    /// The directory that `download` downloads to, if what it downloads stays there for an install in a later pass.
     fn downloads(&self) -> Option<PathBuf> {
         None
     }

@@ -30,9 +30,13 @@ impl PackageManager for Nop {
         Err(PackageError::Failed(said.into()))
     }
 
-    fn prepare(&self, _: &Installed, target: &Version) -> Result<Prepared, PackageError> {
+    fn find(&self, _: &Installed, target: &Version) -> Result<Prepared, PackageError> {
         let package_version = if self.0 == Database::Dpkg { target.to_debian() } else { target.to_rpm() };
         Ok(Prepared { package_version, has_installed: true })
+    }
+
+    fn download(&self, _: &Installed, _: &str) -> Result<(), PackageError> {
+        Ok(())
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {

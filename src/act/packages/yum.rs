@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Lock, Locks, process};
-use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, remove_files, rpm};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, READ_LIMIT, only, remove_files, rpm};
 use crate::command::{Command, Output};
 use crate::observe::package::Installed;
 use crate::observe::rpm::VERSIONLOCK;
@@ -167,18 +167,16 @@ impl PackageManager for Yum {
         self.list(name)
     }
 
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
-        let prepared = choose(&self.offered(&installed.name)?, installed, target, &self.source())?;
+    fn download(&self, installed: &Installed, package_version: &str) -> Result<(), PackageError> {
         // The download ahead is a simulation too. yum 3 has it from a plugin only, so there it is one from what was just refreshed.
         let yum3 = self.dialect == Dialect::Yum3;
         let with: &[&str] = if yum3 { &["-C", "--assumeno"] } else { &["--downloadonly"] };
-        let _step = Step::new(format!("downloading {} {}", installed.name, prepared.package_version));
-        let output = self.change(&installed.name, &prepared.package_version, Some(installed), with)?;
+        let _step = Step::new(format!("downloading {} {package_version}", installed.name));
+        let output = self.change(&installed.name, package_version, Some(installed), with)?;
         if !output.says("Transaction Summary") || !(yum3 || output.success()) {
             return Err(install_error(&output, &self.source()));
         }
-        only(&installed.name, changed(&output, &installed.name))?;
-        Ok(prepared)
+        only(&installed.name, changed(&output, &installed.name))
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {

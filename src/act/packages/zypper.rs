@@ -12,7 +12,7 @@ use log::warn;
 
 use super::complaint::{complaint, install_error, refresh_error};
 use super::locks::{Locks, process};
-use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, Prepared, READ_LIMIT, choose, only, rpm};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, READ_LIMIT, only, rpm};
 use crate::command::{Command, Output};
 use crate::observe::package::Installed;
 use crate::observe::trust::{self, Weakness};
@@ -185,10 +185,8 @@ impl PackageManager for Zypper {
         self.list(name)
     }
 
-    fn prepare(&self, installed: &Installed, target: &Version) -> Result<Prepared, PackageError> {
-        let prepared = choose(&self.offered(&installed.name)?, installed, target, &self.source())?;
-        self.fetch(&installed.name, &prepared.package_version, installed.held)?;
-        Ok(prepared)
+    fn download(&self, installed: &Installed, package_version: &str) -> Result<(), PackageError> {
+        self.fetch(&installed.name, package_version, installed.held)
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
