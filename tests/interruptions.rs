@@ -376,3 +376,13 @@ fn one_service_that_is_down_does_not_cost_the_sessions_of_another() {
     host.upgrader("run").expect(5);
     assert_eq!(host.agent_pid(), pid);
 }
+
+#[test]
+fn a_reload_that_is_under_way_is_waited_for() {
+    let host = Host::with_upgrade();
+    host.shell("apt-get -q update && apt-get -y -q install teleport-ent=14.3.34").expect(0);
+    // As by a pass that was killed right after it had asked for it, or by a person. A second one in its middle would be one too many.
+    let ran = host.shell("systemctl reload teleport.service; teleport-upgrade run").expect(0);
+    host.assert_agent_runs("14.3.34");
+    assert!(!ran.stderr.contains("reloading"), "{}", ran.stderr);
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
+use log::{debug, info, warn};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -48,9 +48,13 @@ enum Reload {
 ///
 /// A reload keeps open sessions; a restart is for a service that cannot reload, or does not do what it was told.
 pub fn bring_up(unit: &str, rules: &Watch) -> Result<(), String> {
-    let before = look(unit)?;
+    let at_first = look(unit)?;
     // An agent that cannot reach its cluster is not ready, whatever its version.
     let must_be_ready = readiness::ask(rules.socket) == Readiness::Ready;
+    let before = after_a_reload(at_first.clone())?;
+    if has_taken_over(&before, &at_first) {
+        return watch(&before, rules, must_be_ready);
+    }
     if before.health == Health::Running && before.can_reload {
         match reload(&before) {
             Ok(service) => return watch(&service, rules, must_be_ready),
@@ -76,6 +80,18 @@ pub fn bring_back(unit: &str, before: Option<&Service>, rules: &Watch) -> Result
     let in_charge = now.health == Health::Running && now.pid.is_some() && now.pid_file != PidFile::Useless;
     let is_the_same = in_charge && before.is_some_and(|before| before.pid == now.pid);
     if is_the_same { watch(&now, rules, false) } else { bring_up(unit, rules) }
+}
+
+/// Waits for the end of a reload that is under way: of a pass that was killed, or of a person. Asked for another one in its midst the old
+/// process would start a second successor, and be gone before that one can take over.
+fn after_a_reload(mut now: Service) -> Result<Service, String> {
+    let started = Instant::now();
+    while Succession::of(&now).is_some_and(|succession| succession.is_under_way()) && started.elapsed() < TAKE_OVER {
+        debug!("{} is being reloaded already; waiting for that to end", now.unit);
+        thread::sleep(LOOK);
+        now = look(&now.unit)?;
+    }
+    Ok(now)
 }
 
 /// Reloads the service, and waits until another process with the binary on the disk is in charge.

@@ -96,6 +96,14 @@ impl Succession {
         self.processes.all().into_iter().filter(follows).collect()
     }
 
+    /// Whether somebody is about to follow it already, with whichever binary. One that began before it is what it has followed itself,
+    /// and stays until the last session there ends.
+    pub fn is_under_way(&self) -> bool {
+        let began_later = |pid: i32| began(pid) > began(self.old);
+        let follows = |pid: &i32| *pid != self.old && began_later(*pid) && arguments(*pid).as_ref() == Some(&self.arguments);
+        self.processes.all().iter().any(follows)
+    }
+
     /// Whether a child of the old process has ended since, although the old process lives: a successor that crashed so fast that
     /// nobody saw it.
     pub fn has_lost_a_child(&self) -> bool {
