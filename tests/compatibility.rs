@@ -149,8 +149,7 @@ fn a_stop_that_does_not_run_is_taken_back_and_held() {
 #[test]
 fn a_pass_that_was_killed_between_two_steps_is_continued_by_the_next() {
     let host = two_behind(Manager::Apt);
-    let second = host.repository.file("teleport-ent", "14.3.34");
-    let path = format!("/debian/pool/{}", second.file_name().unwrap().to_str().unwrap());
+    let path = host.served_as("teleport-ent", "14.3.34");
     host.packages.raw_route(&path, |_, stream| {
         // Until the client is gone.
         let _ = std::io::copy(stream, &mut std::io::sink());

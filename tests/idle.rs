@@ -124,29 +124,26 @@ fn an_install_that_is_under_way_is_seen() {
 
 #[test]
 fn an_authority_beside_the_main_file_of_the_trust_store_counts_too() {
-    let host = Host::with_agent("14.3.33");
-    let store = "/etc/ssl/certs/ca-certificates.crt";
-    let trusted = host.read(store).unwrap();
-    let (others, own) = trusted.split_at(trusted.rfind("-----BEGIN").unwrap());
-    host.write(store, others);
-    let stranger = host.upgrader("dry-run").expect(1).stderr;
-    assert!(stranger.contains("signed by nobody this host trusts"), "{stranger}");
-    host.write("/etc/ssl/certs/own.pem", own);
-    assert_eq!(dry_run(&host), "no upgrades available (14.3.33 == 14.3.33)\n");
+    only_the_whole_store_knows_the_server("", "signed by nobody this host trusts");
 }
 
 #[test]
 fn an_authority_with_a_newer_key_beside_the_main_file_counts_too() {
+    // The main file still has the authority's old key, under the same name.
+    let old = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj '/CN=Test Authority'";
+    only_the_whole_store_knows_the_server(old, "the signature of the server's certificate is wrong");
+}
+
+/// The server's authority is taken out of the main file, for what a command prints, and comes back beside it.
+fn only_the_whole_store_knows_the_server(instead: &str, objection: &str) {
     let host = Host::with_agent("14.3.33");
     let store = "/etc/ssl/certs/ca-certificates.crt";
     let trusted = host.read(store).unwrap();
     let (others, own) = trusted.split_at(trusted.rfind("-----BEGIN").unwrap());
-    // The main file still has the authority's old key, under the same name.
-    let old = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj '/CN=Test Authority'";
-    let old = host.shell(old).expect(0).stdout;
-    host.write(store, &format!("{others}{old}"));
+    let instead = host.shell(instead).expect(0).stdout;
+    host.write(store, &format!("{others}{instead}"));
     let stranger = host.upgrader("dry-run").expect(1).stderr;
-    assert!(stranger.contains("the signature of the server's certificate is wrong"), "{stranger}");
+    assert!(stranger.contains(objection), "{stranger}");
     host.write("/etc/ssl/certs/own.pem", own);
     assert_eq!(dry_run(&host), "no upgrades available (14.3.33 == 14.3.33)\n");
 }

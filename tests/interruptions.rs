@@ -64,8 +64,7 @@ fn a_version_is_finished_as_the_repository_spells_it() {
 #[test]
 fn a_pass_that_was_killed_before_the_install_has_changed_nothing() {
     let host = Host::with_upgrade();
-    let file = host.repository.file("teleport-ent", "14.3.34");
-    let path = format!("/debian/pool/{}", file.file_name().unwrap().to_str().unwrap());
+    let path = host.served_as("teleport-ent", "14.3.34");
     // A server that never sends the package.
     host.packages.raw_route(&path, |_, stream| {
         let _ = std::io::copy(stream, &mut std::io::sink());

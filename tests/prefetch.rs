@@ -104,13 +104,13 @@ fn nothing_is_downloaded_by_those_who_do_not_want_it_or_too_late() {
 #[test]
 fn a_download_that_fails_is_said_once_and_is_no_error() {
     let host = waiting(Manager::Apt);
-    let file = "/debian/pool/teleport-ent_14.3.34_amd64.deb";
-    host.packages.route(file, Response::status(404));
+    let path = host.served_as("teleport-ent", "14.3.34");
+    host.packages.route(&path, Response::status(404));
     let said = wait(&host).stderr;
     assert!(said.contains("warning: teleport-ent 14.3.34 cannot be downloaded ahead"), "{said}");
     let said = wait(&host).stderr;
     assert!(!said.contains("ahead"), "{said}");
-    host.packages.remove_route(file);
+    host.packages.remove_route(&path);
     host.open_window();
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
@@ -182,9 +182,8 @@ fn what_a_killed_pass_left_of_a_download_is_removed_too() {
     // zypper has the half in /var/tmp, where systemd clears up.
     for manager in [Manager::Apt, Manager::Yum] {
         let host = waiting(manager);
-        let file = host.repository.file("teleport-ent", "14.3.34");
-        let path = format!("{}pool/{}", manager.served_below(), file.file_name().unwrap().to_str().unwrap());
-        let half = std::fs::read(&file).unwrap();
+        let path = host.served_as("teleport-ent", "14.3.34");
+        let half = std::fs::read(host.repository.file("teleport-ent", "14.3.34")).unwrap();
         let half = half[..half.len() / 2].to_vec();
         // A server that sends a half, and no more.
         host.packages.raw_route(&path, move |_, stream| {

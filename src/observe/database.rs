@@ -1,14 +1,13 @@
 //! The two package databases that a host may have, and what they said before.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::file_state::FileState;
 use super::package::{Database, Installed};
 use super::{dpkg, rpm};
 
@@ -25,15 +24,6 @@ pub struct Answer {
 
 /// What each database said.
 pub type Answers = BTreeMap<Database, Answer>;
-
-/// A file at a moment. Whatever is put in its place is another inode; whatever is written to it changes its `ctime`, which nobody
-/// can set. Of a directory, so does every entry that comes or goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileState {
-    inode: u64,
-    size: u64,
-    changed: Duration,
-}
 
 /// Both, in the order in which they are asked.
 ///
@@ -55,7 +45,7 @@ pub fn installed(database: Database, names: &[&str]) -> Result<Vec<Installed>> {
 /// The same, without asking if the answer among `known` still holds. A new answer takes its place.
 pub fn installed_as_known(database: Database, names: &[&str], known: &mut Answers) -> Result<Vec<Installed>> {
     // Looked at before it is asked: if it changes meanwhile, the answer counts for a state that is gone, and is never used.
-    let files: Vec<_> = files(database).iter().map(|file| state(file)).collect();
+    let files: Vec<_> = files(database).iter().map(|file| FileState::of(file)).collect();
     if let Some(answer) = known.get(&database).filter(|answer| answer.files == files) {
         return Ok(answer.found.iter().map(with_locks_of_now).collect());
     }
@@ -78,14 +68,6 @@ fn files(database: Database) -> Vec<PathBuf> {
     }
 }
 
-/// The state of a file or directory at this moment, if there is one.
-pub fn state(file: &Path) -> Option<FileState> {
-    // SQLite's file beside its own is emptied by whoever asks the database, and is as good as none then.
-    let metadata = fs::metadata(file).ok().filter(|metadata| metadata.is_dir() || metadata.size() > 0)?;
-    let changed = Duration::new(metadata.ctime().try_into().ok()?, metadata.ctime_nsec().try_into().ok()?);
-    Some(FileState { inode: metadata.ino(), size: metadata.size(), changed })
-}
-
 /// Whether all of it is old enough to tell the next change from the last one.
 fn is_settled(state: &[Option<FileState>], now: Duration) -> bool {
     state.iter().flatten().all(|file| now > file.changed.saturating_add(SETTLED))
@@ -100,40 +82,6 @@ fn with_locks_of_now(package: &Installed) -> Installed {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_change_of_a_file_is_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, new) = (dir.path().join("status"), dir.path().join("status-new"));
-        let mut seen = vec![state(&file)];
-        assert_eq!(seen, [None]);
-        let mut changed = |what: &str| {
-            let now = state(&file);
-            assert!(!seen.contains(&now), "{what}: {now:?}");
-            seen.push(now);
-            // A tick, so that the next change has a time of its own.
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        fs::write(&file, "one").unwrap();
-        changed("made");
-        fs::write(&file, "two").unwrap();
-        changed("written to, of the same length");
-        fs::copy(&file, &new).unwrap();
-        fs::rename(&new, &file).unwrap();
-        changed("replaced by another of the same content");
-        let old = fs::metadata(&file).unwrap().modified().unwrap() - Duration::from_secs(60);
-        fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
-        changed("given an older time");
-    }
-
-    #[test]
-    fn an_entry_that_comes_or_goes_changes_the_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        let before = state(dir.path());
-        std::thread::sleep(Duration::from_millis(20));
-        fs::write(dir.path().join("0000"), "").unwrap();
-        assert_ne!(state(dir.path()), before);
-    }
 
     #[test]
     fn what_was_changed_just_now_is_not_settled() {

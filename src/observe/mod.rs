@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod config;
 pub mod database;
 pub mod dpkg;
+mod file_state;
 pub mod history;
 pub mod http;
 pub mod package;

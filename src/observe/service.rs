@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use super::database::{self, FileState};
+use super::file_state::FileState;
 use super::untrusted;
 use crate::command::Command;
 
@@ -91,17 +91,19 @@ impl Succession {
 
     /// Those that are there now.
     pub fn successors(&self) -> Vec<i32> {
-        let follows =
-            |pid: &i32| *pid != self.old && binary(*pid) == Binary::OnDisk && arguments(*pid).as_ref() == Some(&self.arguments);
-        self.processes.all().into_iter().filter(follows).collect()
+        self.others().filter(|pid| binary(*pid) == Binary::OnDisk).collect()
     }
 
     /// Whether somebody is about to follow it already, with whichever binary. One that began before it is what it has followed itself,
     /// and stays until the last session there ends.
     pub fn is_under_way(&self) -> bool {
-        let began_later = |pid: i32| began(pid) > began(self.old);
-        let follows = |pid: &i32| *pid != self.old && began_later(*pid) && arguments(*pid).as_ref() == Some(&self.arguments);
-        self.processes.all().iter().any(follows)
+        self.others().any(|pid| began(pid) > began(self.old))
+    }
+
+    /// The other processes of the service that were called as the old one was: sessions are not.
+    fn others(&self) -> impl Iterator<Item = i32> {
+        let is_one = |pid: &i32| *pid != self.old && arguments(*pid).as_ref() == Some(&self.arguments);
+        self.processes.all().into_iter().filter(is_one)
     }
 
     /// Whether a child of the old process has ended since, although the old process lives: a successor that crashed so fast that
@@ -220,7 +222,7 @@ struct Life {
 pub fn services_as_known(units: &[String], known: &mut Option<Answer>) -> Result<Vec<Service>> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     // Looked at before it is asked: if it reads them meanwhile, the answer is never used.
-    let reread = GENERATED.iter().find_map(|directory| database::state(Path::new(directory)));
+    let reread = GENERATED.iter().find_map(|directory| FileState::of(Path::new(directory)));
     let holds = |answer: &&Answer| answer.units == units && answer.boot == boot && answer.read == reread && reread.is_some();
     if let Some(answer) = known.as_ref().filter(holds)
         // What makes no sense is asked for anew.

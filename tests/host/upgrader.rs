@@ -24,6 +24,12 @@ impl Host {
         host
     }
 
+    /// The path at which the repository's server has the file of a package.
+    pub fn served_as(&self, name: &str, version: &str) -> String {
+        let file = self.repository.file(name, version);
+        format!("{}pool/{}", self.manager.served_below(), file.file_name().unwrap().to_str().unwrap())
+    }
+
     /// Puts a package in the repository and makes the channel want its version.
     pub fn offer(&self, package: Package) {
         let version = package.version().to_string();

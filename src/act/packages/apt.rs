@@ -117,11 +117,16 @@ impl Apt {
         }
     }
 
+    /// Asks the index as it is here.
+    fn apt_cache(&self, verb: &str, package: &str) -> Result<Output> {
+        // Nor need the cache be built anew for this question alone.
+        let arguments = self.narrow().into_iter().chain(NO_CACHE.map(String::from)).chain([verb.into(), package.into()]);
+        quiet(Command::new("apt-cache", arguments)).limit(READ_LIMIT).run()
+    }
+
     /// The versions of the package that the repositories have: `teleport-ent | 14.3.34 | https://... Packages`.
     fn madison(&self, name: &str) -> Result<Output, PackageError> {
-        // Nor need it be built anew for this question alone.
-        let arguments = self.narrow().into_iter().chain(NO_CACHE.map(String::from)).chain(["madison".into(), name.into()]);
-        let output = quiet(Command::new("apt-cache", arguments)).limit(READ_LIMIT).run()?;
+        let output = self.apt_cache("madison", name)?;
         if !output.success() {
             return Err(PackageError::Failed(complaint(&output)));
         }
@@ -155,9 +160,7 @@ impl Apt {
         if files.is_empty() {
             return Ok(());
         }
-        let arguments = self.narrow().into_iter().chain(NO_CACHE.map(String::from));
-        let shown = arguments.chain(["show".into(), format!("{name}={package_version}")]);
-        let index = quiet(Command::new("apt-cache", shown)).limit(READ_LIMIT).run()?;
+        let index = self.apt_cache("show", &format!("{name}={package_version}"))?;
         for file in files {
             let sum = Command::new("sha256sum", [&file]).limit(READ_LIMIT).run()?;
             if !is_in_index(&sum, &index) {
