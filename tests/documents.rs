@@ -1,11 +1,80 @@
-//! The manual page and the completions, as the packages have them: whole, well formed, and about this program.
+//! The documents: complete, well formed, and about this program.
 
 use crate::host::compiled;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use teleport_upgrade::cli::EXIT_STATUS;
 use teleport_upgrade::journal::Event;
+use teleport_upgrade::observe::config::FILES;
 use tempfile::TempDir;
+
+/// The documents for people who use or change the program; the manual page has tests of its own.
+const DOCUMENTS: [&str; 11] = [
+    "README.md",
+    ".github/CONTRIBUTING.md",
+    ".github/SECURITY.md",
+    "packaging/CHANGELOG.md",
+    "packaging/README.md",
+    "packaging/files/README",
+    "packaging/version-server/README.md",
+    "src/README.md",
+    "systemd/README.md",
+    "tests/README.md",
+    "tests/perf/README.md",
+];
+
+/// Words of earlier versions for which people in this field use others. Those with a space around them are parts of good words too.
+const FORBIDDEN: [&str; 32] = [
+    " a pass ",
+    " passes that ",
+    "last pass",
+    "next pass",
+    "whoever",
+    "unfit",
+    "way back",
+    "go back",
+    "goes back",
+    "went back",
+    "taken back",
+    "takes back",
+    "take back",
+    "put back",
+    "version before",
+    " mend ",
+    " mends ",
+    "mended",
+    " anew",
+    "by hand",
+    "cut off",
+    "cut short",
+    "in pieces",
+    "at work",
+    "is told",
+    "name service",
+    "have the channel",
+    "a person",
+    "somebody",
+    "wanted version",
+    "says yes",
+    "passes by itself",
+];
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(project(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The first cells of the table whose heading row this is.
+fn rows(document: &str, heading: &str) -> Vec<String> {
+    let text = read(document);
+    let table = text.split_once(heading).unwrap_or_else(|| panic!("{document} lacks the table {heading:?}")).1;
+    let rows = table.lines().skip_while(|line| !line.starts_with("| ---")).skip(1).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.split('|').nth(1).unwrap().trim().replace('`', "")).collect()
+}
 
 /// What `packaging/generate.rs` writes.
 fn generated() -> (TempDir, impl Fn(&str) -> PathBuf) {
@@ -26,38 +95,129 @@ fn outside(program: &str, arguments: &[&str], file: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-#[test]
-fn the_manual_page_has_every_command_file_status_and_event() {
+/// The manual page as a terminal of 80 columns shows it.
+fn manual() -> String {
     let (_directory, file) = generated();
-    let page = file("teleport-upgrade.8");
     // With every warning that groff has.
-    let shown = outside("groff", &["-man", "-ww", "-Tutf8", "-rLL=80n", "-P-c", "-P-b", "-P-u", "-P-o"], &page);
-    let flat = shown.replace('‐', "-").split_whitespace().collect::<Vec<_>>().join(" ");
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let rows = |heading: &str| -> Vec<String> {
-        let table = readme.split_once(heading).unwrap_or_else(|| panic!("{heading} is missing in the README")).1;
-        table
-            .lines()
-            .skip(1)
-            .take_while(|line| line.starts_with('|'))
-            .map(|row| row.split('|').nth(1).unwrap().trim().into())
-            .collect()
-    };
-    let files = rows("| file | value | default |\n");
-    assert!(files.len() >= 12, "{files:?}");
-    for name in files.iter().map(|name| name.trim_matches('`')) {
-        assert!(flat.contains(&format!(" {name} ")), "the file {name} is missing in:\n{shown}");
+    let arguments = ["-man", "-ww", "-Tutf8", "-rLL=80n", "-P-c", "-P-b", "-P-u", "-P-o"];
+    outside("groff", &arguments, &file("teleport-upgrade.8"))
+}
+
+/// A section of the manual page, without its heading.
+fn section(manual: &str, title: &str) -> String {
+    let lines = manual.lines().skip_while(|line| *line != title).skip(1);
+    let lines: Vec<&str> = lines.take_while(|line| line.is_empty() || line.starts_with(' ')).collect();
+    assert!(!lines.is_empty(), "the manual page lacks the section {title}");
+    lines.join("\n")
+}
+
+/// Whether a section has an entry for this term.
+fn has_entry(section: &str, term: &str) -> bool {
+    let indented = section.lines().filter_map(|line| line.strip_prefix("       "));
+    let mut terms = indented.filter(|line| !line.starts_with(' '));
+    terms.any(|line| line.split([' ', ',']).any(|word| word == term))
+}
+
+#[test]
+fn the_manual_page_has_every_setting_status_event_and_metric() {
+    let manual = manual();
+    assert!(manual.lines().all(|line| line.chars().count() <= 80), "{manual}");
+    assert!(!manual.contains('@'), "a placeholder is left");
+    let settings = section(&manual, "SETTINGS");
+    for name in FILES {
+        assert!(has_entry(&settings, name), "the setting {name} is missing in:\n{settings}");
     }
-    for status in rows("| exit | meaning |\n") {
-        assert!(flat.contains(&format!(" {status} ")), "the exit status {status} is missing");
+    let statuses = section(&manual, "EXIT STATUS");
+    for line in EXIT_STATUS.lines().filter(|line| !line.starts_with(' ')) {
+        let status = line.split(' ').next().unwrap();
+        assert!(has_entry(&statuses, status), "the exit status {status} is missing in:\n{statuses}");
     }
-    for command in ["run", "dry-run", "force", "status", "version"] {
-        assert!(shown.lines().any(|line| line.trim() == command), "the command {command} is missing in:\n{shown}");
-    }
+    let journal = section(&manual, "JOURNAL");
     for event in Event::ALL {
-        assert!(flat.contains(event.message_id()) && readme.contains(event.message_id()), "{} is missing", event.name());
+        assert!(journal.contains(event.message_id()), "{} is missing", event.name());
     }
-    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let metrics = section(&manual, "METRICS");
+    let alerts = read("packaging/alerts.yml");
+    let used = alerts.split("teleport_upgrade_").skip(1).map(|rest| rest.split([' ', '[', '{', ')']).next().unwrap());
+    for name in used {
+        assert!(has_entry(&metrics, name), "the metric {name} is missing in:\n{metrics}");
+    }
+}
+
+#[test]
+fn the_readme_is_short_and_its_settings_exist() {
+    let count = read("README.md").lines().count();
+    assert!(count <= 150, "README.md has {count} lines");
+    for name in rows("README.md", "| file | value |") {
+        assert!(FILES.contains(&name.as_str()), "the README has a setting {name}");
+    }
+}
+
+#[test]
+fn messages_refer_to_sections_of_the_manual_page() {
+    let manual = manual();
+    let mut sources: Vec<PathBuf> = vec![project("src")];
+    while let Some(path) = sources.pop() {
+        if path.is_dir() {
+            sources.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for rest in text.split("man teleport-upgrade, ").skip(1) {
+            let title: String = rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == ' ').collect();
+            section(&manual, title.trim());
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for document in DOCUMENTS {
+        let text = read(document);
+        let links = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+        for link in links.filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let file = if path.is_empty() { project(document) } else { project(document).parent().unwrap().join(path) };
+            assert!(file.exists(), "{document}: there is no {path}");
+            let anchors =
+                |text: &str| -> Vec<String> { text.lines().filter(|line| line.starts_with('#')).map(anchor_of).collect() };
+            let found = anchor.is_empty() || anchors(&fs::read_to_string(&file).unwrap()).iter().any(|other| other == anchor);
+            assert!(found, "{document}: {link} leads to no heading");
+        }
+    }
+}
+
+/// The anchor that is made of a heading.
+fn anchor_of(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn words_that_must_not_come_back_do_not() {
+    for document in DOCUMENTS.iter().chain(&["packaging/teleport-upgrade.8.in"]) {
+        let text = read(document).to_lowercase();
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for word in FORBIDDEN {
+            let around = flat.find(word).map(|at| flat[..at].chars().rev().take(40).collect::<Vec<_>>());
+            let before: String = around.iter().flatten().rev().collect();
+            assert!(around.is_none(), "{document}: {word:?} after {before:?}");
+        }
+    }
+}
+
+#[test]
+fn every_dependency_is_explained() {
+    let cargo = read("Cargo.toml");
+    let own = cargo.split_once("[dependencies]\n").unwrap().1.split("\n[").next().unwrap();
+    let mut dependencies: Vec<&str> =
+        own.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(" = ").next()).collect();
+    dependencies.retain(|name| !name.is_empty());
+    let explained = rows("src/README.md", "| crate | for |").join(", ").replace(" (ring)", "");
+    let mut explained: Vec<&str> = explained.split(", ").collect();
+    dependencies.sort_unstable();
+    explained.sort_unstable();
+    assert_eq!(explained, dependencies);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// What asking the version server may take in all, as the README has it, on a machine that has a hundred other cases to play.
+/// What asking the version server may take in all, as src/README.md has it ("Servers"), on a machine that has a hundred other cases to play.
 const TIME: Duration = Duration::from_secs(40 + 20);
 /// What this program may have of memory.
 const MEMORY: u64 = 16 * 1024;
