@@ -171,6 +171,18 @@ fn messages_refer_to_sections_of_the_manual_page() {
 }
 
 #[test]
+fn the_program_and_the_documents_agree() {
+    let statuses = EXIT_STATUS.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(' ').next());
+    assert_eq!(rows("README.md", "| exit status | meaning |"), statuses.collect::<Vec<_>>());
+    let schema: serde_json::Value = serde_json::from_str(&read("packaging/status.schema.json")).unwrap();
+    let states = schema.pointer("/properties/decision/properties/state/enum").unwrap().as_array().unwrap();
+    let described = section(&manual(), "STATUS OUTPUT");
+    for state in states.iter().map(|state| state.as_str().unwrap()) {
+        assert!(has_entry(&described, state), "the state {state} is missing in:\n{described}");
+    }
+}
+
+#[test]
 fn links_lead_somewhere() {
     for document in DOCUMENTS {
         let text = read(document);
