@@ -1,9 +1,9 @@
-# A version server in a Google Cloud Storage bucket: public to read, by TLS only, every earlier state kept.
+# A version server in a Google Cloud Storage bucket: readable by everyone over TLS, versioned.
 #
 #   terraform init && terraform apply
 #
-# `channels` names the version of each channel; the hosts' endpoint is what `endpoints` says. Before you end an emergency by naming
-# another version, apply once with critical = false: a bucket cannot exchange two files at one stroke.
+# `channels` sets the version of each channel; the output `endpoints` is what the hosts need. To end an emergency, first apply
+# critical = false, then the next version: two objects cannot be replaced at once.
 
 terraform {
   required_version = ">= 1.3"
@@ -31,11 +31,11 @@ variable "location" {
 
 variable "bucket" {
   type        = string
-  description = "The name of the bucket, unique in the world."
+  description = "The name of the bucket, globally unique."
 }
 
 variable "channels" {
-  description = "What each channel names: dev first, prod once dev is well."
+  description = "The version of each channel: dev first, prod once dev is healthy."
   type = map(object({
     version  = string
     critical = optional(bool, false)
@@ -49,7 +49,7 @@ variable "channels" {
     condition = alltrue([
       for channel in values(var.channels) : can(regex("^(none|[0-9]+\\.[0-9]+\\.[0-9]+)$", channel.version))
     ])
-    error_message = "A channel names a version like 14.3.34, or none."
+    error_message = "The version of a channel must be like 17.5.2, or none."
   }
 }
 
@@ -64,14 +64,14 @@ resource "google_storage_bucket" "version_server" {
   }
 }
 
-# Everybody may read an object that they can name, and list none.
+# Everyone may read an object by its name, and nobody may list them.
 resource "google_storage_bucket_iam_member" "public_read" {
   bucket = google_storage_bucket.version_server.name
   role   = "roles/storage.legacyObjectReader"
   member = "allUsers"
 }
 
-# No bucket of the project answers plain http.
+# No bucket of the project accepts plain HTTP.
 resource "google_org_policy_policy" "tls_only" {
   name   = "projects/${var.project}/policies/storage.secureHttpTransport"
   parent = "projects/${var.project}"
@@ -93,7 +93,7 @@ resource "google_storage_bucket_object" "version" {
   cache_control = "public, max-age=60"
 }
 
-# After the version: what turns critical is never the one before.
+# After the version, so that the previous version never becomes critical.
 resource "google_storage_bucket_object" "critical" {
   for_each   = var.channels
   depends_on = [google_storage_bucket_object.version]
@@ -106,6 +106,6 @@ resource "google_storage_bucket_object" "critical" {
 }
 
 output "endpoints" {
-  description = "What to write to /etc/teleport-upgrade.d/endpoint on the hosts of each channel."
+  description = "The value of /etc/teleport-upgrade.d/endpoint for the hosts of each channel."
   value       = { for name in keys(var.channels) : name => "storage.googleapis.com/${google_storage_bucket.version_server.name}/${name}" }
 }

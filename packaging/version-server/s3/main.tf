@@ -1,9 +1,9 @@
-# A version server in an S3 bucket: public to read, by TLS only, every earlier state kept.
+# A version server in an S3 bucket: readable by everyone over TLS, versioned.
 #
 #   terraform init && terraform apply
 #
-# `channels` names the version of each channel; the hosts' endpoint is what `endpoints` says. Before you end an emergency by naming
-# another version, apply once with critical = false: a bucket cannot exchange two files at one stroke.
+# `channels` sets the version of each channel; the output `endpoints` is what the hosts need. To end an emergency, first apply
+# critical = false, then the next version: two objects cannot be replaced at once.
 
 terraform {
   required_version = ">= 1.3"
@@ -26,11 +26,11 @@ variable "region" {
 
 variable "bucket" {
   type        = string
-  description = "The name of the bucket, unique in the world."
+  description = "The name of the bucket, globally unique."
 }
 
 variable "channels" {
-  description = "What each channel names: dev first, prod once dev is well."
+  description = "The version of each channel: dev first, prod once dev is healthy."
   type = map(object({
     version  = string
     critical = optional(bool, false)
@@ -44,7 +44,7 @@ variable "channels" {
     condition = alltrue([
       for channel in values(var.channels) : can(regex("^(none|[0-9]+\\.[0-9]+\\.[0-9]+)$", channel.version))
     ])
-    error_message = "A channel names a version like 14.3.34, or none."
+    error_message = "The version of a channel must be like 17.5.2, or none."
   }
 }
 
@@ -68,7 +68,7 @@ resource "aws_s3_bucket_ownership_controls" "version_server" {
   }
 }
 
-# Public by the policy below, and in no other way.
+# Public only by the policy below.
 resource "aws_s3_bucket_public_access_block" "version_server" {
   bucket = aws_s3_bucket.version_server.id
 
@@ -114,7 +114,7 @@ resource "aws_s3_object" "version" {
   cache_control = "public, max-age=60"
 }
 
-# After the version: what turns critical is never the one before.
+# After the version, so that the previous version never becomes critical.
 resource "aws_s3_object" "critical" {
   for_each   = var.channels
   depends_on = [aws_s3_object.version]
@@ -127,6 +127,6 @@ resource "aws_s3_object" "critical" {
 }
 
 output "endpoints" {
-  description = "What to write to /etc/teleport-upgrade.d/endpoint on the hosts of each channel."
+  description = "The value of /etc/teleport-upgrade.d/endpoint for the hosts of each channel."
   value       = { for name in keys(var.channels) : name => "${aws_s3_bucket.version_server.bucket_regional_domain_name}/${name}" }
 }
