@@ -1,6 +1,6 @@
 //! A version that does not run is taken back; a pass that was cut off is finished by the next.
 
-use crate::host::{AGENT_UNIT, Host, Package, Ran, SOON, WAITS};
+use crate::host::{Host, Package, Ran, SOON, WAITS, agent_unit};
 
 /// Has the channel name a version that is no good, and asserts that it is taken back, not tried again, and that a good one
 /// is. The outcome must name `reason`.
@@ -304,7 +304,7 @@ fn services_of_other_types_are_watched_too() {
                 .map(|line| if line.starts_with("ExecStart=") { format!("ExecStart={start}\n") } else { format!("{line}\n") })
                 .collect::<String>()
         };
-        let unit = type_of(AGENT_UNIT);
+        let unit = type_of(&agent_unit("14.3.34"));
         host.write("/etc/systemd/system/teleport.service", &unit);
         host.shell("systemctl daemon-reload && systemctl restart teleport.service").expect(0);
         host.wait_for("the agent", SOON, || host.property("teleport.service", "SubState") == "running");
