@@ -73,12 +73,12 @@ fn after_an_upgrade_by_hand_a_reload_starts_the_new_version() {
 fn a_reload_leaves_the_old_process_its_sessions() {
     let host = Host::with_agent("14.3.33");
     let old = host.agent_pid();
-    host.write("/run/teleport-sessions/one", "");
+    let session = host.open_session();
     host.run(&["systemctl", "reload", "teleport.service"]).expect(0);
     host.wait_for("the new process's pid file", SOON, || host.agent_pid() != old);
     host.wait_for("its first line", SOON, || host.journal("teleport.service").contains("shutting down gracefully"));
     assert!(host.is_alive(old));
-    host.remove("/run/teleport-sessions/one");
+    session.end();
     host.wait_for("the old one's end", SOON, || !host.is_alive(old));
     host.wait_for("the new one to be the main one", SOON, || {
         host.property("teleport.service", "MainPID") == host.agent_pid().to_string()

@@ -119,9 +119,10 @@ fn a_version_without_its_unit() {
 fn a_version_that_never_takes_over_does_not_cost_the_sessions() {
     let host = Host::with_upgrade();
     let old = host.agent_pid();
-    host.write("/run/teleport-sessions/one", "");
+    let session = host.open_session();
     host.offer(agent("crash-at-once"));
     host.upgrader("run").expect(4);
+    assert!(session.is_alive());
     assert_eq!(host.agent_pid(), old, "the process with the session is still in charge");
     assert!(host.is_alive(old));
     host.assert_agent_runs("14.3.33");
@@ -131,7 +132,7 @@ fn a_version_that_never_takes_over_does_not_cost_the_sessions() {
 fn a_version_that_takes_over_and_then_crashes_leaves_no_agent_that_only_ends_its_sessions() {
     let host = Host::with_upgrade();
     let old = host.agent_pid();
-    host.write("/run/teleport-sessions/one", "");
+    host.open_session();
     host.configure("observe-seconds", "5\n");
     host.offer(agent("crash-on-reload"));
     host.upgrader("run").expect(4);
