@@ -4,6 +4,8 @@ use super::{Host, SOON};
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 
+/// Where the agent's process that became ready last takes sessions.
+pub(super) const SOCKET: &str = "run/systemd/stand-in-agent.sock";
 /// Behaviours that hold for every version on the host; `agent/main.rs` lists them.
 const SETTINGS: &str = "/etc/stand-in-agent";
 
@@ -33,7 +35,7 @@ impl Host {
     /// Opens a session with the agent, which has to be ready: with the process that became ready last.
     #[track_caller]
     pub fn open_session(&self) -> Session<'_> {
-        let socket = self.root().join("run/stand-in-agent.sock");
+        let socket = self.root().join(SOCKET);
         let mut stream = None;
         self.wait_for("an agent that takes sessions", SOON, || {
             stream = UnixStream::connect(&socket).ok();

@@ -50,8 +50,8 @@
 //! | `readyz=ok`, `unready`, `silent`, `none` | serves `/readyz` in any version; always 503; never answers; no socket at all |
 //! | `readyz=no-pid`, `readyz=pid` | its body without or with `pid`; by version: with it from 17.3.0 and 16.5.0 on, which is a guess |
 //! | `dead-child=noticed`, `dead-child=unnoticed` | whether the end of a child that a reload started ends the wait for it |
-//! | `pid-after=SECONDS` | from the start to the pid file; 0.1, or 0.2 after a reload |
-//! | `ready-after=SECONDS` | from the pid file to readiness; 0.2 |
+//! | `pid-after=SECONDS` | from the start to the pid file; 0.1, after a reload 0.2 |
+//! | `ready-after=SECONDS` | from the pid file to readiness; 0.1, after a reload 0.2 |
 //! | `limit=SECONDS` | Teleport's 2 minutes, on both sides of a reload |
 //! | `cluster=up`, `down`, `tcp` | whether the cluster can be reached; `tcp`: if `proxy_server` or `auth_server` takes a connection |
 //! | `recover=SECONDS` | how long it is recovering once the cluster is back; 10 |
@@ -67,10 +67,13 @@ mod sessions;
 mod start;
 mod which;
 
+use nix::sys::signal::SigSet;
 use std::process::ExitCode;
 use which::Agent;
 
 fn main() -> ExitCode {
+    // A process that is started by another one inherits which signals that one has put off.
+    SigSet::all().thread_unblock().expect("take signals as they come");
     let agent = Agent::from_own_file();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where the process that became ready last takes sessions.
-const SOCKET: &str = "/run/stand-in-agent.sock";
+/// Where the process that became ready last takes sessions: in a directory that snapshots of a host leave out.
+const SOCKET: &str = "/run/systemd/stand-in-agent.sock";
 
 /// The sessions of this process.
 #[derive(Clone, Default)]

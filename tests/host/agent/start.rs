@@ -68,7 +68,7 @@ pub fn start(agent: Agent, arguments: &[String]) {
 /// Becomes ready, or ends the process if a reload has started it and it takes too long.
 fn join(agent: &Arc<Agent>, state: &State, sessions: &Sessions, passed: Option<&Passed>) {
     let limit = passed.map(|_| Instant::now() + agent.limit());
-    let begin = Instant::now() + agent.seconds("ready-after", 0.2);
+    let begin = Instant::now() + agent.seconds("ready-after", if passed.is_some() { 0.2 } else { 0.1 });
     while Instant::now() < begin || agent.has("never-joins") || !cluster::is_reachable(agent) {
         let wake = Instant::now() + RETRY;
         let wake = if begin > Instant::now() { begin.min(wake) } else { wake };
