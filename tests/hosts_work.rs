@@ -38,7 +38,7 @@ fn an_agent_runs_and_knows_its_upgrader() {
     assert_eq!(host.property("teleport.service", "ActiveState"), "active");
     assert_eq!(host.property("teleport.service", "MainPID"), host.agent_pid().to_string());
     assert_eq!(host.run(&["teleport", "version", "--raw"]).expect(0).stdout, "14.3.33\n");
-    assert_eq!(host.run(&["teleport", "version"]).stdout, "Teleport v14.3.33 git:v14.3.33-0-gabcdef go1.21.5\n");
+    assert_eq!(host.run(&["teleport", "version"]).stdout, "Teleport Enterprise v14.3.33 git:v14.3.33-0-gabcdef go1.23.4\n");
     assert_eq!(host.running_version(), "14.3.33");
     assert!(host.journal("teleport.service").contains("TELEPORT_EXT_UPGRADER=unit"));
     assert_eq!(host.read("/etc/teleport-upgrade.d/endpoint").unwrap(), "releases.example.com/current\n");
@@ -89,6 +89,7 @@ fn a_reload_leaves_the_old_process_its_sessions() {
 #[test]
 fn agents_fail_as_they_are_told() {
     let host = Host::with_agent("14.3.33");
+    host.agent_settings(&["dead-child=noticed"]);
     let agent = |behaviour| Package::agent("teleport-ent", "14.3.34").behaviour(behaviour);
     upgrade(&host, agent("crash-at-once"));
     let sound = host.agent_pid();
@@ -113,7 +114,7 @@ fn an_agent_can_fail_after_a_reload_only() {
 
 #[test]
 fn an_agent_answers_readyz_on_its_socket() {
-    let host = Host::with_agent("17.0.1");
+    let host = Host::with_agent("17.2.9");
     let asked = host.run(&["curl", "-s", "--unix-socket", "/var/lib/teleport/debug.sock", "http://x/readyz"]);
     assert_eq!(asked.expect(0).stdout, r#"{"status":"ok"}"#);
 }

@@ -26,6 +26,11 @@ fn logged(host: &Host, text: &str) -> bool {
     host.journal(UNIT).contains(text)
 }
 
+/// Whether the process of the pid file is ready.
+fn is_ready(host: &Host) -> bool {
+    host.read("/run/teleport.pid").is_some_and(|pid| logged(host, &format!("is ready, pid {}\n", pid.trim())))
+}
+
 /// Sends SIGHUP to a process, and waits for the child to have written its pid file.
 fn hang_up(host: &Host, pid: u32) -> u32 {
     host.run(&["kill", "-HUP", &pid.to_string()]).expect(0);
@@ -113,7 +118,6 @@ fn while_a_child_is_waited_for_signals_wait_too() {
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(host.agent_pid(), child, "it has not taken the second signal");
     assert!(host.is_alive(old), "nor the third");
-    host.agent_settings(&[]);
     host.wait_for("the child's end", SOON, || !host.is_alive(child));
     host.wait_for("a second child", SOON, || host.agent_pid() != child);
 }
@@ -212,7 +216,7 @@ fn without_its_cluster_an_agent_runs_and_a_reload_fails() {
     host.run(&["systemctl", "restart", UNIT]).expect(0);
     host.wait_for("another process", SOON, || host.read("/run/teleport.pid").is_some_and(|pid| pid.trim() != new.to_string()));
     let proxy = host.cluster("15.4.22");
-    host.wait_for("readiness", SOON, || logged(&host, &format!("is ready, pid {}", host.agent_pid())));
+    host.wait_for("readiness", SOON, || is_ready(&host));
     drop(proxy);
 }
 
@@ -220,7 +224,7 @@ fn without_its_cluster_an_agent_runs_and_a_reload_fails() {
 fn sessions_are_processes_that_a_restart_ends() {
     let host = Host::with_agent("15.4.22");
     let sessions = [host.open_session(), host.open_session()];
-    let group = host.read("/sys/fs/cgroup/system.slice/teleport.service/cgroup.procs").unwrap();
+    let group = host.run(&["cat", "/sys/fs/cgroup/system.slice/teleport.service/cgroup.procs"]).expect(0).stdout;
     for session in &sessions {
         assert!(group.lines().any(|pid| pid == session.pid.to_string()), "{group}");
         let command = host.read(&format!("/proc/{}/cmdline", session.pid)).unwrap();
@@ -262,7 +266,7 @@ fn the_schedule_is_written_in_place_and_emptied_without_the_cluster() {
     host.agent_settings(&["export=nop", "export-after=0"]);
     host.write("/etc/systemd/system/teleport.service.d/without.conf", "[Service]\nUnsetEnvironment=TELEPORT_EXT_UPGRADER\n");
     host.shell("systemctl daemon-reload && systemctl restart teleport.service").expect(0);
-    host.wait_for("readiness", SOON, || logged(&host, &format!("is ready, pid {}", host.agent_pid())));
+    host.wait_for("readiness", SOON, || is_ready(&host));
     assert_eq!(read(), "");
 }
 
