@@ -1,6 +1,6 @@
 //! The hosts that the other tests stand on do what they say.
 
-use crate::host::{AGENT_UNIT, Cert, Host, Key, Package, Response, SOON};
+use crate::host::{Cert, Host, Key, Package, Response, SOON, agent_unit};
 use std::fs;
 use std::process::Command;
 use std::thread;
@@ -73,12 +73,12 @@ fn after_an_upgrade_by_hand_a_reload_starts_the_new_version() {
 fn a_reload_leaves_the_old_process_its_sessions() {
     let host = Host::with_agent("14.3.33");
     let old = host.agent_pid();
-    host.write("/run/teleport-sessions/one", "");
+    let session = host.open_session();
     host.run(&["systemctl", "reload", "teleport.service"]).expect(0);
     host.wait_for("the new process's pid file", SOON, || host.agent_pid() != old);
     host.wait_for("its first line", SOON, || host.journal("teleport.service").contains("shutting down gracefully"));
     assert!(host.is_alive(old));
-    host.remove("/run/teleport-sessions/one");
+    session.end();
     host.wait_for("the old one's end", SOON, || !host.is_alive(old));
     host.wait_for("the new one to be the main one", SOON, || {
         host.property("teleport.service", "MainPID") == host.agent_pid().to_string()
@@ -103,7 +103,7 @@ fn agents_fail_as_they_are_told() {
 #[test]
 fn an_agent_can_fail_after_a_reload_only() {
     let host = Host::with_agent("14.3.33");
-    let unit = AGENT_UNIT.replace("RestartSec=5", "RestartSec=0");
+    let unit = agent_unit("14.3.34").replace("RestartSec=5", "RestartSec=0");
     upgrade(&host, Package::agent("teleport-ent", "14.3.34").behaviour("crash-on-reload,bad-version").unit(&unit));
     assert!(!host.run(&["teleport", "version"]).expect(0).stdout.contains("14.3.34"));
     host.run(&["systemctl", "reload", "teleport.service"]).expect(0);
@@ -121,7 +121,7 @@ fn an_agent_answers_readyz_on_its_socket() {
 #[test]
 fn an_agent_of_type_notify_is_started_when_it_says_so() {
     let host = Host::with_agent("14.3.33");
-    let unit = AGENT_UNIT.replace("Type=simple", "Type=notify\nNotifyAccess=all");
+    let unit = agent_unit("14.3.34").replace("Type=simple", "Type=notify\nNotifyAccess=all");
     upgrade(&host, Package::agent("teleport-ent", "14.3.34").unit(&unit));
     host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
     let old = host.agent_pid();
