@@ -1,6 +1,7 @@
 //! Looks at the host, and asks others until there is enough to decide by: what `run`, `dry-run` and `status` have in common.
 
 use std::cell::{Cell, OnceCell};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chrono::Utc;
@@ -13,7 +14,7 @@ use crate::decide::path::{Offer, Path};
 use crate::decide::policy::{self, Action, Decision, Observation, Question};
 use crate::observe::agent::{self, Agent};
 use crate::observe::channel::{Channel, Target};
-use crate::observe::cluster::Cluster;
+use crate::observe::cluster::{Cluster, Reach};
 use crate::observe::config::Config;
 use crate::observe::history::History;
 use crate::observe::http::{Client, Patience, Unanswered};
@@ -22,6 +23,9 @@ use crate::observe::schedule::Schedule;
 use crate::observe::teleport::Settings;
 use crate::terminal::Step;
 use crate::version::Version;
+
+/// How long to wait for the cluster where only that is to be known whether it can be reached.
+const REACH: Duration = Duration::from_secs(10);
 
 /// The settings of this host, if there are any, for which `run` would refuse to install what is decided on.
 pub fn distrust(config: &Config, seen: &Observation, decision: &Decision) -> Result<Option<PackageError>> {
@@ -124,6 +128,13 @@ impl<'a> Asks<'a> {
             self.answer(Question::Cluster, seen)?;
         }
         Ok(())
+    }
+
+    /// Whether the agent's cluster can be reached at this moment.
+    pub fn reach(&self, seen: &Observation) -> Reach {
+        let cluster = Cluster::look(self.config, &seen.settings, &Client::new(true, Patience::Until(Instant::now() + REACH)));
+        debug!("{cluster}");
+        cluster.reach()
     }
 
     /// No answer means that the target is not critical.

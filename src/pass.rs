@@ -1,5 +1,6 @@
 //! One pass: observe, decide, act, tell. What `run` and `force` differ in.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path as FilePath;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use crate::act::ahead;
 use crate::act::lock::{self, Lock, Taken};
 use crate::act::packages::{self, PackageManager, Prepared};
 use crate::act::record::{self, Record};
-use crate::act::service::Watch;
+use crate::act::service::Rules;
 use crate::act::signals::Signals;
 use crate::act::upgrade::{Outcome, Transaction};
 use crate::act::{metrics, notice, scope};
@@ -24,6 +25,7 @@ use crate::decide::prefetch;
 use crate::decide::report::{AgentReport, DecisionReport, Report, State};
 use crate::look::{self, Asks};
 use crate::observe::agent;
+use crate::observe::cluster::Cluster;
 use crate::observe::config::Config;
 use crate::observe::history::{Change, Download, Failure, Fetched, History, Known, LastPass};
 use crate::observe::http::Patience;
@@ -167,7 +169,7 @@ impl Pass<'_> {
         if !planned.is_whole() && prefetch::is_time(now, planned.due, opens) {
             match self.asks.next(&installed, &path) {
                 Some(version) => {
-                    self.lock.note(&format!("to download {version} ahead"));
+                    self.lock.note(&format!("downloading {version}"));
                     ahead::fetch(packages, &mut self.record, &planned, &installed, &version);
                 }
                 None => debug!("the way {path} is not known yet, so nothing is downloaded ahead"),
@@ -342,7 +344,7 @@ impl Pass<'_> {
 
     /// Ends what an earlier pass began. Returns nothing if this pass can go on.
     fn finish(&mut self, packages: &dyn PackageManager, seen: &Observation, change: &Change) -> Option<End> {
-        self.lock.note(&format!("to end the change from {} to {}", change.from, change.to));
+        self.lock.note(&format!("resuming the change from {} to {}", change.from, change.to));
         let signals = self.signals;
         let held = signals.hold();
         let outcome = self.transaction(packages, seen, |transaction| transaction.finish(change))?;
@@ -357,7 +359,7 @@ impl Pass<'_> {
     /// Makes a change, or prepares it: that takes its time, and whether it may be made is decided again afterwards.
     fn act(&mut self, packages: &dyn PackageManager, seen: &Observation, action: &Action, cause: &Cause) -> Result<Option<End>> {
         self.announce(seen);
-        self.lock.note(&format!("to {action}"));
+        self.lock.note(&action.doing());
         let (version, goal) = match action {
             Action::Restart(_, unit) => return Ok(self.restart(packages, seen, action, cause, unit)),
             Action::Reinstall(version, _) => (version, None),
@@ -402,8 +404,14 @@ impl Pass<'_> {
     /// Does something in a transaction.
     fn transaction<T>(&mut self, packages: &dyn PackageManager, seen: &Observation, act: impl FnOnce(&mut Transaction) -> T) -> T {
         let socket = seen.settings.data_dir.join(readiness::SOCKET);
-        let watch = Watch { observe: self.config.observe, socket: &socket };
-        act(&mut Transaction { packages, record: &mut self.record, watch, now: seen.now })
+        // What was answered for the decision is new enough for the first question, and for no other.
+        let known = Cell::new(seen.cluster.as_ref().map(Cluster::reach));
+        let (asks, lock) = (&self.asks, &self.lock);
+        let cluster = || known.take().unwrap_or_else(|| asks.reach(seen));
+        let progress = |step: &str| lock.step(step);
+        let (observe, schedule) = (self.config.observe, self.config.schedule.as_path());
+        let rules = Rules { observe, socket: &socket, schedule, cluster: &cluster, progress: &progress };
+        act(&mut Transaction { packages, record: &mut self.record, rules, now: seen.now })
     }
 }
 

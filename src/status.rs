@@ -18,6 +18,7 @@ use crate::decide::words;
 use crate::look::{self, Asks};
 use crate::observe::agent::Agent;
 use crate::observe::config::Config;
+use crate::observe::current_run::CurrentRun;
 use crate::observe::history::{Change, History, LastPass};
 use crate::observe::http::Patience;
 use crate::observe::schedule::Schedule;
@@ -59,7 +60,7 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
         return Ok(exit);
     }
     if let Some(change) = &looked.unfinished {
-        outcome::say(&words::unfinished(change));
+        outcome::say(&words::unfinished(change, looked.report.in_progress.as_ref()));
     }
     if let Some((seen, _)) = &looked.decided {
         outcome::announce(seen);
@@ -92,7 +93,8 @@ struct Looked {
 impl Looked {
     fn at(options: &Options, patience: Patience) -> Looked {
         let mut history = History::read(&options.state_dir);
-        let report = Report::new(Utc::now(), &history, LastPass::read(&options.state_dir));
+        let mut report = Report::new(Utc::now(), &history, LastPass::read(&options.state_dir));
+        report.in_progress = CurrentRun::read(&options.state_dir);
         let unfinished = history.unfinished.take();
         let mut looked = Looked { report, decided: None, verdict: None, unfinished, error: None };
         if let Err(error) = looked.decide(options, history, patience) {
@@ -100,7 +102,7 @@ impl Looked {
             looked.error = Some(error);
         }
         if let Some(change) = &looked.unfinished {
-            looked.report.decision = DecisionReport::unfinished(change);
+            looked.report.decision = DecisionReport::unfinished(change, looked.report.in_progress.as_ref());
         }
         looked
     }

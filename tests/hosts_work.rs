@@ -1,6 +1,6 @@
 //! The hosts that the other tests stand on do what they say.
 
-use crate::host::{AGENT_UNIT, Cert, Host, Key, Package, Response, SOON};
+use crate::host::{Cert, Host, Key, Package, Response, SOON, agent_unit};
 use std::fs;
 use std::process::Command;
 use std::thread;
@@ -38,7 +38,7 @@ fn an_agent_runs_and_knows_its_upgrader() {
     assert_eq!(host.property("teleport.service", "ActiveState"), "active");
     assert_eq!(host.property("teleport.service", "MainPID"), host.agent_pid().to_string());
     assert_eq!(host.run(&["teleport", "version", "--raw"]).expect(0).stdout, "14.3.33\n");
-    assert_eq!(host.run(&["teleport", "version"]).stdout, "Teleport v14.3.33 git:v14.3.33-0-gabcdef go1.21.5\n");
+    assert_eq!(host.run(&["teleport", "version"]).stdout, "Teleport Enterprise v14.3.33 git:v14.3.33-0-gabcdef go1.23.4\n");
     assert_eq!(host.running_version(), "14.3.33");
     assert!(host.journal("teleport.service").contains("TELEPORT_EXT_UPGRADER=unit"));
     assert_eq!(host.read("/etc/teleport-upgrade.d/endpoint").unwrap(), "releases.example.com/current\n");
@@ -73,12 +73,12 @@ fn after_an_upgrade_by_hand_a_reload_starts_the_new_version() {
 fn a_reload_leaves_the_old_process_its_sessions() {
     let host = Host::with_agent("14.3.33");
     let old = host.agent_pid();
-    host.write("/run/teleport-sessions/one", "");
+    let session = host.open_session();
     host.run(&["systemctl", "reload", "teleport.service"]).expect(0);
     host.wait_for("the new process's pid file", SOON, || host.agent_pid() != old);
     host.wait_for("its first line", SOON, || host.journal("teleport.service").contains("shutting down gracefully"));
     assert!(host.is_alive(old));
-    host.remove("/run/teleport-sessions/one");
+    session.end();
     host.wait_for("the old one's end", SOON, || !host.is_alive(old));
     host.wait_for("the new one to be the main one", SOON, || {
         host.property("teleport.service", "MainPID") == host.agent_pid().to_string()
@@ -89,6 +89,7 @@ fn a_reload_leaves_the_old_process_its_sessions() {
 #[test]
 fn agents_fail_as_they_are_told() {
     let host = Host::with_agent("14.3.33");
+    host.agent_settings(&["dead-child=noticed"]);
     let agent = |behaviour| Package::agent("teleport-ent", "14.3.34").behaviour(behaviour);
     upgrade(&host, agent("crash-at-once"));
     let sound = host.agent_pid();
@@ -103,7 +104,7 @@ fn agents_fail_as_they_are_told() {
 #[test]
 fn an_agent_can_fail_after_a_reload_only() {
     let host = Host::with_agent("14.3.33");
-    let unit = AGENT_UNIT.replace("RestartSec=5", "RestartSec=0");
+    let unit = agent_unit("14.3.34").replace("RestartSec=5", "RestartSec=0");
     upgrade(&host, Package::agent("teleport-ent", "14.3.34").behaviour("crash-on-reload,bad-version").unit(&unit));
     assert!(!host.run(&["teleport", "version"]).expect(0).stdout.contains("14.3.34"));
     host.run(&["systemctl", "reload", "teleport.service"]).expect(0);
@@ -113,7 +114,7 @@ fn an_agent_can_fail_after_a_reload_only() {
 
 #[test]
 fn an_agent_answers_readyz_on_its_socket() {
-    let host = Host::with_agent("17.0.1");
+    let host = Host::with_agent("17.2.9");
     let asked = host.run(&["curl", "-s", "--unix-socket", "/var/lib/teleport/debug.sock", "http://x/readyz"]);
     assert_eq!(asked.expect(0).stdout, r#"{"status":"ok"}"#);
 }
@@ -121,7 +122,7 @@ fn an_agent_answers_readyz_on_its_socket() {
 #[test]
 fn an_agent_of_type_notify_is_started_when_it_says_so() {
     let host = Host::with_agent("14.3.33");
-    let unit = AGENT_UNIT.replace("Type=simple", "Type=notify\nNotifyAccess=all");
+    let unit = agent_unit("14.3.34").replace("Type=simple", "Type=notify\nNotifyAccess=all");
     upgrade(&host, Package::agent("teleport-ent", "14.3.34").unit(&unit));
     host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
     let old = host.agent_pid();

@@ -20,6 +20,7 @@ mod packaging;
 mod plan;
 mod prefetch;
 mod rollback;
+mod stand_in;
 mod trust;
 mod upgrade;
 mod version_server;

@@ -173,7 +173,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     let host = host_without_the_program(manager);
     let Packages { own, later, .. } = Packages::get();
     let agent = host.agent_pid();
-    host.write("/run/teleport-sessions/one", "");
+    let session = host.open_session();
 
     let said = install(&host, "teleport-upgrade", Some(own));
     assert_installed(&host, own);
@@ -184,7 +184,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     assert!(host.is_alive(agent), "its session lives on");
     assert_eq!(host.property("teleport.service", "NRestarts"), "0");
     assert_eq!(host.mode("/etc/teleport-upgrade.d"), 0o755);
-    host.remove("/run/teleport-sessions/one");
+    session.end();
 
     let journal = pass_of_the_timer(&host);
     assert!(journal.contains("no upgrades available (14.3.33 == 14.3.33)"), "{journal}");

@@ -1,6 +1,6 @@
 //! A version that does not run is taken back; a pass that was cut off is finished by the next.
 
-use crate::host::{AGENT_UNIT, Host, Package, Ran, SOON, WAITS};
+use crate::host::{Host, Package, Ran, SOON, WAITS, agent_unit};
 
 /// Has the channel name a version that is no good, and asserts that it is taken back, not tried again, and that a good one
 /// is. The outcome must name `reason`.
@@ -119,9 +119,10 @@ fn a_version_without_its_unit() {
 fn a_version_that_never_takes_over_does_not_cost_the_sessions() {
     let host = Host::with_upgrade();
     let old = host.agent_pid();
-    host.write("/run/teleport-sessions/one", "");
+    let session = host.open_session();
     host.offer(agent("crash-at-once"));
     host.upgrader("run").expect(4);
+    assert!(session.is_alive());
     assert_eq!(host.agent_pid(), old, "the process with the session is still in charge");
     assert!(host.is_alive(old));
     host.assert_agent_runs("14.3.33");
@@ -131,7 +132,7 @@ fn a_version_that_never_takes_over_does_not_cost_the_sessions() {
 fn a_version_that_takes_over_and_then_crashes_leaves_no_agent_that_only_ends_its_sessions() {
     let host = Host::with_upgrade();
     let old = host.agent_pid();
-    host.write("/run/teleport-sessions/one", "");
+    host.open_session();
     host.configure("observe-seconds", "5\n");
     host.offer(agent("crash-on-reload"));
     host.upgrader("run").expect(4);
@@ -304,7 +305,7 @@ fn services_of_other_types_are_watched_too() {
                 .map(|line| if line.starts_with("ExecStart=") { format!("ExecStart={start}\n") } else { format!("{line}\n") })
                 .collect::<String>()
         };
-        let unit = type_of(AGENT_UNIT);
+        let unit = type_of(&agent_unit("14.3.34"));
         host.write("/etc/systemd/system/teleport.service", &unit);
         host.shell("systemctl daemon-reload && systemctl restart teleport.service").expect(0);
         host.wait_for("the agent", SOON, || host.property("teleport.service", "SubState") == "running");

@@ -83,12 +83,13 @@ fn an_upgrade_says_what_is_available_and_what_was_done() {
 fn open_sessions_survive_an_upgrade() {
     let host = Host::with_upgrade();
     let old = host.agent_pid();
-    host.write("/run/teleport-sessions/one", "");
+    let session = host.open_session();
     host.upgrader("run").expect(0);
+    assert!(session.is_alive());
     assert_ne!(host.agent_pid(), old);
     assert_eq!(host.running_version(), "14.3.34");
     assert_eq!(host.property("teleport.service", "MainPID"), old.to_string(), "the old process keeps its session");
-    host.remove("/run/teleport-sessions/one");
+    session.end();
     host.wait_for("the old process's end", SOON, || host.property("teleport.service", "MainPID") == host.agent_pid().to_string());
 }
 

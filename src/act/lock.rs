@@ -1,16 +1,21 @@
 //! One pass at a time: a lock on a file in the state directory, which the kernel releases when its holder ends.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use chrono::Utc;
 use log::{debug, info};
 
+use super::record::{Disk, replace};
+use crate::observe::current_run::{self, CurrentRun};
+use crate::observe::service::Life;
 use crate::terminal::Step;
 use crate::text::{io_problem, printable};
 
@@ -24,7 +29,10 @@ const MAX_BYTES: u64 = 256;
 /// Holds the lock while it lives.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
+    /// Locked until it is closed.
+    _file: File,
+    state: PathBuf,
+    noted: RefCell<Option<CurrentRun>>,
 }
 
 /// Another pass is at work.
@@ -35,7 +43,7 @@ pub struct Taken {
 
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "another pass of teleport-upgrade is at work ({}); wait for it to end, then try again", self.holder)
+        write!(f, "another teleport-upgrade is running ({}). Try again when it has finished", self.holder)
     }
 }
 
@@ -52,21 +60,44 @@ impl Lock {
         file.set_permissions(Permissions::from_mode(0o600)).with_context(cannot)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Taken { holder: holder(&mut file) }.into()),
+            Err(TryLockError::WouldBlock) => return Err(Taken { holder: holder(&mut file, state) }.into()),
             Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
         }
         // For the message of whoever comes while we are at work.
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).with_context(cannot)?;
-        Ok(Lock { file })
+        Ok(Lock { _file: file, state: state.to_path_buf(), noted: RefCell::new(None) })
     }
 
-    /// Tells whoever comes meanwhile what the lock is held for: "to download 14.3.34 ahead".
+    /// Notes what this run does, for whoever comes meanwhile: "upgrading from 14.3.33 to 14.3.34".
     pub fn note(&self, purpose: &str) {
-        let text = format!("{}\n{purpose}\n", std::process::id());
-        // The number stays where it is: whoever reads it at this moment finds it.
-        let noted = self.file.write_all_at(text.as_bytes(), 0).and_then(|()| self.file.set_len(text.len() as u64));
-        if let Err(error) = noted {
-            debug!("cannot say what the lock is held for: {}", io_problem(&error));
+        let process = i32::try_from(std::process::id()).ok().and_then(Life::of);
+        let running = process.map(|process| CurrentRun { process, purpose: purpose.into(), step: None, since: Utc::now() });
+        self.write(running);
+    }
+
+    /// Notes which step of that it is at: "verifying teleport.service".
+    pub fn step(&self, step: &str) {
+        let running = self.noted.borrow().clone();
+        self.write(running.map(|running| CurrentRun { step: Some(step.into()), ..running }));
+    }
+
+    fn write(&self, running: Option<CurrentRun>) {
+        let Some(running) = running else { return };
+        let written = serde_json::to_string(&running)
+            .map_err(io::Error::from)
+            .and_then(|text| replace(&self.state.join(current_run::FILE), &text, Disk::MayHaveIt));
+        if let Err(error) = written {
+            debug!("cannot note what this run does: {}", io_problem(&error));
+        }
+        self.noted.replace(Some(running));
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.noted.borrow().is_some() {
+            // Left there, it names a process that has ended.
+            let _ = fs::remove_file(self.state.join(current_run::FILE));
         }
     }
 }
@@ -76,8 +107,7 @@ impl Lock {
 pub fn wait(state: &Path, taken: Taken, until: Instant) -> Result<()> {
     let left = until.saturating_duration_since(Instant::now()).as_secs().div_ceil(60);
     info!(
-        "another pass of teleport-upgrade is at work ({}); waiting for it to end, for {left} min at most (nothing is changed before, \
-         so this can be ended at any time)",
+        "another teleport-upgrade is running ({}); waiting up to {left} min. Press Ctrl-C to cancel; nothing has been changed yet",
         taken.holder
     );
     let _step = Step::new("waiting for the other pass");
@@ -90,17 +120,17 @@ pub fn wait(state: &Path, taken: Taken, until: Instant) -> Result<()> {
     }
 }
 
-/// Who holds the lock, by what it wrote into the file: its number, and perhaps what for.
-fn holder(file: &mut File) -> String {
+/// Who holds the lock: its process, and what that does if it has noted it.
+fn holder(file: &mut File, state: &Path) -> String {
+    if let Some(CurrentRun { process, purpose, step, .. }) = CurrentRun::read(state) {
+        let step = step.map(|step| format!(": {step}")).unwrap_or_default();
+        return printable(&format!("PID {}: {purpose}{step}", process.pid), 200);
+    }
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(MAX_BYTES).read_to_string(&mut text));
-    let mut lines = text.lines();
-    match (read, lines.next().unwrap_or_default().trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => {
-            let purpose = lines.next().map(|purpose| format!(", {}", printable(purpose, 200))).unwrap_or_default();
-            format!("process {pid}{purpose}")
-        }
-        _ => "it has just begun".to_string(),
+    match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(pid)) => format!("PID {pid}"),
+        _ => "starting".to_string(),
     }
 }
 
@@ -113,7 +143,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let lock = Lock::take(dir.path()).unwrap();
         let error = Lock::take(dir.path()).unwrap_err();
-        let expected = Taken { holder: format!("process {}", std::process::id()) };
+        let expected = Taken { holder: format!("PID {}", std::process::id()) };
         assert_eq!(error.downcast_ref::<Taken>(), Some(&expected));
         drop(lock);
         // A child that another test starts at this moment has a copy of the file until it runs its program.
@@ -126,10 +156,13 @@ mod tests {
     fn who_waits_is_told_what_for_and_not_for_ever() {
         let dir = tempfile::tempdir().unwrap();
         let lock = Lock::take(dir.path()).unwrap();
-        lock.note("to upgrade from 12.4.1 to 14.3.34");
-        lock.note("to download 14.3.34 ahead");
+        lock.note("upgrading from 12.4.1 to 14.3.34");
+        lock.step("verifying teleport.service");
         let taken: Taken = Lock::take(dir.path()).unwrap_err().downcast().unwrap();
-        assert_eq!(taken.holder, format!("process {}, to download 14.3.34 ahead", std::process::id()));
+        assert_eq!(
+            taken.holder,
+            format!("PID {}: upgrading from 12.4.1 to 14.3.34: verifying teleport.service", std::process::id())
+        );
         let error = wait(dir.path(), taken, Instant::now()).unwrap_err();
         let taken: Taken = error.downcast().unwrap();
         drop(lock);

@@ -6,6 +6,7 @@ pub mod metrics;
 pub mod notice;
 pub mod packages;
 pub mod record;
+pub mod reload;
 pub mod scope;
 pub mod service;
 pub mod signals;

@@ -1,160 +1,163 @@
-//! Reloads or restarts the agent's services through systemctl, and watches whether they come up well.
+//! Reloads or restarts the agent's services, and verifies that they run what is installed.
 
+use std::fmt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use log::{info, warn};
 
+use super::reload::{self, Failed};
 use crate::command::Command;
+use crate::observe::cluster::Reach;
 use crate::observe::readiness::{self, Readiness};
-use crate::observe::service::{Binary, Health, PidFile, Service, Succession, services};
+use crate::observe::schedule::Schedule;
+use crate::observe::service::{Binary, Health, Life, PidFile, Service, services};
 use crate::terminal::Step;
 use crate::text::reasons;
 
-/// systemd's own limits end a start that hangs (90 s by default); this is for a systemd that hangs.
+/// systemd's own limits end a start that hangs (90 s by default), and a stop; this is for a systemd that hangs.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(300);
-/// How long the new process may take to be in charge, once it was started.
+/// How long a process may take to be in charge, once it was started afresh.
 const TAKE_OVER: Duration = Duration::from_secs(60);
-/// How long after a reload a new process must be seen; an agent that knows how to reload starts it at once.
-const APPEAR: Duration = Duration::from_secs(5);
-/// How long an agent that answers may take to call itself ready.
-const READY: Duration = Duration::from_secs(60);
+/// How long an agent that was ready before may take to be ready again.
+const READY: Duration = Duration::from_secs(120);
+/// How long to wait for an agent to be ready that has only just started.
+const STARTING: Duration = Duration::from_secs(30);
 /// How often to ask systemd.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// How often to look for a new process; one that crashes at once lives for some tens of milliseconds.
-const GLANCE: Duration = Duration::from_millis(10);
+pub(super) const GLANCE: Duration = Duration::from_millis(10);
 
-/// How a service is watched that was just brought up.
-#[derive(Debug, Clone, Copy)]
-pub struct Watch<'a> {
+/// How a service is verified.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
     /// How long it must run well.
     pub observe: Duration,
-    /// Where the agent says whether it is ready.
+    /// Where the agent answers whether it is ready.
     pub socket: &'a Path,
+    /// Where the agent exports its maintenance windows to.
+    pub schedule: &'a Path,
+    /// Whether the agent's cluster can be reached.
+    pub cluster: &'a dyn Fn() -> Reach,
+    /// Told of what is being done.
+    pub progress: &'a dyn Fn(&str),
 }
 
-/// Why a reload did not bring a new process into charge.
-enum Reload {
-    /// None was ever seen: this agent, or its unit, does not know how to reload after all.
-    NotTaken(String),
-    /// One was, and is not fit.
-    Unfit(String),
+/// A service that does not run what is installed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unhealthy {
+    /// Why.
+    pub reason: String,
+    /// Whether the process that ran before is in charge still, and was never anything else: it has its sessions.
+    pub untouched: bool,
 }
 
-/// Has `unit` run the binary on the disk, and watches it. If that does not go well, why.
+impl fmt::Display for Unhealthy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl From<String> for Unhealthy {
+    fn from(reason: String) -> Unhealthy {
+        Unhealthy { reason, untouched: false }
+    }
+}
+
+/// Makes `unit` run the program on the disk, and verifies it.
 ///
-/// A reload keeps open sessions; a restart is for a service that cannot reload, or does not do what it was told.
-pub fn bring_up(unit: &str, rules: &Watch) -> Result<(), String> {
+/// A reload keeps open sessions. A restart ends them; it is for a service that cannot reload, for an agent without its cluster, of which
+/// no new process would ever be ready, and the last resort.
+pub fn bring_up(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
     let at_first = look(unit)?;
-    // An agent that cannot reach its cluster is not ready, whatever its version.
-    let must_be_ready = readiness::ask(rules.socket) == Readiness::Ready;
-    let before = after_a_reload(at_first.clone())?;
-    if has_taken_over(&before, &at_first) {
-        return watch(&before, rules, must_be_ready);
+    let before = reload::settle(at_first.clone(), rules)?;
+    if is_another(&before, &at_first) {
+        return Ok(verify(&before, rules, false)?);
     }
-    if before.health == Health::Running && before.can_reload {
-        match reload(&before) {
-            Ok(service) => return watch(&service, rules, must_be_ready),
-            // The old process goes on, with its sessions. It is not for us to end it for a version that is no good.
-            Err(Reload::Unfit(reason)) => return Err(reason),
-            Err(Reload::NotTaken(reason)) => warn!("{reason}; restarting {unit}"),
+    if before.health != Health::Running {
+        return Ok(verify(&restart(&before, rules)?, rules, false)?);
+    }
+    let was_ready = is_ready(&before, rules);
+    if !before.can_reload {
+        warn!("{unit} cannot reload; restarting it (this ends open sessions)");
+    } else if let Some(reason) = without_cluster(&before, was_ready, rules) {
+        warn!("{reason}: no new process of {unit} could be ready; restarting it (this ends open sessions)");
+    } else {
+        match reload::reload(&before, rules) {
+            Ok(service) => return Ok(verify(&service, rules, was_ready)?),
+            Err(Failed::Gone(reason) | Failed::Abandoned(reason)) => return Err(reason.into()),
+            // It is not for us to end the old process, with its sessions, for a version that fails.
+            Err(Failed::Crashed(reason)) => return Err(Unhealthy { reason, untouched: true }),
+            Err(Failed::NeverReady(reason)) => match (rules.cluster)() {
+                // No fault of the version's.
+                Reach::Unreachable(why) => warn!("{reason}, as {why}; restarting {unit} (this ends open sessions)"),
+                _ if readiness::ask(rules.socket) != Readiness::Absent && !was_ready => {
+                    warn!("{reason}; the old process is not ready either; restarting {unit} (this ends open sessions)");
+                }
+                _ => return Err(Unhealthy { reason, untouched: true }),
+            },
+            Err(Failed::NotTaken(reason)) => warn!("{reason}; restarting {unit} (this ends open sessions)"),
         }
     }
-    let service = restart(&before)?;
-    watch(&service, rules, must_be_ready)
+    Ok(verify(&restart(&before, rules)?, rules, was_ready)?)
 }
 
-/// Has `unit` run the binary on the disk if it does not yet, and watches it.
-pub fn ensure(unit: &str, rules: &Watch) -> Result<(), String> {
-    let now = look(unit)?;
-    if now.health == Health::Running && now.binary == Binary::OnDisk { watch(&now, rules, false) } else { bring_up(unit, rules) }
-}
-
-/// Has `unit` run the version that was put back. If the process that `before` had is still in charge, nothing needs to be done to
-/// it but to watch it: it never was anything else, and has the sessions. One that has handed over is on its way out.
-pub fn bring_back(unit: &str, before: Option<&Service>, rules: &Watch) -> Result<(), String> {
-    let now = look(unit)?;
-    let in_charge = now.health == Health::Running && now.pid.is_some() && now.pid_file != PidFile::Useless;
-    let is_the_same = in_charge && before.is_some_and(|before| before.pid == now.pid);
-    if is_the_same { watch(&now, rules, false) } else { bring_up(unit, rules) }
-}
-
-/// Waits for the end of a reload that is under way: of a pass that was killed, or of a person. Asked for another one in its midst the old
-/// process would start a second successor, and be gone before that one can take over.
-fn after_a_reload(mut now: Service) -> Result<Service, String> {
-    let started = Instant::now();
-    while Succession::of(&now).is_some_and(|succession| succession.is_under_way()) && started.elapsed() < TAKE_OVER {
-        debug!("{} is being reloaded already; waiting for that to end", now.unit);
-        thread::sleep(LOOK);
-        now = look(&now.unit)?;
+/// Makes `unit` run the program on the disk if it does not yet, and verifies it.
+pub fn ensure(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
+    let now = reload::settle(look(unit)?, rules)?;
+    if now.health == Health::Running && now.binary == Binary::OnDisk {
+        return Ok(verify(&now, rules, false)?);
     }
-    Ok(now)
+    bring_up(unit, rules)
 }
 
-/// Reloads the service, and waits until another process with the binary on the disk is in charge.
-fn reload(before: &Service) -> Result<Service, Reload> {
-    let unit = &before.unit;
-    let Some(succession) = Succession::of(before) else { return Err(Reload::NotTaken(format!("{unit} has just ended"))) };
-    info!("reloading {unit}");
-    let _step = Step::of(TAKE_OVER, format!("waiting for the new process of {unit}"));
-    systemctl("reload", Some(unit)).map_err(Reload::NotTaken)?;
-    let started = Instant::now();
-    let mut seen = false;
+/// Makes `unit` run the version that was rolled back to. An old process that is `untouched` needs nothing but to be verified: it never was
+/// anything else, and has the sessions.
+pub fn bring_back(unit: &str, untouched: bool, rules: &Rules) -> Result<(), Unhealthy> {
+    let now = look(unit)?;
+    if untouched && now.health == Health::Running && now.pid.is_some() {
+        return Ok(verify(&now, rules, false)?);
+    }
+    bring_up(unit, rules)
+}
+
+/// Whether the agent answers that it is ready. One that has just been started gets some time for it.
+fn is_ready(service: &Service, rules: &Rules) -> bool {
+    let is_new = || service.pid.and_then(Life::of).is_some_and(|life| life.age() < STARTING);
     loop {
-        seen |= glance(&succession);
-        let now = look(unit).map_err(Reload::Unfit)?;
-        if has_taken_over(&now, before) {
-            return Ok(now);
+        match readiness::ask(rules.socket) {
+            Readiness::Ready(_) => return true,
+            Readiness::NotReady(..) if is_new() => thread::sleep(LOOK),
+            _ => return false,
         }
-        let elapsed = started.elapsed();
-        // Early on, a child that ended may have been a session's.
-        let lost = seen || (elapsed > APPEAR && succession.has_lost_a_child());
-        if is_bad(&now.health) {
-            return Err(Reload::Unfit(format!("{unit} {} after the reload", now.health)));
-        }
-        // Asked once more: it may have taken over since, and be no successor of the old process any longer.
-        if lost && succession.successors().is_empty() && !look(unit).is_ok_and(|now| has_taken_over(&now, before)) {
-            return Err(Reload::Unfit(format!("the new process of {unit} ended right after the reload")));
-        }
-        if !seen && elapsed > APPEAR {
-            return Err(Reload::NotTaken(format!("{unit} started no new process in the {} s after the reload", APPEAR.as_secs())));
-        }
-        if elapsed > TAKE_OVER {
-            // Left alone it might still take over, later, when nobody watches it.
-            for pid in succession.successors() {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+/// Why no new process of this agent could be ready now, if so: its cluster cannot be reached.
+fn without_cluster(service: &Service, is_ready: bool, rules: &Rules) -> Option<String> {
+    if is_ready {
+        return None;
+    }
+    match (rules.cluster)() {
+        Reach::Reachable => None,
+        Reach::Unreachable(why) => Some(why),
+        Reach::Unknown => match readiness::ask(rules.socket) {
+            Readiness::NotReady(how, _) => Some(format!("the agent is not connected to its cluster ({how})")),
+            // Emptied by an agent that exports, it says that this one has lost its cluster.
+            _ if Schedule::read(rules.schedule) == Schedule::Empty && service.exports_windows() == Some(true) => {
+                Some("the agent is not connected to its cluster (it has emptied its maintenance schedule)".into())
             }
-            let reason = format!("the new process of {unit} did not take over in the {} s after the reload", TAKE_OVER.as_secs());
-            return Err(Reload::Unfit(reason));
-        }
+            _ => None,
+        },
     }
-}
-
-/// Looks for a successor for a while; returns at once when one is seen to come or go.
-fn glance(succession: &Succession) -> bool {
-    let until = Instant::now() + LOOK;
-    let at_first = !succession.successors().is_empty();
-    while Instant::now() < until {
-        thread::sleep(GLANCE);
-        if succession.successors().is_empty() == at_first {
-            return true;
-        }
-    }
-    at_first
-}
-
-/// Whether a service that was just started is not coming up.
-fn is_bad(health: &Health) -> bool {
-    !matches!(health, Health::Running | Health::Changing)
 }
 
 /// Restarts the service, and waits until its process is in charge.
-fn restart(before: &Service) -> Result<Service, String> {
+fn restart(before: &Service, rules: &Rules) -> Result<Service, String> {
     let unit = &before.unit;
     info!("restarting {unit}");
+    (rules.progress)(&format!("restarting {unit}"));
     let _step = Step::of(TAKE_OVER, format!("waiting for the new process of {unit}"));
     // A service that was given up for failing too often may not be started before this.
     systemctl("reset-failed", Some(unit))?;
@@ -162,7 +165,7 @@ fn restart(before: &Service) -> Result<Service, String> {
     let started = Instant::now();
     loop {
         let now = look(unit)?;
-        if has_taken_over(&now, before) {
+        if is_another(&now, before) {
             return Ok(now);
         }
         if is_bad(&now.health) {
@@ -171,17 +174,22 @@ fn restart(before: &Service) -> Result<Service, String> {
         if started.elapsed() > TAKE_OVER {
             let limit = TAKE_OVER.as_secs();
             return Err(match now.pid_file {
-                PidFile::Useless => format!("{unit} hangs: it has written no pid file in the {limit} s after the restart"),
-                _ => format!("{unit} is not in order {limit} s after the restart: it {}", now.health),
+                PidFile::Useless => format!("{unit} did not write its PID file within {limit} s of the restart"),
+                _ => format!("{unit} is still not running {limit} s after the restart: it {}", now.health),
             });
         }
         thread::sleep(LOOK);
     }
 }
 
-/// Whether another process than before is in charge, and runs the binary on the disk.
-fn has_taken_over(now: &Service, before: &Service) -> bool {
-    // An agent that had its pid file writes it again, when it is up. One that had none may never have had one.
+/// Whether a service that was just started is not coming up.
+pub(super) fn is_bad(health: &Health) -> bool {
+    !matches!(health, Health::Running | Health::Changing)
+}
+
+/// Whether another process than before runs, with the program on the disk.
+fn is_another(now: &Service, before: &Service) -> bool {
+    // An agent that had its pid file writes it again. One that had none may never have had one.
     let says_so = now.pid_file == PidFile::Good || (before.pid_file != PidFile::Good && before.health == Health::Running);
     now.health == Health::Running
         && now.binary == Binary::OnDisk
@@ -190,25 +198,35 @@ fn has_taken_over(now: &Service, before: &Service) -> bool {
         && (says_so || now.pid_file == PidFile::None)
 }
 
-/// Looks for a while whether the service stays as it was when its new process took over, and becomes ready.
-fn watch(start: &Service, rules: &Watch, must_be_ready: bool) -> Result<(), String> {
+/// Verifies for a while that the service stays as it was when its process was first in charge, and is ready if it has to be.
+fn verify(start: &Service, rules: &Rules, must_be_ready: bool) -> Result<(), String> {
     let (unit, observe) = (&start.unit, rules.observe);
-    info!("watching {unit} for {} s", observe.as_secs());
+    info!("verifying {unit} for {} s", observe.as_secs());
+    (rules.progress)(&format!("verifying {unit}"));
     let began = Instant::now();
-    let _step = Step::of(observe, format!("watching {unit}"));
+    let _step = Step::of(observe, format!("verifying {unit}"));
     loop {
         let now = look(unit)?;
+        let elapsed = began.elapsed();
         if now.health != Health::Running {
-            return Err(format!("{unit} {}, {} s after its start", now.health, began.elapsed().as_secs()));
+            return Err(format!("{unit} {}, {} s after it started", now.health, elapsed.as_secs()));
         }
         if now.restarts != start.restarts || now.pid != start.pid || now.binary != start.binary {
-            return Err(format!("the process of {unit} ended {} s after its start", began.elapsed().as_secs()));
+            return Err(format!("{unit} exited {} s after it started", elapsed.as_secs()));
         }
-        if began.elapsed() >= observe {
+        if elapsed >= observe {
             match readiness::ask(rules.socket) {
-                Readiness::NotReady(reason) if must_be_ready => {
-                    if began.elapsed() >= observe.max(READY) {
-                        return Err(format!("{unit} runs, but is not ready as it was before: {reason}"));
+                Readiness::NotReady(reason, _) if must_be_ready => {
+                    if elapsed >= observe.max(READY) {
+                        let reason = format!("{unit} is running but no longer ready (it was ready before the upgrade): {reason}");
+                        // Without its cluster no agent is ready, whatever its version.
+                        return match (rules.cluster)() {
+                            Reach::Unreachable(why) => {
+                                warn!("{reason}; but {why}");
+                                Ok(())
+                            }
+                            _ => Err(reason),
+                        };
                     }
                 }
                 _ => return Ok(()),
@@ -218,17 +236,28 @@ fn watch(start: &Service, rules: &Watch, must_be_ready: bool) -> Result<(), Stri
     }
 }
 
-/// Has systemd read its units again: a package may have brought others and not have said so.
+/// Makes systemd read its units again: a package may have brought others and not have said so.
 pub fn read_units_again() {
     if let Err(error) = systemctl("daemon-reload", None) {
         warn!("{error}");
     }
 }
 
+/// The units of these that systemd has no file of.
+pub fn missing(units: &[String]) -> Vec<String> {
+    let is_missing = |unit: &&String| look(unit).is_ok_and(|service| service.health == Health::Absent);
+    units.iter().filter(is_missing).cloned().collect()
+}
+
 /// Whether the host is going down, and no service can be started any more.
 pub fn host_is_going_down() -> bool {
     let output = Command::new("systemctl", ["is-system-running"]).limit(SYSTEMCTL_LIMIT).run();
     output.is_ok_and(|output| output.says("stopping"))
+}
+
+/// The process in charge of a service.
+pub fn process_in_charge(unit: &str) -> Option<i32> {
+    look(unit).ok()?.pid
 }
 
 /// Whether a service runs, be it by an older binary.
@@ -246,7 +275,7 @@ pub fn is_at_work(unit: &str) -> bool {
 pub fn start_again(units: &[String]) {
     for unit in units {
         if look(unit).is_ok_and(|service| is_bad(&service.health)) {
-            warn!("{unit} was stopped on the way; starting it again");
+            warn!("{unit} was stopped during the upgrade; starting it");
             if let Err(error) = systemctl("start", Some(unit)) {
                 warn!("{error}");
             }
@@ -254,12 +283,12 @@ pub fn start_again(units: &[String]) {
     }
 }
 
-fn look(unit: &str) -> Result<Service, String> {
+pub(super) fn look(unit: &str) -> Result<Service, String> {
     let mut found = services(&[unit.to_string()]).map_err(|error| reasons(&error))?;
-    found.pop().ok_or_else(|| format!("systemd does not know {unit}"))
+    found.pop().ok_or_else(|| format!("unit {unit} not found"))
 }
 
-fn systemctl(verb: &str, unit: Option<&str>) -> Result<(), String> {
+pub(super) fn systemctl(verb: &str, unit: Option<&str>) -> Result<(), String> {
     let arguments = [verb, "--"].into_iter().chain(unit);
     let output = Command::new("systemctl", arguments).limit(SYSTEMCTL_LIMIT).run().map_err(|error| reasons(&error))?;
     if output.success() { Ok(()) } else { Err(output.summary()) }

@@ -10,7 +10,7 @@ use nix::unistd::syncfs;
 
 use super::packages::{PackageError, PackageManager, Prepared};
 use super::record::Record;
-use super::service::{self, Watch};
+use super::service::{self, Rules, Unhealthy};
 use crate::observe::agent::{Agent, BINARY};
 use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
@@ -59,7 +59,7 @@ pub struct Transaction<'a> {
     /// Remembers.
     pub record: &'a mut Record,
     /// How the service must run before the version counts as sound.
-    pub watch: Watch<'a>,
+    pub rules: Rules<'a>,
     /// The time of the pass, for the record.
     pub now: DateTime<Utc>,
 }
@@ -79,8 +79,10 @@ impl Transaction<'_> {
             goal: goal.cloned(),
             way_back,
             unfit: None,
+            rollback_failed: None,
             held: installed.held,
             services: to_bring_up(agent),
+            units: units(agent),
             since: self.now,
         };
         // Nothing is touched before it is known that the next pass will know of it.
@@ -103,10 +105,10 @@ impl Transaction<'_> {
 
     /// Has a service run the binary on the disk, that is down or still runs an older one.
     pub fn restart(&self, unit: &str) -> Outcome {
-        match service::bring_up(unit, &self.watch) {
+        match service::bring_up(unit, &self.rules) {
             Ok(()) => Outcome::Upgraded,
-            Err(reason) if service::runs(unit) => Outcome::Untouched(PackageError::Failed(reason)),
-            Err(reason) => Outcome::Broken { reason, back: NO_OTHER.into(), put_back: true },
+            Err(Unhealthy { reason, .. }) if service::runs(unit) => Outcome::Untouched(PackageError::Failed(reason)),
+            Err(Unhealthy { reason, .. }) => Outcome::Broken { reason, back: NO_OTHER.into(), put_back: true },
         }
     }
 
@@ -122,8 +124,8 @@ impl Transaction<'_> {
         let outcome = match self.packages.installed(package) {
             Ok(None) => None,
             Ok(Some(now)) if now.version != *from && now.version != *to && now.damage.is_none() => None,
-            _ if change.unfit.is_some() => Some(self.go_back(change, &[], change.unfit.clone().unwrap_or_default())),
-            Ok(Some(now)) if self.is_whole(package, &now.version) => self.see_to_services(change, &now.version),
+            _ if change.unfit.is_some() => Some(self.go_back(change, &[], &[], change.unfit.clone().unwrap_or_default())),
+            Ok(Some(now)) if self.is_whole(change, &now.version) => self.see_to_services(change, &now.version),
             // Whatever is half there is written whole by installing it again.
             _ => Some(self.install_and_check(change, &[])),
         };
@@ -141,20 +143,31 @@ impl Transaction<'_> {
     }
 
     /// Whether nothing of an install that was cut off or failed is in the package, which is of `version`.
-    fn is_whole(&self, package: &str, version: &Version) -> bool {
-        let whole = self.packages.prove(package, version).and_then(|()| self.packages.verify(package));
-        whole.inspect_err(|reason| debug!("{package} is not whole: {reason}")).is_ok()
+    fn is_whole(&self, change: &Change, version: &Version) -> bool {
+        self.whole(change, version).inspect_err(|reason| debug!("{} is not whole: {reason}", change.package)).is_ok()
+    }
+
+    /// Fails unless all is there that this version brings: its files, a program that runs, and the units that the host had. Newer packages
+    /// link the program and copy the unit by a script, so that the package database misses neither.
+    fn whole(&self, change: &Change, version: &Version) -> Result<(), String> {
+        self.packages.prove(&change.package, version)?;
+        self.packages.verify(&change.package)?;
+        service::read_units_again();
+        match service::missing(&change.units).as_slice() {
+            [] => Ok(()),
+            missing => Err(format!("unit {} not found", missing.join(", "))),
+        }
     }
 
     /// The package is whole, of whichever version: has the services run it.
     fn see_to_services(&mut self, change: &Change, installed: &Version) -> Option<Outcome> {
-        let ensured = each(&change.services, |unit| service::ensure(unit, &self.watch));
+        let ensured = each(&change.services, |unit| service::ensure(unit, &self.rules));
         match ensured {
             Err(_) if service::host_is_going_down() => Some(going_down()),
-            Err(reason) if *installed == change.to => Some(self.go_back(change, &[], reason)),
+            Err(unfit) if *installed == change.to => Some(self.go_back(change, &[], &unfit.touched, unfit.reason)),
             // It is as it was, or as somebody made it since; whether that is well is decided anew.
-            Err(reason) => {
-                warn!("{reason}");
+            Err(unfit) => {
+                warn!("{}", unfit.reason);
                 None
             }
             Ok(()) => (*installed == change.to).then_some(Outcome::Upgraded),
@@ -164,17 +177,23 @@ impl Transaction<'_> {
     /// Installs, checks, and goes back if the version does not run. `before` is how the services were.
     fn install_and_check(&mut self, change: &Change, before: &[Service]) -> Outcome {
         info!("installing {} {}", change.package, change.to_package_version);
-        let step = Step::new(format!("installing {} {}", change.package, change.to_package_version));
+        let step = self.step(format!("installing {} {}", change.package, change.to_package_version));
         let installed = self.packages.install(&change.package, &change.to_package_version);
         drop(step);
         let Err(reason) = self.packages.prove(&change.package, &change.to) else {
             service::read_units_again();
-            return match each(&change.services, |unit| service::bring_up(unit, &self.watch)) {
+            // Nothing could be started any more under its name; what runs, runs on.
+            let missing = service::missing(&change.units);
+            if !missing.is_empty() && self.packages.installs() {
+                let reason = format!("unit {} not found after the install", missing.join(", "));
+                return self.go_back(change, before, &[], reason);
+            }
+            return match each(&change.services, |unit| service::bring_up(unit, &self.rules)) {
                 Ok(()) if self.packages.installs() => Outcome::Upgraded,
                 Ok(()) => Outcome::Tried,
                 // It comes up with the host; the first pass then sees whether it does so well.
                 Err(_) if service::host_is_going_down() => going_down(),
-                Err(reason) => self.go_back(change, before, reason),
+                Err(unfit) => self.go_back(change, before, &unfit.touched, unfit.reason),
             };
         };
         let unfit = match &installed {
@@ -182,7 +201,7 @@ impl Transaction<'_> {
             Err(error) => format!("{error} ({reason})"),
         };
         let error = installed.err().unwrap_or_else(|| PackageError::Failed(format!("nothing was installed: {unfit}")));
-        if change.from != change.to && self.is_whole(&change.package, &change.from) {
+        if change.from != change.to && self.is_whole(change, &change.from) {
             // Most failures leave the package as it was; but one of its scripts may have stopped the service.
             service::start_again(&change.services);
             Outcome::Untouched(error)
@@ -194,14 +213,16 @@ impl Transaction<'_> {
             service::start_again(&change.services);
             Outcome::Broken { reason: error.to_string(), back: "for the same reason".into(), put_back: false }
         } else {
-            self.go_back(change, before, unfit)
+            self.go_back(change, before, &[], unfit)
         }
     }
 
-    fn go_back(&mut self, change: &Change, before: &[Service], reason: String) -> Outcome {
+    /// Installs the version before again, and has the services run it. `before` is how they were, and `touched` are those whose old
+    /// process is not in charge any more.
+    fn go_back(&mut self, change: &Change, before: &[Service], touched: &[String], reason: String) -> Outcome {
         if change.from == change.to {
             service::start_again(&change.services);
-            let put_back = self.is_whole(&change.package, &change.from);
+            let put_back = self.is_whole(change, &change.from);
             return Outcome::Broken { reason, back: NO_OTHER.into(), put_back };
         }
         error!("{} {}: {reason}; going back to {}", change.package, change.to, change.from);
@@ -211,8 +232,12 @@ impl Transaction<'_> {
                 unfinished.unfit = Some(reason.clone());
             }
         });
-        if self.packages.prove(&change.package, &change.from).is_err() {
-            let _step = Step::new(format!("installing {} {}", change.package, change.from_package_version));
+        let mut whole = self.whole(change, &change.from);
+        // A second time if the scripts of the version that failed, which run when it goes, have taken away what was put back.
+        for _ in 0..2 {
+            let Err(lacks) = &whole else { break };
+            debug!("{} {} is not there: {lacks}", change.package, change.from);
+            let _step = self.step(format!("installing {} {}", change.package, change.from_package_version));
             let installed = self.packages.install(&change.package, &change.from_package_version);
             let installed = match (&change.way_back, installed) {
                 (Some(file), Err(_)) => self.packages.install_kept(file),
@@ -221,18 +246,21 @@ impl Transaction<'_> {
             if let Err(error) = installed {
                 error!("{error}");
             }
+            whole = self.whole(change, &change.from);
         }
-        if let Err(back) = self.packages.prove(&change.package, &change.from) {
+        if let Err(back) = whole {
             // Whatever is there, an agent that may run is better than none.
             service::start_again(&change.services);
             return Outcome::Broken { reason, back, put_back: false };
         }
-        service::read_units_again();
-        let was = |unit: &str| before.iter().find(|service| service.unit == unit);
-        match each(&change.services, |unit| service::bring_back(unit, was(unit), &self.watch)) {
+        let is_untouched = |unit: &str| {
+            let was = before.iter().find(|service| service.unit == unit).and_then(|service| service.pid);
+            was.is_some() && was == service::process_in_charge(unit) && !touched.iter().any(|touched| touched == unit)
+        };
+        match each(&change.services, |unit| service::bring_back(unit, is_untouched(unit), &self.rules)) {
             Ok(()) => Outcome::RolledBack { reason },
             Err(_) if service::host_is_going_down() => going_down(),
-            Err(back) => Outcome::Broken { reason, back, put_back: true },
+            Err(unfit) => Outcome::Broken { reason, back: unfit.reason, put_back: true },
         }
     }
 
@@ -264,11 +292,18 @@ impl Transaction<'_> {
                 history.counts.rollbacks += u64::from(!way_back_failed);
                 history.failed = Some(FailedTarget { target, goal, reason: reason.clone(), at, way_back_failed });
                 // The next pass goes on with a way back that has not come to its end: what kept it from that may have passed.
-                if !matches!(outcome, Outcome::Broken { put_back: false, .. }) {
-                    history.unfinished = None;
+                match (outcome, &mut history.unfinished) {
+                    (Outcome::Broken { put_back: false, .. }, Some(unfinished)) => unfinished.rollback_failed = Some(at),
+                    _ => history.unfinished = None,
                 }
             }
         });
+    }
+
+    /// Begins a step, for people at a terminal and for those who ask elsewhere.
+    fn step(&self, what: String) -> Step {
+        (self.rules.progress)(&what);
+        Step::new(what)
     }
 
     fn hold_again(&self, change: &Change) {
@@ -298,10 +333,22 @@ impl Transaction<'_> {
     }
 }
 
+/// What went wrong with some services.
+struct Unfit {
+    reason: String,
+    /// Those whose process is not the one that ran before any more.
+    touched: Vec<String>,
+}
+
 /// Does something to every unit, whatever becomes of the others, and says what went wrong.
-fn each(units: &[String], act: impl Fn(&str) -> Result<(), String>) -> Result<(), String> {
-    let problems: Vec<String> = units.iter().filter_map(|unit| act(unit).err()).collect();
-    if problems.is_empty() { Ok(()) } else { Err(problems.join(", and ")) }
+fn each(units: &[String], act: impl Fn(&str) -> Result<(), Unhealthy>) -> Result<(), Unfit> {
+    let problems: Vec<(&String, Unhealthy)> = units.iter().filter_map(|unit| Some((unit, act(unit).err()?))).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let touched = problems.iter().filter(|(_, problem)| !problem.untouched).map(|(unit, _)| unit.to_string()).collect();
+    let reasons: Vec<String> = problems.into_iter().map(|(_, problem)| problem.reason).collect();
+    Err(Unfit { reason: reasons.join(", and "), touched })
 }
 
 /// How long ago `moment` was, in seconds, by a clock that somebody may have set back.
@@ -311,6 +358,11 @@ fn seconds_since(moment: DateTime<Utc>) -> f64 {
 
 fn going_down() -> Outcome {
     Outcome::Unfinished(PackageError::Failed("the host is going down; the next pass goes on".into()))
+}
+
+/// The units that the host has.
+fn units(agent: &Agent) -> Vec<String> {
+    agent.services.iter().filter(|service| service.health != Health::Absent).map(|service| service.unit.clone()).collect()
 }
 
 /// The services that must run after the change: those that ran, and those that should have.

@@ -175,6 +175,7 @@ mod tests {
     use crate::decide::policy::tests::{at, seen};
     use crate::decide::policy::{Action, Decision, Observation, decide};
     use crate::observe::channel::Target;
+    use crate::observe::cluster::Reach;
     use crate::observe::history::FailedTarget;
     use crate::observe::schedule::WindowStatus;
 
@@ -216,7 +217,7 @@ mod tests {
 
     fn cluster(text: &str) -> Cluster {
         let at = || Address { host: "proxy.example.com".into(), port: 443 };
-        if text.is_empty() { Cluster::Unknown(String::new()) } else { Cluster::Runs(version(text), at()) }
+        if text.is_empty() { Cluster::Unknown(String::new(), Reach::Unknown) } else { Cluster::Runs(version(text), at()) }
     }
 
     /// What is decided within the window.
@@ -470,8 +471,11 @@ mod tests {
     #[test]
     fn no_sequence_of_decisions_leaves_the_limits() {
         let world = world();
-        let clusters: Vec<Cluster> =
-            world.iter().map(|version| cluster(&version.to_string())).chain([Cluster::Unknown(String::new())]).collect();
+        let clusters: Vec<Cluster> = world
+            .iter()
+            .map(|version| cluster(&version.to_string()))
+            .chain([Cluster::Unknown(String::new(), Reach::Unknown)])
+            .collect();
         let pins: Vec<Option<Pin>> = ["", "11", "13", "13.1.0"].map(pin).to_vec();
         // All there is, or all but one major version, or nothing.
         let without = |major: u64| world.iter().filter(|version| version.major() != major).cloned().collect();
@@ -498,7 +502,7 @@ mod tests {
     fn a_step_that_failed_is_tried_again_when_there_is_a_newer_one_or_another_target() {
         let (from, to) = (version("12.4.1"), version("14.3.34"));
         let offered = |texts: &[&str]| Some(Offer::Versions(texts.iter().map(|text| version(text)).collect(), SOURCE.into()));
-        let mut seen = observation(&from, &to, Cluster::Unknown(String::new()), None, false);
+        let mut seen = observation(&from, &to, Cluster::Unknown(String::new(), Reach::Unknown), None, false);
         seen.offer = offered(&["13.4.15", "14.3.34"]);
         let failed = FailedTarget {
             target: version("13.4.15"),

@@ -299,6 +299,16 @@ impl Action {
         }
     }
 
+    /// What is being done: "upgrading from ...".
+    pub fn doing(&self) -> String {
+        match self {
+            Action::Upgrade(path) if path.target < path.from => format!("downgrading {}", step(path)),
+            Action::Upgrade(path) => format!("upgrading {}", step(path)),
+            Action::Reinstall(version, _) => format!("reinstalling {version}"),
+            Action::Restart(version, unit) => format!("restarting {unit} on {version}"),
+        }
+    }
+
     /// What is done next, where that is only a part of it: "upgrade from 12.4.1 to 13.4.15 on the way to 14.3.34".
     pub fn attempt(&self) -> String {
         match self {
@@ -331,6 +341,7 @@ impl fmt::Display for Action {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::observe::cluster::Reach;
     use crate::observe::package::{Database, Installed};
     use crate::observe::schedule::Schedule;
     use crate::observe::service::Binary;
@@ -379,7 +390,7 @@ pub(super) mod tests {
             critical: Some(false),
             limits: Limits::default(),
             settings: Settings::defaults("/etc/teleport.yaml".as_ref()),
-            cluster: Some(Cluster::Unknown(String::new())),
+            cluster: Some(Cluster::Unknown(String::new(), Reach::Unknown)),
             offer: None,
         }
     }
@@ -403,8 +414,10 @@ pub(super) mod tests {
             goal: None,
             way_back: None,
             unfit: None,
+            rollback_failed: None,
             held: false,
             services: vec!["teleport.service".into()],
+            units: vec!["teleport.service".into()],
             since: at(NOW - 60),
         }
     }

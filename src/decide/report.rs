@@ -17,6 +17,7 @@ use crate::observe::agent::Agent;
 use crate::observe::channel::Target;
 use crate::observe::cluster::Cluster;
 use crate::observe::config::{Config, Installer};
+use crate::observe::current_run::CurrentRun;
 use crate::observe::history::{Change, Counts, Done, FailedTarget, Failure, History, LastPass, Running};
 use crate::observe::schedule::{Absence, Schedule, Window, WindowStatus};
 use crate::observe::service::{Binary, Health, Service};
@@ -53,6 +54,8 @@ pub struct Report {
     pub timer: Option<Timer>,
     /// The version that was found unfit for this host.
     pub failed_version: Option<FailedTarget>,
+    /// The run that is changing the host at this moment.
+    pub in_progress: Option<CurrentRun>,
     /// How the last pass went.
     pub last_pass: Option<LastPass>,
     /// The last change that went well.
@@ -165,8 +168,10 @@ pub struct DecisionReport {
 pub enum State {
     /// Not known: something could not be asked.
     Unknown,
-    /// A change was begun and is not ended.
-    Unfinished,
+    /// A change is being made at this moment.
+    InProgress,
+    /// A change was begun, and the run that made it is not there any more; or its rollback failed.
+    Interrupted,
     /// Nothing: no version is wanted.
     NoTarget,
     /// Nothing: the agent runs the wanted version well.
@@ -185,9 +190,10 @@ pub enum State {
 
 impl State {
     /// All of them, for the metrics.
-    pub const ALL: [State; 9] = [
+    pub const ALL: [State; 10] = [
         State::Unknown,
-        State::Unfinished,
+        State::InProgress,
+        State::Interrupted,
         State::NoTarget,
         State::UpToDate,
         State::Refused,
@@ -201,7 +207,8 @@ impl State {
     pub fn word(self) -> &'static str {
         match self {
             State::Unknown => "unknown",
-            State::Unfinished => "unfinished",
+            State::InProgress => "in-progress",
+            State::Interrupted => "interrupted",
             State::NoTarget => "no-target",
             State::UpToDate => "up-to-date",
             State::Refused => "refused",
@@ -255,6 +262,7 @@ impl Report {
             lock: None,
             timer: None,
             failed_version: history.failed.clone(),
+            in_progress: None,
             last_pass,
             last_upgrade: history.last_change.clone(),
             last_failure: history.last_failure.clone(),
@@ -361,7 +369,7 @@ impl ClusterReport {
     fn of(cluster: &Cluster) -> ClusterReport {
         let (version, address, problem) = match cluster {
             Cluster::Runs(version, address) => (Some(version.clone()), Some(address.to_string()), None),
-            Cluster::Unknown(why) => (None, None, Some(why.clone())),
+            Cluster::Unknown(why, _) => (None, None, Some(why.clone())),
         };
         ClusterReport { version, address, problem }
     }
@@ -385,11 +393,12 @@ impl DecisionReport {
     }
 
     /// A change that has to be ended first.
-    pub fn unfinished(change: &Change) -> DecisionReport {
+    pub fn unfinished(change: &Change, running: Option<&CurrentRun>) -> DecisionReport {
+        let state = if running.is_some() { State::InProgress } else { State::Interrupted };
         DecisionReport {
             action: Some("upgrade"),
             to: Some(change.goal.as_ref().unwrap_or(&change.to).clone()),
-            ..DecisionReport::without_a_look(State::Unfinished, words::unfinished(change))
+            ..DecisionReport::without_a_look(state, words::unfinished(change, running))
         }
     }
 
@@ -397,7 +406,7 @@ impl DecisionReport {
     pub fn of(seen: &Observation, decision: &Decision) -> DecisionReport {
         let state = match decision {
             Decision::Ask(_) => State::Unknown,
-            Decision::Finish(change) => return DecisionReport::unfinished(change),
+            Decision::Finish(change) => return DecisionReport::unfinished(change, None),
             Decision::Nothing(Idle::NoTarget) => State::NoTarget,
             Decision::Nothing(Idle::UpToDate) => State::UpToDate,
             Decision::Refuse(refusal) => return DecisionReport::refused(refusal),

@@ -1,8 +1,11 @@
 //! The sentences that say what was decided and why: `run`, `dry-run`, `status`, JSON and the journal have them from here.
 
+use std::cmp::Ordering;
+
 use super::compatibility::Refusal;
 use super::policy::{Decision, Observation};
 use crate::observe::channel::Target;
+use crate::observe::current_run::CurrentRun;
 use crate::observe::history::{Change, FailedTarget};
 use crate::times;
 
@@ -30,7 +33,7 @@ pub fn available(seen: &Observation) -> Vec<String> {
 pub fn verdict(decision: &Decision) -> Option<String> {
     Some(match decision {
         Decision::Ask(_) | Decision::Nothing(_) => return None,
-        Decision::Finish(change) => unfinished(change),
+        Decision::Finish(change) => unfinished(change, None),
         Decision::Wait(action, wait) => format!("waiting to {action}: {wait}"),
         Decision::Go(action, cause) => format!("would now {action}: {cause}"),
         Decision::Refuse(refusal) => refused(refusal),
@@ -43,14 +46,27 @@ pub fn refused(refusal: &Refusal) -> String {
     format!("refused: {refusal}")
 }
 
-/// What is said of a change that was begun and not ended.
-pub fn unfinished(change: &Change) -> String {
-    format!(
-        "a pass of {} began the change from {} to {} and has not ended it: it is still at work, or the next pass finishes it",
-        times::utc(change.since),
-        change.from,
-        change.to
-    )
+/// How a change stands that was begun and not ended. `running` is the run that is at it.
+pub fn unfinished(change: &Change, running: Option<&CurrentRun>) -> String {
+    let Change { from, to, since, .. } = change;
+    let what = match from.cmp(to) {
+        Ordering::Less => format!("upgrade from {from} to {to}"),
+        Ordering::Equal => format!("reinstall of {to}"),
+        Ordering::Greater => format!("downgrade from {from} to {to}"),
+    };
+    let rollback = format!("rollback from {to} to {from}");
+    match (running, change.rollback_failed, &change.unfit) {
+        (Some(CurrentRun { process, step, .. }), _, unfit) => {
+            let what = if unfit.is_some() { rollback } else { what };
+            let step = step.as_ref().map(|step| format!(": {step}")).unwrap_or_default();
+            format!("{what} in progress since {} (PID {}{step})", times::utc(*since), process.pid)
+        }
+        (None, Some(failed), _) => format!("{rollback} failed at {}; it is retried at every check", times::utc(failed)),
+        (None, None, Some(reason)) => {
+            format!("{rollback} was interrupted; the next run resumes it. {to} failed on this host: {reason}")
+        }
+        (None, None, None) => format!("{what} of {} was interrupted; the next run resumes it", times::utc(*since)),
+    }
 }
 
 /// Why a version is not tried again, and what to do.

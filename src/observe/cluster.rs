@@ -19,9 +19,20 @@ const MOST: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cluster {
     /// Nobody says which version it runs, and why: nothing can be held against it.
-    Unknown(String),
+    Unknown(String, Reach),
     /// It runs this version, and who says so.
     Runs(Version, Address),
+}
+
+/// Whether the agent's cluster can be reached from this host. No new process of an agent becomes ready without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// A server of it answers.
+    Reachable,
+    /// None does, and why.
+    Unreachable(String),
+    /// Nothing names a server, or what answers is not understood: an Auth Service asks for a certificate first.
+    Unknown,
 }
 
 /// The part of the answer that matters here.
@@ -42,24 +53,45 @@ impl Cluster {
     /// Asks for the cluster's version. Says once why there is no answer, if there is none: an agent that cannot reach its cluster
     /// must be mended all the same.
     pub fn ask(config: &Config, settings: &Settings, client: &Client) -> Cluster {
+        let cluster = Cluster::look(config, settings, client);
+        if let Cluster::Unknown(why, _) = &cluster {
+            warn!("the version of the cluster is not known, so the upgrade is not checked against it: {why}");
+        }
+        cluster
+    }
+
+    /// Asks for it, and says nothing.
+    pub fn look(config: &Config, settings: &Settings, client: &Client) -> Cluster {
         let Servers { addresses, named_by } = servers(config, settings);
         let mut problem = None;
+        let mut answers = addresses.is_empty();
         for address in addresses.into_iter().take(MOST) {
             match ping(client, &address) {
                 Ok(version) => return Cluster::Runs(version, address),
-                Err(error) => problem = problem.or(Some(error)),
+                Err(error) => {
+                    answers |= !error.is_temporary();
+                    problem = problem.or(Some(error));
+                }
             }
         }
         let reason = problem.map_or_else(|| "nothing names its Proxy".to_string(), |error| error.reason());
-        warn!("the version of the cluster is not known, so the upgrade is not checked against it: {reason}; see {named_by}");
-        Cluster::Unknown(format!("{reason}; see {named_by}"))
+        let reach = if answers { Reach::Unknown } else { Reach::Unreachable(reason.clone()) };
+        Cluster::Unknown(format!("{reason}; see {named_by}"), reach)
+    }
+
+    /// Whether it can be reached.
+    pub fn reach(&self) -> Reach {
+        match self {
+            Cluster::Runs(..) => Reach::Reachable,
+            Cluster::Unknown(_, reach) => reach.clone(),
+        }
     }
 }
 
 impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cluster::Unknown(why) => write!(f, "the cluster's version is not known: {why}"),
+            Cluster::Unknown(why, _) => write!(f, "the cluster's version is not known: {why}"),
             Cluster::Runs(version, address) => write!(f, "the cluster at {address} runs {version} (its /webapi/ping)"),
         }
     }

@@ -153,11 +153,17 @@ pub struct Change {
     /// Why the version is not fit, once that is known: the way back has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfit: Option<String>,
+    /// When the rollback failed, if it did. It is tried again by every run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_failed: Option<DateTime<Utc>>,
     /// Whether the package was on hold, and must be again afterwards.
     #[serde(default)]
     pub held: bool,
     /// The services that were up, or should have been, and must be up again afterwards.
     pub services: Vec<String>,
+    /// The units that the host had, running or not: packages bring them, and take them away.
+    #[serde(default)]
+    pub units: Vec<String>,
     /// When it began.
     pub since: DateTime<Utc>,
 }
@@ -273,7 +279,8 @@ pub fn load(path: &Path) -> io::Result<Result<History, String>> {
     load_json(path)
 }
 
-fn load_json<T: DeserializeOwned>(path: &Path) -> io::Result<Result<T, String>> {
+/// A JSON file, or how it is damaged.
+pub(super) fn load_json<T: DeserializeOwned>(path: &Path) -> io::Result<Result<T, String>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {

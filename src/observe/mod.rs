@@ -4,6 +4,7 @@ pub mod agent;
 pub mod channel;
 pub mod cluster;
 pub mod config;
+pub mod current_run;
 pub mod database;
 pub mod dpkg;
 mod file_state;

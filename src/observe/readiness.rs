@@ -1,45 +1,66 @@
-//! What the agent says of itself: `GET /readyz` on its `debug.sock`, which agents have from version 17 on.
+//! What the agent reports of itself: `GET /readyz` on its `debug.sock`, which agents have from 16.4.17 and 17.2.9 or so on.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
 use crate::text::printable;
 
 /// What the socket is called on which the agent listens, in its data directory.
 pub const SOCKET: &str = "debug.sock";
-/// An agent that is well answers at once.
+/// A healthy agent answers at once.
 const LIMIT: Duration = Duration::from_secs(2);
-/// The line that has the status is short.
-const MAX_LINE: usize = 1024;
+/// The whole answer is a few lines.
+const MAX_ANSWER: usize = 4096;
 
-/// Whether the agent calls itself ready.
+/// Whether the agent reports that it is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
     /// Nobody listens: an older agent, or none.
     Absent,
-    /// It does.
-    Ready,
-    /// It does not, and what it says instead.
-    NotReady(String),
+    /// Ready; and the process that said so, where the agent is new enough to name it. During a reload the old and the new process listen
+    /// on the same socket, and either may answer.
+    Ready(Option<i32>),
+    /// Not ready: what was answered instead, and which process did.
+    NotReady(String, Option<i32>),
+}
+
+impl Readiness {
+    /// Whether some process is ready.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Readiness::Ready(_))
+    }
+}
+
+/// The part of the answer's body that matters here.
+#[derive(Deserialize, Default)]
+struct Body {
+    #[serde(default)]
+    pid: Option<i32>,
 }
 
 /// Asks the agent that listens on `socket`.
 pub fn ask(socket: &Path) -> Readiness {
     let Ok(stream) = UnixStream::connect(socket) else { return Readiness::Absent };
     match exchange(stream) {
-        Err(_) => Readiness::NotReady("it does not answer on debug.sock".into()),
+        Err(_) => Readiness::NotReady("no response on debug.sock".into(), None),
         Ok(answer) => parse(&answer),
     }
 }
 
-/// Reads the line `HTTP/1.0 200 OK`, and whatever came with it.
+/// Reads the line `HTTP/1.0 200 OK`, and the process out of `{"status": "ok", "pid": 4242}`.
 pub fn parse(answer: &str) -> Readiness {
-    match answer.split_whitespace().nth(1) {
-        Some("200") => Readiness::Ready,
-        Some(status) => Readiness::NotReady(format!("it answers /readyz with status {}", printable(status, 10))),
-        None => Readiness::NotReady("it answers nonsense on debug.sock".into()),
+    let head_ends = answer.find("\r\n\r\n").map_or(answer.len(), |end| end + 4);
+    let pid = serde_json::from_str::<Body>(&answer[head_ends..]).unwrap_or_default().pid;
+    match answer.lines().next().unwrap_or_default().split_whitespace().nth(1) {
+        Some("200") => Readiness::Ready(pid),
+        // From 16.2 on there is a socket, and /readyz on it only later.
+        Some("404") => Readiness::Absent,
+        Some(status) => Readiness::NotReady(format!("/readyz returned {}", printable(status, 10)), pid),
+        None => Readiness::NotReady("invalid response on debug.sock".into(), None),
     }
 }
 
@@ -48,19 +69,27 @@ fn exchange(mut stream: UnixStream) -> io::Result<String> {
     stream.set_write_timeout(Some(LIMIT))?;
     stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = Vec::new();
-    // The status is on the first line, which may come in pieces; whatever follows is for people.
-    while !answer.contains(&b'\n') && answer.len() < MAX_LINE {
+    // It comes in pieces, and ends with the connection. What is there by the deadline counts if the status is.
+    loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        // A limit of nothing would be none at all.
+        // A timeout of nothing would be none at all.
         stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        let mut piece = [0; 64];
-        match stream.read(&mut piece)? {
-            0 => break,
-            read => answer.extend_from_slice(&piece[..read]),
+        let mut piece = [0; 512];
+        let more = match stream.read(&mut piece) {
+            Ok(0) => false,
+            Ok(read) => {
+                answer.extend_from_slice(&piece[..read]);
+                answer.len() < MAX_ANSWER && !left.is_zero()
+            }
+            Err(_) if answer.contains(&b'\n') => false,
+            Err(error) => return Err(error),
+        };
+        if !more {
+            break;
         }
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
+    }
+    if !answer.contains(&b'\n') && Instant::now() >= deadline {
+        return Err(io::ErrorKind::TimedOut.into());
     }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
@@ -93,10 +122,29 @@ mod tests {
 
     #[test]
     fn ready_is_status_200() {
-        assert_eq!(answered("HTTP/1.0 200 OK\r\n\r\n{\"status\":\"ok\"}"), Readiness::Ready);
+        assert_eq!(answered("HTTP/1.0 200 OK\r\n\r\n{\"status\":\"ok\"}"), Readiness::Ready(None));
         let degraded = answered("HTTP/1.1 503 Service Unavailable\r\n\r\n");
-        assert_eq!(degraded, Readiness::NotReady("it answers /readyz with status 503".into()));
-        assert!(matches!(answered("\r\n"), Readiness::NotReady(_)));
+        assert_eq!(degraded, Readiness::NotReady("/readyz returned 503".into(), None));
+        assert!(matches!(answered("\r\n"), Readiness::NotReady(..)));
+        assert_eq!(answered("HTTP/1.0 404 Not Found\r\n\r\n404 page not found\n"), Readiness::Absent);
+    }
+
+    #[test]
+    fn the_process_is_named_where_the_agent_names_it() {
+        let head = "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n";
+        for (body, pid) in [
+            ("{\"status\": \"ok\", \"pid\": 4242}\n", Some(4242)),
+            ("{\"pid\": 4242}", Some(4242)),
+            ("{\"status\": \"ok\"}", None),
+            ("{\"pid\": \"4242\"}", None),
+            ("{\"pid\": 1e99}", None),
+            ("[[[[", None),
+            ("", None),
+        ] {
+            assert_eq!(parse(&format!("{head}{body}")), Readiness::Ready(pid), "{body}");
+        }
+        let starting = "HTTP/1.0 400 Bad Request\r\n\r\n{\"status\":\"starting\",\"pid\":7}";
+        assert_eq!(parse(starting), Readiness::NotReady("/readyz returned 400".into(), Some(7)));
     }
 
     #[test]

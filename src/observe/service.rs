@@ -1,5 +1,6 @@
 //! The systemd services that run the agent, asked through `systemctl show` and `/proc`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +26,7 @@ pub const LOOP: u32 = 3;
 /// Where they have made none, it comes and goes in the one above.
 const GENERATED: [&str; 2] = ["/run/systemd/generator", "/run/systemd"];
 /// What is asked, in one go, of all units.
-const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,CanReload,PIDFile,ExecStart,\
+const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,CanReload,PIDFile,ExecStart,ExecReload,\
     ControlGroup,ActiveEnterTimestampMonotonic";
 
 /// One service, as it is at this moment.
@@ -35,8 +36,10 @@ pub struct Service {
     pub unit: String,
     /// How it is doing.
     pub health: Health,
-    /// The process in charge: the one that takes new sessions.
+    /// The newest process of the agent: in charge, or about to be once it is ready.
     pub pid: Option<i32>,
+    /// The process that systemd takes for the service's own. After a reload it may be the previous one, until its last session ends.
+    pub main: Option<i32>,
     /// Whether the agent says itself which one that is, in its pid file.
     pub pid_file: PidFile,
     /// The processes of the service, old ones that only end their sessions included.
@@ -45,6 +48,8 @@ pub struct Service {
     pub restarts: u32,
     /// Whether the unit knows how to reload, which keeps open sessions.
     pub can_reload: bool,
+    /// Whether the unit reloads what systemd takes for the main process, and not the one in the pid file.
+    pub reloads_main: bool,
     /// Whether that process runs the file that is on the disk now.
     pub binary: Binary,
     /// The agent's settings, where its command line names them.
@@ -71,67 +76,106 @@ pub enum Health {
     Absent,
 }
 
-/// The processes that take over from one when it reloads: of the same service, with the same arguments, and of the file that
-/// is now on the disk. The agent starts others of its kind for sessions; those have other arguments.
-#[derive(Debug)]
-pub struct Succession {
-    processes: Processes,
-    old: i32,
-    arguments: Vec<u8>,
-    buried: u64,
+/// A process of the agent, told from others that had its number before or will have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Its number.
+    pub pid: i32,
+    /// When it began, in clock ticks since the boot.
+    began: u64,
 }
 
-impl Succession {
-    /// Prepares to see who follows the process in charge of `service`.
-    pub fn of(service: &Service) -> Option<Succession> {
-        let old = service.pid?;
-        let buried = faults_of_buried_children(old)?;
-        Some(Succession { processes: service.processes.clone(), old, arguments: arguments(old)?, buried })
+impl Life {
+    /// The living process of this number.
+    pub fn of(pid: i32) -> Option<Life> {
+        is_alive(pid).then_some(Life { pid, began: began(pid)? })
     }
 
-    /// Those that are there now.
-    pub fn successors(&self) -> Vec<i32> {
-        self.others().filter(|pid| binary(*pid) == Binary::OnDisk).collect()
+    /// Whether it still runs.
+    pub fn is_alive(&self) -> bool {
+        Life::of(self.pid) == Some(*self)
     }
 
-    /// Whether somebody is about to follow it already, with whichever binary. One that began before it is what it has followed itself,
-    /// and stays until the last session there ends.
-    pub fn is_under_way(&self) -> bool {
-        self.others().any(|pid| began(pid) > began(self.old))
+    /// How long it has been there.
+    pub fn age(&self) -> Duration {
+        let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+        uptime.saturating_sub(ticks(self.began))
     }
 
-    /// The other processes of the service that were called as the old one was: sessions are not.
-    fn others(&self) -> impl Iterator<Item = i32> {
-        let is_one = |pid: &i32| *pid != self.old && arguments(*pid).as_ref() == Some(&self.arguments);
-        self.processes.all().into_iter().filter(is_one)
+    /// Whether it runs the agent's own program: a script that starts the agent may end by a signal that the agent obeys.
+    pub fn is_the_agent(&self) -> bool {
+        let program = fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
+        program.to_string_lossy().trim_end_matches(" (deleted)").ends_with("/teleport")
     }
 
-    /// Whether a child of the old process has ended since, although the old process lives: a successor that crashed so fast that
-    /// nobody saw it.
-    pub fn has_lost_a_child(&self) -> bool {
-        faults_of_buried_children(self.old).is_some_and(|buried| buried != self.buried)
+    /// The pipes that it has open: those that are its standard input and outputs, and the others.
+    pub fn pipes(&self) -> (BTreeSet<u64>, BTreeSet<u64>) {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter().flatten().flatten();
+        let (mut standard, mut others) = (BTreeSet::new(), BTreeSet::new());
+        for entry in entries {
+            let target = fs::read_link(entry.path()).unwrap_or_default();
+            let inode = target.to_str().and_then(|name| name.strip_prefix("pipe:[")?.strip_suffix(']')?.parse::<u64>().ok());
+            let is_standard = matches!(entry.file_name().to_str(), Some("0" | "1" | "2"));
+            if is_standard { &mut standard } else { &mut others }.extend(inode);
+        }
+        (standard, others)
     }
+
+    /// Its children that have ended and that it has not asked about yet, with how long ago they began. An agent that waits for the
+    /// process of a reload asks about none of them.
+    pub fn ended_children(&self) -> Vec<(i32, Duration)> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+        let ended = |pid: i32| {
+            let stat = stat(pid)?;
+            let is_one = stat.first().is_some_and(|state| state == "Z") && stat.get(1)?.parse() == Ok(self.pid);
+            is_one.then_some((pid, uptime.saturating_sub(ticks(began(pid)?))))
+        };
+        pids.filter_map(ended).collect()
+    }
+}
+
+impl Service {
+    /// Whether the agent was started with what has it export its maintenance windows; nothing if that may not be seen.
+    pub fn exports_windows(&self) -> Option<bool> {
+        let environment = fs::read(format!("/proc/{}/environ", self.pid?)).ok()?;
+        Some(environment.split(|byte| *byte == 0).any(|setting| setting == b"TELEPORT_EXT_UPGRADER=unit"))
+    }
+
+    /// The living processes of the agent itself, the oldest first. Those that it starts for sessions have other arguments.
+    pub fn agents(&self) -> Vec<Life> {
+        let Some(called) = [self.main, self.pid].into_iter().flatten().find_map(arguments) else { return Vec::new() };
+        let mut agents: Vec<Life> = self.processes.all().into_iter().filter_map(Life::of).collect();
+        agents.retain(|life| Some(life.pid) == self.main || arguments(life.pid).as_ref() == Some(&called));
+        agents.sort_by_key(|life| (life.began, life.pid));
+        agents
+    }
+}
+
+/// Whether a process runs the file that is on the disk now.
+pub fn runs_what_is_on_disk(life: &Life) -> bool {
+    binary(life.pid) == Binary::OnDisk
 }
 
 fn arguments(pid: i32) -> Option<Vec<u8>> {
     fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|arguments| !arguments.is_empty())
 }
 
-/// The page faults of the children of `pid` that it has waited for; every one that ran had some.
-fn faults_of_buried_children(pid: i32) -> Option<u64> {
-    number_in_stat(pid, 11)
-}
-
 /// When `pid` began, in clock ticks since the boot.
 fn began(pid: i32) -> Option<u64> {
-    number_in_stat(pid, 22)
+    stat(pid)?.get(19)?.parse().ok()
 }
 
-/// A field of `/proc/PID/stat`, counted from 1.
-fn number_in_stat(pid: i32, field: usize) -> Option<u64> {
+/// Ticks are hundredths of a second, whatever the kernel itself counts in.
+fn ticks(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 10)
+}
+
+/// What `/proc/PID/stat` has behind the name, which may itself hold anything: the state, the parent, and so on.
+fn stat(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second is the name in parentheses, which may itself hold anything.
-    stat.rsplit_once(") ")?.1.split(' ').nth(field - 3)?.parse().ok()
+    Some(stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
 }
 
 /// What the agent's pid file says.
@@ -210,13 +254,6 @@ pub struct Answer {
     read: Option<FileState>,
 }
 
-/// A process, told from others that had its number before or will have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Life {
-    pid: i32,
-    began: u64,
-}
-
 /// The state of `units`, in that order, without asking systemd if `known`, what it said before, still holds. A new answer becomes
 /// `known`.
 pub fn services_as_known(units: &[String], known: &mut Option<Answer>) -> Result<Vec<Service>> {
@@ -248,7 +285,7 @@ fn lives(services: &[Service], lines: &[String]) -> Option<Vec<Life>> {
     let in_charge =
         services.iter().map(|service| service.pid.filter(|_| (&service.health, service.pid_file, service.binary) == well));
     let main = lines.iter().filter_map(|line| line.strip_prefix("MainPID=")).map(|pid| pid.parse().ok());
-    in_charge.chain(main).map(|pid| pid.and_then(|pid| Some(Life { pid, began: began(pid)? }))).collect()
+    in_charge.chain(main).map(|pid| pid.and_then(Life::of)).collect()
 }
 
 /// Has systemd tell its properties of `units`.
@@ -295,23 +332,29 @@ fn service(properties: &Properties, uptime: Duration) -> Service {
         (Some(_), None) => PidFile::Useless,
         (Some(_), Some(_)) => PidFile::Good,
     };
-    // After a reload the old process may live on for its sessions, and systemd may keep it as the main process until it
-    // ends; the agent's pid file already names the new one.
-    let pid = named.or(main);
-    Service {
+    let mut service = Service {
         unit: properties.get("Id").to_string(),
         health: health(properties, uptime),
-        pid,
+        pid: named.or(main),
+        main,
         pid_file,
         processes,
         restarts: restarts(properties),
         can_reload: properties.get("CanReload") == "yes",
-        binary: pid.map_or(Binary::Unknown, |pid| match binary(pid) {
-            Binary::Unknown => by_age(pid, properties),
-            known => known,
-        }),
+        reloads_main: properties.get("ExecReload").contains("MAINPID"),
+        binary: Binary::Unknown,
         settings: settings_file(properties),
+    };
+    // After a reload the old process may live on for its sessions, and systemd may keep it as the main process until it ends; the
+    // agent's pid file already names the new one. It names nobody once a new process has ended before it was ready.
+    if pid_file == PidFile::Useless {
+        service.pid = service.agents().last().map(|life| life.pid).or(main);
     }
+    service.binary = service.pid.map_or(Binary::Unknown, |pid| match binary(pid) {
+        Binary::Unknown => by_age(pid, properties),
+        known => known,
+    });
+    service
 }
 
 fn restarts(properties: &Properties) -> u32 {
@@ -342,9 +385,8 @@ fn named_by_pid_file(properties: &Properties, processes: &Processes) -> Option<i
 
 /// Whether a process runs, and has not merely not been buried yet.
 fn is_alive(pid: i32) -> bool {
-    // The state stands behind the name, which may itself hold anything.
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    let state = stat(pid).and_then(|stat| stat.into_iter().next());
+    state.is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
 /// The pid file: what the unit says, else what the agent's command line says.
@@ -394,8 +436,7 @@ fn by_age(pid: i32, properties: &Properties) -> Binary {
     let younger = || {
         let program = properties.get("ExecStart").split_once("path=")?.1.split([' ', ';']).next()?;
         let on_disk = fs::metadata(program).ok()?;
-        // Ticks are hundredths of a second, whatever the kernel itself counts in.
-        let started = Duration::from_millis(began(pid)? * 10);
+        let started = ticks(began(pid)?);
         let age = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?).checked_sub(started)?;
         let started = Duration::from(clock_gettime(ClockId::CLOCK_REALTIME).ok()?).checked_sub(age)?;
         let changed = Duration::new(on_disk.ctime().try_into().ok()?, on_disk.ctime_nsec().try_into().ok()?);
@@ -481,11 +522,25 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_was_buried_leaves_a_trace() {
-        let own = std::process::id().try_into().unwrap();
-        let before = faults_of_buried_children(own).unwrap();
-        std::process::Command::new("true").status().unwrap();
-        assert!(faults_of_buried_children(own).unwrap() > before);
+    fn a_child_that_ended_is_seen_until_it_is_asked_about() {
+        let own = Life::of(std::process::id().try_into().unwrap()).unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid: i32 = child.id().try_into().unwrap();
+        let is_seen = || own.ended_children().iter().any(|(ended, age)| *ended == pid && *age < Duration::from_secs(60));
+        while !is_seen() {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(!is_seen());
+    }
+
+    #[test]
+    fn a_process_is_told_from_one_that_has_its_number() {
+        let own = Life::of(std::process::id().try_into().unwrap()).unwrap();
+        assert!(own.is_alive() && own.age() < Duration::from_secs(3600));
+        assert!(!Life { began: own.began - 1, ..own }.is_alive());
+        assert!(!own.is_the_agent());
+        assert_eq!(Life::of(i32::MAX), None);
     }
 
     #[test]

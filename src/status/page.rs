@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::decide::report::{
     AgentReport, ChannelReport, ClusterReport, DecisionReport, LimitsReport, LockReport, Report, ScheduleReport, State,
 };
+use crate::observe::current_run::CurrentRun;
 use crate::observe::history::{Counts, FailedTarget, LastPass};
 use crate::observe::schedule::Window;
 use crate::observe::timer::Timer;
@@ -154,7 +155,7 @@ impl Page {
     fn decision(&mut self, decision: &DecisionReport) {
         let colour = match decision.state {
             State::UpToDate | State::NoTarget | State::Due => Colour::Green,
-            State::Waiting | State::Unknown | State::Held | State::Unfinished => Colour::Yellow,
+            State::Waiting | State::Unknown | State::Held | State::InProgress | State::Interrupted => Colour::Yellow,
             State::Refused | State::Blocked => Colour::Red,
         };
         self.line("decision", Some(colour), &decision.sentence);
@@ -189,6 +190,11 @@ impl Page {
             let advice = advice.filter(|_| !report.decision.is_of_the_host);
             self.line("timer", advice.map(|_| Colour::Yellow), words);
             advice.iter().for_each(|advice| self.line("", Some(Colour::Yellow), advice));
+        }
+        if let Some(CurrentRun { process, purpose, step, since }) = &report.in_progress {
+            let step = step.as_ref().map(|step| format!(": {step}")).unwrap_or_default();
+            let text = format!("PID {}, since {}: {purpose}{step}", process.pid, local(*since));
+            self.line("in progress", Some(Colour::Yellow), text);
         }
         match &report.last_pass {
             Some(last) => {

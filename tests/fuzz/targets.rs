@@ -19,7 +19,7 @@ use teleport_upgrade::decide::path::{Offer, Stops};
 use teleport_upgrade::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Question, Wait};
 use teleport_upgrade::observe::agent::Agent;
 use teleport_upgrade::observe::channel::{self, Target};
-use teleport_upgrade::observe::cluster::{self, Cluster};
+use teleport_upgrade::observe::cluster::{self, Cluster, Reach};
 use teleport_upgrade::observe::config::{Address, Config, Endpoint, PACKAGES, Pin};
 use teleport_upgrade::observe::history::{self, Change, Done, FailedTarget, History};
 use teleport_upgrade::observe::package::{Database, Installed};
@@ -270,7 +270,7 @@ pub fn host(data: &[u8]) {
         assert!(service.pid.is_none_or(|pid| pid > 0));
         assert!(service.health != Health::CrashLooping || service.restarts >= service::LOOP);
     }
-    if let readiness::Readiness::NotReady(why) = readiness::parse(&ready) {
+    if let readiness::Readiness::NotReady(why, _) = readiness::parse(&ready) {
         assert_printable(&why);
     }
     if let Ok(history) = serde_json::from_str::<History>(&past) {
@@ -548,7 +548,7 @@ fn observation(bytes: &mut Bytes) -> Observation {
         critical: bytes.perhaps(Bytes::yes),
         cluster: bytes.perhaps(|bytes| match bytes.yes() {
             true => Cluster::Runs(bytes.version(), Address::parse("p.example.com", 3080).unwrap()),
-            false => Cluster::Unknown(String::new()),
+            false => Cluster::Unknown(String::new(), Reach::Unknown),
         }),
         offer: bytes.perhaps(|bytes| match bytes.byte() % 8 {
             count @ 0..3 => Offer::Cached((0..count).map(|_| bytes.version()).collect()),
@@ -596,9 +596,11 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         to_package_version: "2".into(),
         goal: bytes.perhaps(Bytes::version),
         way_back: None,
-        unfit: None,
+        unfit: bytes.perhaps(Bytes::word),
+        rollback_failed: bytes.perhaps(Bytes::moment),
         held: bytes.yes(),
         services: vec![bytes.word()],
+        units: vec![bytes.word()],
         since: bytes.moment(),
     };
     let failed = |bytes: &mut Bytes| FailedTarget {

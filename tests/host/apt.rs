@@ -3,7 +3,7 @@
 
 use super::package::Package;
 use super::signing::{Key, clearsign};
-use super::{debian, outside};
+use super::{Format, debian, outside, unit};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,8 @@ pub fn build(package: &Package, directory: &Path) -> PathBuf {
     fs::write(control.join("control"), fields).unwrap();
     let configuration = package.files.iter().map(|(path, _, _)| path).filter(|path| path.starts_with("/etc/"));
     fs::write(control.join("conffiles"), configuration.map(|path| format!("{path}\n")).collect::<String>()).unwrap();
-    for (script, lines) in [("preinst", &package.preinst), ("postinst", &package.postinst), ("prerm", &package.prerm)] {
+    let scripts = unit::scripts(package, Format::Deb);
+    for (script, lines) in [("preinst", scripts.pre), ("postinst", scripts.post), ("prerm", scripts.preun)] {
         if let Some(lines) = lines {
             let script = control.join(script);
             fs::write(&script, format!("#!/bin/sh\nset -e\n{lines}\n")).unwrap();

@@ -1,6 +1,6 @@
 //! Upgrades that are cut off at some instant, killed with all that they have started, and what the passes after that make of it.
 
-use super::{AGENT_UNIT, Host, Manager, Package, Running, SOON};
+use super::{Host, Manager, Package, Running, SOON, agent_unit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -89,7 +89,7 @@ fn time_of_an_upgrade(manager: Manager) -> Duration {
 /// A host whose agent could go to a version with which other files change too, some before the program and some after it.
 fn host_with_upgrade(manager: Manager) -> Host {
     let host = Host::with_upgrade_from(manager);
-    let target = Package::agent("teleport-ent", "14.3.34").unit(&format!("# of 14.3.34\n{AGENT_UNIT}"));
+    let target = Package::agent("teleport-ent", "14.3.34").unit(&format!("# of 14.3.34\n{}", agent_unit("14.3.34")));
     let other = |package: Package, name| package.file(&format!("/usr/local/bin/{name}"), 0o755, "#!/bin/sh\necho 14.3.34\n");
     host.offer(["tbot", "tctl", "tsh"].into_iter().fold(target, other));
     host

@@ -13,29 +13,35 @@ mod machine;
 mod manager;
 pub mod network;
 pub mod package;
+#[path = "agent/releases.rs"]
+mod releases;
 mod repository;
 mod rpm;
 mod run;
 mod scratch;
 pub mod server;
+mod session;
 pub mod signing;
 mod snapshot;
 pub mod stage;
 mod throwaway;
 mod tls;
+mod unit;
 mod upgrader;
 
 pub use layer::package_files;
 pub use manager::{Format, Manager};
-pub use package::{AGENT_UNIT, Package};
+pub use package::Package;
 pub use repository::{Repository, flip};
 pub use run::{Ran, Run, Running};
 pub use server::{Request, Response, Server, Stream};
+pub use session::Session;
 pub use signing::Key;
 pub use snapshot::Snapshot;
 pub use stage::{Played, Stage};
 pub use throwaway::{Host, SOON};
 pub use tls::{Cert, authority, authority_key, pem};
+pub use unit::agent_unit;
 pub use upgrader::{WAITS, pong};
 
 use std::path::PathBuf;

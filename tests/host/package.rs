@@ -1,36 +1,14 @@
 //! A package as tests describe it, whatever package manager it is for.
 
+use super::releases::is_from;
 use super::signing::Key;
+use super::unit::agent_unit;
 use super::{outside, scratch, stand_in_agent};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-
-/// Teleport's own unit.
-pub const AGENT_UNIT: &str = "\
-[Unit]
-Description=Teleport Service
-After=network.target
-
-[Service]
-Type=simple
-Restart=always
-RestartSec=5
-EnvironmentFile=-/etc/default/teleport
-ExecStart=/usr/local/bin/teleport start --config /etc/teleport.yaml --pid-file=/run/teleport.pid
-# systemd before 239 needs an absolute path
-ExecReload=/bin/sh -c \"exec pkill -HUP -L -F /run/teleport.pid\"
-PIDFile=/run/teleport.pid
-LimitNOFILE=524288
-
-[Install]
-WantedBy=multi-user.target
-";
-
-/// What postinst does unless a test wants something else: what a package of Teleport's does, never starting anything.
-const POSTINST: &str = "systemctl daemon-reload || true";
 
 /// A package to be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +26,10 @@ pub struct Package {
     /// Who has signed it, where packages are signed one by one.
     pub(super) signed: Option<Key>,
     /// The behaviour of the agent in it, if there is an agent in it.
-    behaviour: Option<String>,
+    pub(super) behaviour: Option<String>,
     prefix: String,
-    unit: String,
+    unit: Option<String>,
+    pub(super) links_too_early: bool,
 }
 
 impl Package {
@@ -74,30 +53,44 @@ impl Package {
             signed: Some(Key::Trusted),
             behaviour: None,
             prefix: String::new(),
-            unit: AGENT_UNIT.into(),
+            unit: None,
+            links_too_early: false,
         }
     }
 
-    /// An edition of the agent (`teleport`, `teleport-ent`, `teleport-ent-fips`), sound unless told otherwise.
+    /// An edition of the agent (`teleport`, `teleport-ent`, `teleport-ent-fips`), sound unless told otherwise. Its files, its unit
+    /// and its scripts are those of the version.
     pub fn agent(edition: &str, version: &str) -> Package {
-        Package { behaviour: Some("sound".into()), postinst: Some(POSTINST.into()), ..Package::new(edition, version) }
+        let links_too_early = version == "17.3.0";
+        Package { behaviour: Some("sound".into()), links_too_early, ..Package::new(edition, version) }
     }
 
-    /// How the agent in it behaves: a word, or several separated by commas, of those that `agent.rs` lists.
+    /// Its rpm has the fault of 17.3.0, which was withdrawn: it links before the files of the package before it are removed, which
+    /// fails, and they are removed afterwards.
+    pub fn links_too_early(self) -> Package {
+        Package { links_too_early: true, ..self }
+    }
+
+    /// How the agent in it behaves: a word, or several separated by commas, of those that `agent/main.rs` lists.
     pub fn behaviour(self, behaviour: &str) -> Package {
         Package { behaviour: Some(behaviour.into()), ..self }
     }
 
-    /// Replaces the agent's unit, for instance by `AGENT_UNIT.replace(..)`.
+    /// Replaces the agent's unit, for instance by `agent_unit("14.3.34").replace(..)`.
     pub fn unit(self, unit: &str) -> Package {
-        Package { unit: unit.into(), ..self }
+        Package { unit: Some(unit.into()), ..self }
+    }
+
+    /// The agent's unit.
+    fn unit_text(&self) -> String {
+        self.unit.clone().unwrap_or_else(|| agent_unit(&self.version))
     }
 
     /// The agent's unit without `ExecReload=`, as older versions have it.
     pub fn without_reload(self) -> Package {
-        let lines = self.unit.lines().filter(|line| !line.starts_with("ExecReload=")).map(|line| format!("{line}\n"));
-        let unit = lines.collect();
-        Package { unit, ..self }
+        let unit = self.unit_text();
+        let lines = unit.lines().filter(|line| !line.starts_with("ExecReload=")).map(|line| format!("{line}\n"));
+        Package { unit: Some(lines.collect()), ..self }
     }
 
     /// Puts the agent's files below another directory, for two editions to be installed at once.
@@ -117,7 +110,7 @@ impl Package {
         self
     }
 
-    /// Replaces the lines of shell that run before it is removed.
+    /// Adds lines of shell that run before it is removed.
     pub fn prerm(self, lines: &str) -> Package {
         Package { prerm: Some(lines.into()), ..self }
     }
@@ -133,7 +126,7 @@ impl Package {
         Package { preinst: Some(lines.into()), ..self }
     }
 
-    /// Replaces the lines of shell that run after it is installed.
+    /// Replaces the lines of shell that run after it is installed; that the agent's files are linked is not one of them.
     pub fn postinst(self, lines: &str) -> Package {
         Package { postinst: Some(lines.into()), ..self }
     }
@@ -148,17 +141,30 @@ impl Package {
         Package { signed: by, ..self }
     }
 
+    /// Whether its files are below `/opt/teleport/system` and are linked by `teleport-update`, as they are from 17.3.0 on. Two editions
+    /// that are installed at once cannot both be.
+    pub(super) fn is_linked(&self) -> bool {
+        let first = [[14, 4, 0], [15, 5, 0], [16, 5, 0], [17, 3, 0]];
+        self.behaviour.is_some() && self.prefix.is_empty() && is_from(&self.version, &first)
+    }
+
     /// Writes its files below a directory.
     pub(super) fn write_files(&self, root: &Path) {
         if let Some(behaviour) = &self.behaviour {
-            let below = root.join(self.prefix.trim_start_matches('/'));
             let mut agent = fs::read(stripped_agent()).unwrap();
             // A package may be of a revision (`14.3.34-1`), of which the program knows nothing.
             let version = self.version.split('-').next().unwrap().replace('~', "-");
-            agent.extend(format!("\nstand-in-agent version={version} behaviour={behaviour}\n").bytes());
-            write(&below, "usr/local/bin/teleport", 0o755, &agent);
-            write(&below, "usr/local/bin/tctl", 0o755, b"#!/bin/sh\necho stand-in\n");
-            write(&below, "lib/systemd/system/teleport.service", 0o644, self.unit.as_bytes());
+            agent.extend(format!("\nstand-in-agent edition={} version={version} behaviour={behaviour}\n", self.name).bytes());
+            let (below, programs) = match self.is_linked() {
+                true => (root.join("opt/teleport/system"), "bin"),
+                false => (root.join(self.prefix.trim_start_matches('/')), "usr/local/bin"),
+            };
+            write(&below, &format!("{programs}/teleport"), 0o755, &agent);
+            write(&below, &format!("{programs}/tctl"), 0o755, b"#!/bin/sh\necho stand-in\n");
+            write(&below, "lib/systemd/system/teleport.service", 0o644, self.unit_text().as_bytes());
+            if self.is_linked() {
+                write(&below, "bin/teleport-update", 0o755, include_bytes!("agent/teleport-update.sh"));
+            }
         }
         for (path, mode, content) in &self.files {
             write(root, path, *mode, content.as_bytes());

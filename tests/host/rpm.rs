@@ -1,8 +1,8 @@
 //! Rpm repositories, as dnf and zypper read them, and their packages.
 
-use super::outside;
 use super::package::Package;
 use super::signing::{self, Key, detach_sign};
+use super::{Format, outside, unit};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -74,7 +74,9 @@ fn spec_file(package: &Package, tree: &Path) -> String {
         // Debian's `library (>= 2)`.
         spec += &format!("Requires: {}\n", dependency.replace(['(', ')'], ""));
     }
-    if package.preinst.is_some() || package.postinst.is_some() || package.prerm.is_some() {
+    let scripts = unit::scripts(package, Format::Rpm);
+    let scripts = [("%pre", scripts.pre), ("%post", scripts.post), ("%preun", scripts.preun), ("%posttrans", scripts.posttrans)];
+    if scripts.iter().any(|(_, lines)| lines.is_some()) {
         // The shell that runs them came with dpkg, of which rpm knows nothing.
         spec += "Provides: /bin/sh\n";
     }
@@ -82,7 +84,7 @@ fn spec_file(package: &Package, tree: &Path) -> String {
         spec += &format!("Provides: {provided}\n");
     }
     spec += &format!("%description\nstand-in\n%install\ncp -rT {} %{{buildroot}}\n", tree.display());
-    for (script, lines) in [("%pre", &package.preinst), ("%post", &package.postinst), ("%preun", &package.prerm)] {
+    for (script, lines) in scripts {
         if let Some(lines) = lines {
             spec += &format!("{script}\nset -e\n{lines}\n");
         }

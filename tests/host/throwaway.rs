@@ -8,6 +8,7 @@ use super::repository::Repository;
 use super::run::{Ran, Run, Running};
 use super::scratch;
 use super::server::{Response, Server};
+use super::session;
 use super::snapshot::{self, Snapshot};
 use super::tls::Cert;
 use std::fs;
@@ -55,7 +56,7 @@ impl Host {
     /// The same with another package manager.
     pub fn with_agent_from(manager: Manager, version: &str) -> Host {
         let host = Host::from_layer(manager, Some(version));
-        host.wait_for("the agent's pid file", SOON, || host.read("/run/teleport.pid").is_some());
+        host.wait_for("an agent that is ready", SOON, || host.root().join(session::SOCKET).exists());
         host
     }
 

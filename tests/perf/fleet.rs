@@ -9,7 +9,7 @@ use teleport_upgrade::decide::policy::{self, Action, Decision, Observation, Ques
 use teleport_upgrade::decide::prefetch;
 use teleport_upgrade::observe::agent::Agent;
 use teleport_upgrade::observe::channel::Target;
-use teleport_upgrade::observe::cluster::Cluster;
+use teleport_upgrade::observe::cluster::{Cluster, Reach};
 use teleport_upgrade::observe::history::History;
 use teleport_upgrade::observe::package::{Database, Installed};
 use teleport_upgrade::observe::schedule::Schedule;
@@ -216,7 +216,7 @@ impl Host {
                     self.seen.critical = Some(false);
                 }
                 // Asked of another server.
-                Decision::Ask(Question::Cluster) => self.seen.cluster = Some(Cluster::Unknown(String::new())),
+                Decision::Ask(Question::Cluster) => self.seen.cluster = Some(Cluster::Unknown(String::new(), Reach::Unknown)),
                 Decision::Wait(Action::Upgrade(_), Wait::Window(window, _)) => {
                     let (now, opens) = (self.seen.now, window.start);
                     let due = *self.due.get_or_insert_with(|| prefetch::due(now, opens, random.up_to(1.0)));

@@ -247,15 +247,28 @@ fn remove_files(directory: &Path, start: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks the agent's program for its version: `Teleport v14.3.33 git:... go...`.
+/// Asks the agent's program for its version: `version --raw` prints it alone, in every edition from 10 on.
 fn binary_version() -> Result<Version, String> {
-    let output = Command::new(BINARY, ["version"]).limit(VERSION_LIMIT).run().map_err(|error| reasons(&error))?;
+    let ask = |arguments: &[&str]| {
+        Command::new(BINARY, arguments.iter().copied()).limit(VERSION_LIMIT).run().map_err(|error| reasons(&error))
+    };
+    let raw = ask(&["version", "--raw"])?;
+    if raw.success()
+        && let Some(version) = raw.lines().find_map(|line| line.trim().parse().ok())
+    {
+        return Ok(version);
+    }
+    let output = ask(&["version"])?;
     if !output.success() {
         return Err(format!("{BINARY} does not run: {}", output.summary()));
     }
-    let said = output.lines().find(|line| line.starts_with("Teleport ")).unwrap_or_default();
-    let word = said.split_whitespace().nth(1).unwrap_or_default();
-    word.parse().map_err(|error| format!("{BINARY} does not say its version: {error}"))
+    let found = output.lines().find_map(version_in);
+    found.ok_or_else(|| format!("cannot determine the version of {BINARY}: {}", output.summary()))
+}
+
+/// The version in a line like `Teleport Enterprise v14.3.33 git:v14.3.33-0-gabcdef go1.21.5`.
+pub fn version_in(line: &str) -> Option<Version> {
+    line.strip_prefix("Teleport ")?.split_whitespace().find(|word| word.starts_with('v'))?.parse().ok()
 }
 
 /// A version that is ready to be installed.
