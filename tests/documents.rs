@@ -233,6 +233,18 @@ fn every_dependency_is_explained() {
 }
 
 #[test]
+fn every_tool_is_explained() {
+    let cargo = read("Cargo.toml");
+    let tools = cargo.split("[[example]]\nname = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let explained = rows("tests/README.md", "| name | what it does |").join(", ");
+    let mut explained: Vec<&str> = explained.split(", ").collect();
+    let mut tools: Vec<&str> = tools.collect();
+    tools.sort_unstable();
+    explained.sort_unstable();
+    assert_eq!(explained, tools);
+}
+
+#[test]
 fn the_completions_work_in_their_shells() {
     let (_directory, file) = generated();
     let bash = file("teleport-upgrade.bash");
