@@ -170,15 +170,12 @@ fn old_and_new_process_answer_readyz_until_the_new_one_is_ready() {
     let old = host.agent_pid();
     assert_eq!(readyz(&host), ("200".into(), format!(r#"{{"status":"ok","pid":{old}}}"#)));
     host.agent_settings(&["ready-after=3600"]);
-    let session = host.open_session();
     let new = hang_up(&host, old);
     let answers = || readyz(&host).1;
     for pid in [old, new, old, new] {
         host.wait_for("an answer of either", SOON, || answers().contains(&format!(r#""pid":{pid}}}"#)));
     }
     host.wait_for("400 of the new one", SOON, || readyz(&host).0 == "400");
-    host.agent_settings(&[]);
-    drop(session);
 }
 
 #[test]

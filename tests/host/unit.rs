@@ -13,29 +13,31 @@ use super::Format;
 use super::package::Package;
 use super::releases::is_from;
 
+/// The releases of May 2024, whose unit and scripts are newer.
+const RESTARTS_ALWAYS: [[u32; 3]; 4] = [[13, 4, 26], [14, 3, 19], [15, 3, 2], [16, 0, 0]];
+/// The first release whose agent locks its pid file, and whose unit asks for that.
+const LOCKS_PID_FILE: [[u32; 3]; 1] = [[15, 1, 1]];
 /// `teleport-update` of the package.
 const UPDATE: &str = "/opt/teleport/system/bin/teleport-update";
 
+/// The unit of 14.3.33.
+const UNIT: &str = include_str!("agent/teleport.service");
+
 /// Teleport's own unit of a version.
 pub fn agent_unit(version: &str) -> String {
-    let restart = match is_from(version, &[[13, 4, 26], [14, 3, 19], [15, 3, 2], [16, 0, 0]]) {
-        true => "always",
-        false => "on-failure",
-    };
-    let restart_sec = match is_from(version, &[[13, 4, 22], [14, 3, 15], [15, 2, 2], [16, 0, 0]]) {
-        true => "RestartSec=5\n",
-        false => "",
-    };
-    let reload = match is_from(version, &[[15, 1, 1]]) {
-        true => "# systemd before 239 needs an absolute path\nExecReload=/bin/sh -c \"exec pkill -HUP -L -F /run/teleport.pid\"",
-        false => "ExecReload=/bin/kill -HUP $MAINPID",
-    };
-    format!(
-        "[Unit]\nDescription=Teleport Service\nAfter=network.target\n\n[Service]\nType=simple\nRestart={restart}\n{restart_sec}\
-         EnvironmentFile=-/etc/default/teleport\n\
-         ExecStart=/usr/local/bin/teleport start --config /etc/teleport.yaml --pid-file=/run/teleport.pid\n{reload}\n\
-         PIDFile=/run/teleport.pid\nLimitNOFILE=524288\n\n[Install]\nWantedBy=multi-user.target\n"
-    )
+    let mut unit = UNIT.to_owned();
+    if !is_from(version, &RESTARTS_ALWAYS) {
+        unit = unit.replace("Restart=always", "Restart=on-failure");
+    }
+    if !is_from(version, &[[13, 4, 22], [14, 3, 15], [15, 2, 2], [16, 0, 0]]) {
+        unit = unit.replace("RestartSec=5\n", "");
+    }
+    if is_from(version, &LOCKS_PID_FILE) {
+        let reload =
+            "# systemd before 239 needs an absolute path\nExecReload=/bin/sh -c \"exec pkill -HUP -L -F /run/teleport.pid\"";
+        unit = unit.replace("ExecReload=/bin/kill -HUP $MAINPID", reload);
+    }
+    unit
 }
 
 /// A package's scripts, by what rpm calls them; the lines of a Debian package's `postinst` are in `post`.
@@ -69,7 +71,7 @@ pub(super) fn scripts(package: &Package, format: Format) -> Scripts {
 
 /// What the packages of older versions did after an upgrade, never starting anything.
 fn after_upgrade(package: &Package) -> Option<String> {
-    let does = package.behaviour.is_some() && is_from(package.version(), &[[13, 4, 26], [14, 3, 19], [15, 3, 2], [16, 0, 0]]);
+    let does = package.behaviour.is_some() && is_from(package.version(), &RESTARTS_ALWAYS);
     does.then(|| {
         "if test -d /run/systemd/system && { test \"$1\" = 2 || test -n \"${2-}\"; }; then\n  \
          systemctl --system daemon-reload >/dev/null || true\nfi"
