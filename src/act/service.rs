@@ -86,6 +86,8 @@ pub fn bring_up(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
     } else {
         match reload::reload(&before, rules) {
             Ok(service) => return Ok(verify(&service, rules, was_ready)?),
+            // It had not come so far that it handles signals: it hung in its start, and has no sessions.
+            Err(Failed::Gone(reason)) if before.pid_file == PidFile::Useless => warn!("{reason}; starting {unit} again"),
             Err(Failed::Gone(reason) | Failed::Abandoned(reason)) => return Err(reason.into()),
             // It is not for us to end the old process, with its sessions, for a version that fails.
             Err(Failed::Crashed(reason)) => return Err(Unhealthy { reason, untouched: true }),
