@@ -12,6 +12,7 @@ use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::file_state::FileState;
+use super::start::{self, Exports, Start};
 use super::untrusted;
 use crate::command::Command;
 
@@ -26,7 +27,7 @@ pub const LOOP: u32 = 3;
 const GENERATED: [&str; 2] = ["/run/systemd/generator", "/run/systemd"];
 /// What is asked, in one go, of all units.
 const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,CanReload,PIDFile,ExecStart,\
-    ControlGroup,ActiveEnterTimestampMonotonic";
+    ControlGroup,ActiveEnterTimestampMonotonic,Environment,EnvironmentFiles";
 
 /// One service, as it is at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,8 +48,10 @@ pub struct Service {
     pub can_reload: bool,
     /// Whether that process runs the file that is on the disk now.
     pub binary: Binary,
-    /// The agent's settings, where its command line names them.
-    pub settings: Option<PathBuf>,
+    /// How the unit starts the agent, and how the process in charge was started, if that is another way.
+    pub starts: Vec<Start>,
+    /// Whether that process exports its maintenance windows.
+    pub exports: Exports,
 }
 
 /// How a service is doing.
@@ -282,7 +285,11 @@ struct Properties<'a>(&'a [&'a str]);
 
 impl<'a> Properties<'a> {
     fn get(&self, name: &str) -> &'a str {
-        self.0.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+        self.all(name).next().unwrap_or_default()
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('='))
     }
 }
 
@@ -298,6 +305,9 @@ fn service(properties: &Properties, uptime: Duration) -> Service {
     // After a reload the old process may live on for its sessions, and systemd may keep it as the main process until it
     // ends; the agent's pid file already names the new one.
     let pid = named.or(main);
+    let files = properties.all("EnvironmentFiles").collect();
+    let unit = start::Unit { command: properties.get("ExecStart"), environment: properties.get("Environment"), files };
+    let (starts, exports) = unit.look(pid);
     Service {
         unit: properties.get("Id").to_string(),
         health: health(properties, uptime),
@@ -310,7 +320,8 @@ fn service(properties: &Properties, uptime: Duration) -> Service {
             Binary::Unknown => by_age(pid, properties),
             known => known,
         }),
-        settings: settings_file(properties),
+        starts,
+        exports,
     }
 }
 
@@ -357,18 +368,6 @@ fn pid_file(properties: &Properties) -> Option<PathBuf> {
     } else {
         unit
     };
-    Some(Path::new(path).to_path_buf()).filter(|path| path.is_absolute())
-}
-
-/// The agent's settings: `start --config=/etc/teleport.yaml`, or the same in two words, or with `-c`.
-fn settings_file(properties: &Properties) -> Option<PathBuf> {
-    let mut words = properties.get("ExecStart").split_whitespace().skip_while(|word| *word != "start");
-    let path = words.find_map(|word| match word {
-        ";" => Some(None),
-        "--config" | "-c" => Some(Some("")),
-        _ => word.strip_prefix("--config=").or_else(|| word.strip_prefix("-c=")).map(Some),
-    })??;
-    let path = if path.is_empty() { words.next()? } else { path };
     Some(Path::new(path).to_path_buf()).filter(|path| path.is_absolute())
 }
 
@@ -449,23 +448,6 @@ mod tests {
         assert_eq!(file(&["PIDFile=", &start.replace("file=", "file ")]), Some("/run/a.pid".into()));
         assert_eq!(file(&["PIDFile="]), None);
         assert_eq!(file(&["ExecStart={ argv[]=teleport start --pid-file=a.pid ; x }"]), None);
-    }
-
-    #[test]
-    fn the_settings_are_those_that_the_agent_is_started_with() {
-        for (arguments, expected) in [
-            ("teleport start --config /srv/a.yaml --pid-file=/run/a.pid", Some("/srv/a.yaml")),
-            ("teleport start --pid-file=/run/a.pid --config=/srv/a.yaml", Some("/srv/a.yaml")),
-            ("teleport start -c /srv/a.yaml", Some("/srv/a.yaml")),
-            ("teleport start --config a.yaml", None),
-            ("teleport start --config", None),
-            ("teleport start --pid-file=/run/a.pid", None),
-            ("sh -c /usr/local/bin/teleport start", None),
-            ("", None),
-        ] {
-            let line = format!("ExecStart={{ path=/usr/local/bin/teleport ; argv[]={arguments} ; ignore_errors=no ; x }}");
-            assert_eq!(settings_file(&Properties(&[&line])), expected.map(PathBuf::from), "{arguments}");
-        }
     }
 
     #[test]

@@ -159,7 +159,7 @@ pub fn schedule(data: &[u8]) {
             assert!(why.starts_with("line ") && why.ends_with("is not \"START STOP\" in Unix seconds"), "quotes nothing: {why}");
             Vec::new()
         }
-        Schedule::Missing | Schedule::Empty => Vec::new(),
+        Schedule::Missing | Schedule::Empty | Schedule::Nop => Vec::new(),
     };
     assert!(windows.is_sorted() && windows.iter().all(|window| window.start < window.stop));
     let mut moments = vec![now];
@@ -395,7 +395,8 @@ pub fn decision(data: &[u8]) {
     }
     assert_eq!(policy::decide(&seen), decision, "same observation, same decision");
     let mark = policy::schedule_absent_since(&seen);
-    assert_eq!(mark.is_some(), matches!(seen.windows, WindowStatus::Absent(_)));
+    let is_absent = matches!(&seen.windows, WindowStatus::Absent(absence) if *absence != Absence::Nop);
+    assert_eq!(mark.is_some(), is_absent);
 }
 
 /// What is to be done leads to a version that Teleport supports going to, and only to one that is wanted or already there.
@@ -577,12 +578,13 @@ fn one_service(unit: &str, bytes: &mut Bytes) -> Service {
 
 fn windows(bytes: &mut Bytes) -> WindowStatus {
     let (start, stop) = (bytes.moment(), bytes.moment());
-    match bytes.byte() % 6 {
+    match bytes.byte() % 7 {
         0 => WindowStatus::Inside { until: stop },
         1 => WindowStatus::Before(Window { start, stop }),
         2 => WindowStatus::Absent(Absence::Missing),
         3 => WindowStatus::Absent(Absence::Empty),
         4 => WindowStatus::Absent(Absence::Past(stop)),
+        5 => WindowStatus::Absent(Absence::Nop),
         _ => WindowStatus::Absent(Absence::Unreadable("x".into())),
     }
 }
