@@ -402,7 +402,7 @@ fn a_host_whose_settings_cannot_be_read_is_left_alone() {
         last_line(&ran.stdout).to_string()
     };
     for (text, part) in [
-        (format!("teleport: [\n{AGENT_ONLY}"), "cannot be read: it is not YAML: "),
+        (format!("teleport: [\n{AGENT_ONLY}"), "cannot read /etc/teleport.yaml: it is not YAML: "),
         ("{".repeat(80), "it is nested more than 32 levels deep"),
         (AGENT_ONLY.to_string() + &"# much\n".repeat(200_000), "it is larger than 1048576 bytes"),
     ] {
@@ -411,8 +411,8 @@ fn a_host_whose_settings_cannot_be_read_is_left_alone() {
         assert!(said.contains(part) && said.contains("it may run the Auth Service or the Proxy Service"), "{said}");
     }
     for (lines, part) in [
-        ("mkfifo /etc/teleport.yaml", "/etc/teleport.yaml cannot be read: it is not a regular file"),
-        ("mkdir /etc/teleport.yaml", "/etc/teleport.yaml cannot be read: it is not a regular file"),
+        ("mkfifo /etc/teleport.yaml", "cannot read /etc/teleport.yaml: it is not a regular file"),
+        ("mkdir /etc/teleport.yaml", "cannot read /etc/teleport.yaml: it is not a regular file"),
         ("ln -s /etc/shadow /etc/teleport.yaml", "/etc/teleport.yaml"),
         ("true", "are enabled by default, and /etc/teleport.yaml does not exist."),
     ] {
@@ -475,7 +475,7 @@ fn a_pin_is_held_and_moved_by_its_file_alone() {
 
 #[test]
 fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
-    const ADVICE: &str = "Upgrade the hosts of the cluster itself manually (see \"The cluster itself\" in the README), and run here: \
+    const ADVICE: &str = "Cluster services are upgraded manually: see \"The cluster itself\" in the README, and run: \
                           systemctl disable --now teleport-upgrade.timer";
     for (text, reason) in [
         (
@@ -485,8 +485,8 @@ fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
         ("proxy_service:\n  enabled: On\n", "it runs the Proxy Service (proxy_service in /etc/teleport.yaml)"),
         (
             "teleport:\n  nodename: host\nauth_service: {cluster_name: example}\n",
-            "the Auth Service and the Proxy Service are enabled by default and not disabled in /etc/teleport.yaml. If this host is to run an \
-             agent only, add \"enabled: no\" under auth_service and \"proxy_service: {enabled: no}\" there",
+            "the Auth Service and the Proxy Service are enabled by default and not disabled in /etc/teleport.yaml. If this host runs an agent \
+             only, add \"enabled: no\" under auth_service and \"proxy_service: {enabled: no}\" there",
         ),
     ] {
         let host = Host::with_upgrade();
@@ -565,7 +565,7 @@ fn the_command_line_and_the_environment_have_the_last_word() {
     host.write("/etc/teleport.yaml", "auth_service: {enabled: yes}\n");
     allowed();
     start("--config-string=what?");
-    refused("--config-string of teleport.service cannot be read: it is not base64");
+    refused("cannot read --config-string of teleport.service: it is not base64");
     host.assert_agent_runs("14.3.33");
 }
 

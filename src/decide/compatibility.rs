@@ -96,11 +96,7 @@ impl fmt::Display for Refusal {
                 write!(f, "{verb} from {from} to {to}: ")?;
                 explain(f, from, to, limit)
             }
-            Refusal::ClusterHost(host) => write!(
-                f,
-                "unsupported host: {host}. Upgrade the hosts of the cluster itself manually (see \"The cluster itself\" in the README), \
-                 and run here: systemctl disable --now teleport-upgrade.timer"
-            ),
+            Refusal::ClusterHost(host) => write!(f, "unsupported host: {host}"),
             Refusal::Nop => write!(
                 f,
                 "unsupported host: this agent is managed by teleport-update (the file \"schedule\" contains nop). Use only one updater: \
@@ -420,9 +416,9 @@ mod tests {
         let settings = Settings::parse("/etc/teleport.yaml".as_ref(), "proxy_service: {enabled: no}");
         assert_eq!(
             Refusal::ClusterHost(settings.cluster_service.unwrap()).to_string(),
-            "unsupported host: the Auth Service is enabled by default and not disabled in /etc/teleport.yaml. If this host is to run an \
-             agent only, add \"auth_service: {enabled: no}\" there. Upgrade the hosts of the cluster itself manually (see \"The cluster \
-             itself\" in the README), and run here: systemctl disable --now teleport-upgrade.timer"
+            "unsupported host: the Auth Service is enabled by default and not disabled in /etc/teleport.yaml. If this host runs an agent \
+             only, add \"auth_service: {enabled: no}\" there. Cluster services are upgraded manually: see \"The cluster itself\" in the \
+             README, and run: systemctl disable --now teleport-upgrade.timer"
         );
         assert!(Refusal::Nop.to_string().contains("managed by teleport-update (the file \"schedule\" contains nop)"));
         assert!(Refusal::Nop.is_of_the_host());

@@ -104,7 +104,7 @@ impl Settings {
 
     /// What an agent that is started like this is set to.
     fn of(unit: &str, start: &Start) -> Settings {
-        let mut settings = match &start.encoded {
+        let settings = match &start.encoded {
             None => Settings::read(start.config.as_deref().unwrap_or(Path::new(FILE))),
             Some(encoded) => {
                 let source = format!("{} of {unit}", encoded.named_by);
@@ -114,6 +114,12 @@ impl Settings {
                 }
             }
         };
+        settings.started_by(unit, start)
+    }
+
+    /// The same with what the command line has to say.
+    pub fn started_by(self, unit: &str, start: &Start) -> Settings {
+        let mut settings = self;
         settings.cluster_service = settings.cluster_service.and_then(|host| host.unless_disabled_by(start));
         if let Some(roles) = &start.roles {
             // As the agent looks for them.
@@ -219,33 +225,41 @@ impl ClusterHost {
 }
 
 impl fmt::Display for ClusterHost {
-    /// Why, and what to do if it should be none.
+    /// Why, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let are = |services: usize| if services == 1 { "is" } else { "are" };
-        let remedy = "If this host is to run an agent only,";
+        const MANUALLY: &str = "Cluster services are upgraded manually: see \"The cluster itself\" in the README, and run: \
+                                systemctl disable --now teleport-upgrade.timer";
+        let both = ClusterService::ALL;
+        let line = |service: ClusterService| format!("\"{}: {{enabled: no}}\"", service.section());
         match self {
             ClusterHost::Enabled(services, source) => {
                 let sections = listed(services.iter().map(|service| service.section()));
-                write!(f, "it runs {} ({sections} in {source})", listed(services))
+                write!(f, "it runs {} ({sections} in {source}). {MANUALLY}", listed(services))
             }
-            ClusterHost::Roles(services, flag) => write!(f, "it runs {} ({flag})", listed(services)),
+            ClusterHost::Roles(services, flag) => write!(f, "it runs {} ({flag}). {MANUALLY}", listed(services)),
             ClusterHost::ByDefault(services, source) => {
-                let lines = services.iter().map(|(service, has_section)| match (service.section(), has_section) {
-                    (section, true) => format!("\"enabled: no\" under {section}"),
-                    (section, false) => format!("\"{section}: {{enabled: no}}\""),
-                });
+                let lines = listed(services.iter().map(|(service, has_section)| match has_section {
+                    true => format!("\"enabled: no\" under {}", service.section()),
+                    false => line(*service),
+                }));
                 let names = listed(services.iter().map(|(service, _)| service));
-                let (are, lines) = (are(services.len()), listed(lines));
-                write!(f, "{names} {are} enabled by default and not disabled in {source}. {remedy} add {lines} there")
+                let are = if services.len() == 1 { "is" } else { "are" };
+                write!(
+                    f,
+                    "{names} {are} enabled by default and not disabled in {source}. If this host runs an agent only, add {lines} there. \
+                     {MANUALLY}"
+                )
             }
-            ClusterHost::NoFile(file) => {
-                let lines = listed(ClusterService::ALL.map(|service| format!("\"{}: {{enabled: no}}\"", service.section())));
-                let names = listed(ClusterService::ALL);
-                write!(f, "{names} are enabled by default, and {file} does not exist. {remedy} write {lines} in it, a line each")
-            }
+            ClusterHost::NoFile(file) => write!(
+                f,
+                "{} are enabled by default, and {file} does not exist. If this host is to run an agent only, write {} in that file, a \
+                 line each. {MANUALLY}",
+                listed(both),
+                listed(both.map(line))
+            ),
             ClusterHost::Unread(source, problem) => {
-                let names = ClusterService::ALL.map(|name| name.to_string()).join(" or ");
-                write!(f, "it may run {names}, since {source} cannot be read: {problem}. Correct that")
+                let names = both.map(|service| service.to_string()).join(" or ");
+                write!(f, "it may run {names}: cannot read {source}: {problem}. Correct that; nothing is upgraded until then")
             }
         }
     }
@@ -398,9 +412,9 @@ mod tests {
             ("auth_service:\n  enabled: yes\n  tokens: [\"a", "it runs the Auth Service"),
             (
                 "auth_service: {enabled: \"yes",
-                "it may run the Auth Service or the Proxy Service, since /etc/teleport.yaml cannot be read: it is",
+                "it may run the Auth Service or the Proxy Service: cannot read /etc/teleport.yaml: it is",
             ),
-            ("auth_service: {enabled: no}\nproxy_service: {ena", "since /etc/teleport.yaml cannot be read: it is not YAML"),
+            ("auth_service: {enabled: no}\nproxy_service: {ena", "cannot read /etc/teleport.yaml: it is not YAML"),
             (&format!("{NONE}ssh_service: @"), ""),
         ] {
             let settings = settings(text);
@@ -439,7 +453,7 @@ mod tests {
             (&auth, "--roles=node,app", ""),
             (&nowhere, "--roles=node --token=x --auth-server=a:3025", ""),
             (&bytes, "--roles=node", ""),
-            (&bytes, "", "since /dev/zero cannot be read: it is not a regular file. Correct that"),
+            (&bytes, "", "cannot read /dev/zero: it is not a regular file. Correct that; nothing"),
             (
                 &nowhere,
                 "",
@@ -448,7 +462,7 @@ mod tests {
             (&empty, "--auth-server=a:3025", "the Proxy Service is enabled by default"),
             (&auth, "--auth-server=a:3025 --roles=auth", ""),
             (&agent, "--config-string=eA==", "are enabled by default and not disabled in --config-string of x.service"),
-            (&agent, "--config-string=x", "since --config-string of x.service cannot be read: it is not base64"),
+            (&agent, "--config-string=x", "cannot read --config-string of x.service: it is not base64"),
             (&auth, "--config-string=YXV0aF9zZXJ2aWNlOiB7ZW5hYmxlZDogbm99CnByb3h5X3NlcnZpY2U6IHtlbmFibGVkOiBub30K", ""),
         ] {
             let settings = Settings::of("x.service", &with(start, arguments));

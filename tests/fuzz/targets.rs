@@ -269,6 +269,14 @@ pub fn host(data: &[u8]) {
     for service in service::parse(&lines, Duration::from_secs(1000)) {
         assert!(service.pid.is_none_or(|pid| pid > 0));
         assert!(service.health != Health::CrashLooping || service.restarts >= service::LOOP);
+        // Whatever the command line and the environment are, one of these; `read_all` would read the files that they name.
+        for start in &service.starts {
+            let settings = start.encoded.as_ref().map(|encoded| encoded.decode());
+            let text = settings.and_then(Result::ok).unwrap_or_default();
+            let host = Settings::parse(Path::new("TELEPORT_CONFIG"), &text).started_by(&service.unit, start).cluster_service;
+            assert_printable(&host.map(|host| host.to_string()).unwrap_or_default());
+            assert_printable(start.unseen.as_deref().unwrap_or_default());
+        }
     }
     if let readiness::Readiness::NotReady(why) = readiness::parse(&ready) {
         assert_printable(&why);
