@@ -207,7 +207,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     let reloaded = host.agent_pid();
     host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
     host.wait_for("the restart", SOON, || host.agent_pid() != reloaded);
-    assert!(!shown(&["teleport-upgrade", "status"]).contains("export"));
+    assert!(!shown(&["teleport-upgrade", "status"]).contains(EXPORTS_LATER));
     assert_eq!(exports(), true);
 
     let journal = pass_of_the_timer(&host);
