@@ -13,6 +13,7 @@ use crate::observe::cluster::Reach;
 use crate::observe::readiness::{self, Readiness};
 use crate::observe::schedule::Schedule;
 use crate::observe::service::{Binary, Health, Life, PidFile, Service, services};
+use crate::observe::start::Exports;
 use crate::terminal::Step;
 use crate::text::reasons;
 
@@ -147,7 +148,7 @@ fn without_cluster(service: &Service, is_ready: bool, rules: &Rules) -> Option<S
         Reach::Unknown => match readiness::ask(rules.socket) {
             Readiness::NotReady(how, _) => Some(format!("the agent is not connected to its cluster ({how})")),
             // Emptied by an agent that exports, it says that this one has lost its cluster.
-            _ if Schedule::read(rules.schedule) == Schedule::Empty && service.exports_windows() == Some(true) => {
+            _ if Schedule::read(rules.schedule) == Schedule::Empty && service.exports == Exports::Yes => {
                 Some("the agent is not connected to its cluster (it has emptied its maintenance schedule)".into())
             }
             _ => None,
