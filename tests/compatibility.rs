@@ -404,17 +404,17 @@ fn strange_settings_of_the_agent_are_a_warning() {
 
 #[test]
 fn an_agent_is_as_ready_as_it_says_in_its_own_data_directory() {
-    let host = Host::with_agent("17.0.1");
+    let host = Host::with_agent("17.2.9");
     host.write("/etc/teleport.yaml", &settings("  data_dir: /srv/teleport\n"));
     host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
     host.wait_for("the agent", SOON, || host.path("/srv/teleport/debug.sock").exists());
     host.remove("/var/lib/teleport");
     host.open_window();
     host.configure("observe-seconds", "1\n");
-    host.offer(agent("17.0.2").behaviour("readyz=unready"));
+    host.offer(agent("17.2.10").behaviour("readyz=unready"));
     let ran = host.upgrader("run").expect(4);
-    assert!(ran.stdout.contains("is not ready as it was before: it answers /readyz with status 503"), "{}", ran.stdout);
-    host.assert_agent_runs("17.0.1");
+    assert!(ran.stdout.contains("no longer ready (it was ready before the upgrade): /readyz returned 503"), "{}", ran.stdout);
+    host.assert_agent_runs("17.2.9");
 }
 
 #[test]
