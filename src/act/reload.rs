@@ -28,10 +28,12 @@ const MARGIN: Duration = Duration::from_secs(10);
 pub const SETTLED: Duration = TELEPORTS_LIMIT.saturating_add(MARGIN);
 /// How long after a reload a new process is usually seen.
 const APPEAR: Duration = Duration::from_secs(5);
-/// How often to look at a new process.
-const PAUSE: Duration = Duration::from_millis(100);
 /// No agent joins its cluster faster.
 const JOINING: Duration = Duration::from_secs(1);
+/// A process that was not looked at for so long may have become ready in that time, and have crashed after it.
+const UNSEEN: Duration = Duration::from_millis(200);
+/// How long a process that was just started may be without what handles its signals: SIGHUP would end it.
+const YOUNG: Duration = Duration::from_secs(1);
 /// How often to ask on `debug.sock` at one look: while both processes live, either of them may answer.
 const QUESTIONS: usize = 4;
 
@@ -73,10 +75,13 @@ fn is_under_way(now: &Service, rules: &Rules) -> bool {
     let agents = now.agents();
     let Some((newest, older)) = agents.split_last() else { return false };
     let waits = || newest.ended_children().iter().any(|(_, age)| *age < SETTLED);
+    // It handles signals once it has written its pid file.
+    let is_young = newest.age() < YOUNG || (now.pid_file == PidFile::Useless && newest.age() < YOUNG * 10);
     // A process that was started afresh, and not by a reload, has nobody to hand over to it.
     let is_new = !older.is_empty() && newest.age() < SETTLED && !is_ready(rules.socket, newest.pid);
     // A session's process that has ended is asked about at once.
-    is_new
+    is_young
+        || is_new
         || (waits() && {
             thread::sleep(LOOK);
             waits()
@@ -100,10 +105,10 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
     let began = Instant::now();
     // The process of this reload, once it was seen; and one that had ended before it was.
     let (mut new, mut ended): (Option<Life>, Option<i32>) = (None, None);
-    let mut word = Word::default();
+    let mut word = Word::new();
     let mut said = false;
     loop {
-        new = new.or_else(|| glance(before, &known));
+        new = glance(before, &known, &old, new, &mut word);
         let now = look(unit).map_err(Failed::Gone)?;
         if is_bad(&now.health) {
             return Err(Failed::Gone(format!("{unit} {} after the reload", now.health)));
@@ -133,7 +138,8 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
             if !old.is_alive() {
                 return Err(Failed::Gone(format!("{exited}, after it had replaced the old one")));
             }
-            if word.was_given(&old, &life) && !is_ready(rules.socket, old.pid) {
+            // A process that has handed over has closed its socket, too: whoever answers there now is in charge.
+            if word.may_be_given(&life) && !readiness::ask(rules.socket).is_ready() {
                 return Err(Failed::Abandoned(exited));
             }
             // It ends itself at Teleport's limit and not before.
@@ -143,7 +149,6 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
                 Failed::Crashed(format!("{exited}, before it was ready"))
             });
         }
-        word.look(&old, &life);
         if is_ready(rules.socket, life.pid) {
             debug!("the new process {} of {unit} is ready", life.pid);
             return in_charge(unit, &life);
@@ -155,36 +160,50 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
         if life.age() > SETTLED {
             return outlived(before, &now, &old, &life, rules);
         }
-        thread::sleep(PAUSE);
     }
 }
 
 /// Whether the old process still waits for the new one's word. Both hold an end of the pipe that it comes through, and the old one
-/// closes its ends once it has it, or has waited for two minutes.
-#[derive(Default)]
+/// closes its ends once it has it, or has waited for two minutes, or has seen the new one end.
 struct Word {
     pipes: BTreeSet<u64>,
     given: bool,
+    /// When both lived and the old one still waited.
+    waited: Instant,
 }
 
 impl Word {
+    fn new() -> Word {
+        Word { pipes: BTreeSet::new(), given: false, waited: Instant::now() }
+    }
+
     /// Looks, while the new process lives.
     fn look(&mut self, old: &Life, new: &Life) {
+        let (standard, open) = old.pipes();
         if self.pipes.is_empty() {
-            self.pipes = old.pipes().intersection(&new.pipes()).copied().collect();
-        } else if new.age() + MARGIN < TELEPORTS_LIMIT {
-            self.given |= self.pipes.is_disjoint(&old.pipes());
+            let (theirs, others) = new.pipes();
+            let shared = |pipe: &&u64| !standard.contains(pipe) && (theirs.contains(pipe) || others.contains(pipe));
+            self.pipes = open.iter().filter(shared).copied().collect();
+        }
+        let waits = !self.pipes.is_disjoint(&open);
+        if !new.is_alive() {
+            return;
+        }
+        if waits {
+            self.waited = Instant::now();
+        } else if !self.pipes.is_empty() && new.age() + MARGIN < TELEPORTS_LIMIT {
+            self.given = true;
         }
     }
 
     /// Whether the old process may have got it from the new one, which has ended.
-    fn was_given(&mut self, old: &Life, new: &Life) -> bool {
-        if self.pipes.is_empty() {
+    fn may_be_given(&self, new: &Life) -> bool {
+        match self.pipes.is_empty() {
             // No pipe was ever seen. To join a cluster takes longer than this.
-            return new.age() > JOINING && new.age() + MARGIN < TELEPORTS_LIMIT;
+            true => new.age() > JOINING && new.age() + MARGIN < TELEPORTS_LIMIT,
+            // From 15.1.1 on the old process closes it as well when the new one ends.
+            false => self.given || (self.waited.elapsed() > UNSEEN && new.age() + MARGIN < TELEPORTS_LIMIT),
         }
-        self.look(old, new);
-        self.given
     }
 }
 
@@ -241,14 +260,23 @@ fn signal(before: &Service, old: &Life) -> Result<(), Failed> {
     sent.map_err(|error| Failed::NotTaken(format!("cannot send SIGHUP to process {}: {}", old.pid, io_problem(&error.into()))))
 }
 
-/// Looks for the process of the reload for a while, and returns at once when it is seen.
-fn glance(before: &Service, known: &[Life]) -> Option<Life> {
+/// Looks for the process of the reload for a while, or at it; returns at once when it comes or goes.
+fn glance(before: &Service, known: &[Life], old: &Life, new: Option<Life>, word: &mut Word) -> Option<Life> {
     let until = Instant::now() + LOOK;
     loop {
-        // The agent starts processes for sessions, which are of its own kind for a moment; but of the old program.
-        let is_new = |life: &Life| !known.contains(life) && runs_what_is_on_disk(life);
-        let new = before.agents().into_iter().rev().find(is_new);
-        if new.is_some() || Instant::now() > until {
+        match new {
+            Some(life) => word.look(old, &life),
+            None => {
+                // The agent starts processes for sessions, which are of its own kind for a moment; but of the old program.
+                let is_new = |life: &Life| !known.contains(life) && runs_what_is_on_disk(life);
+                let found = before.agents().into_iter().rev().find(is_new);
+                if let Some(life) = &found {
+                    word.look(old, life);
+                    return found;
+                }
+            }
+        }
+        if new.is_some_and(|life| !life.is_alive()) || Instant::now() > until {
             return new;
         }
         thread::sleep(GLANCE);

@@ -57,6 +57,8 @@ pub fn parse(answer: &str) -> Readiness {
     let pid = serde_json::from_str::<Body>(&answer[head_ends..]).unwrap_or_default().pid;
     match answer.lines().next().unwrap_or_default().split_whitespace().nth(1) {
         Some("200") => Readiness::Ready(pid),
+        // From 16.2 on there is a socket, and /readyz on it only later.
+        Some("404") => Readiness::Absent,
         Some(status) => Readiness::NotReady(format!("/readyz returned {}", printable(status, 10)), pid),
         None => Readiness::NotReady("invalid response on debug.sock".into(), None),
     }
@@ -124,6 +126,7 @@ mod tests {
         let degraded = answered("HTTP/1.1 503 Service Unavailable\r\n\r\n");
         assert_eq!(degraded, Readiness::NotReady("/readyz returned 503".into(), None));
         assert!(matches!(answered("\r\n"), Readiness::NotReady(..)));
+        assert_eq!(answered("HTTP/1.0 404 Not Found\r\n\r\n404 page not found\n"), Readiness::Absent);
     }
 
     #[test]

@@ -108,8 +108,8 @@ impl Life {
         program.to_string_lossy().trim_end_matches(" (deleted)").ends_with("/teleport")
     }
 
-    /// The pipes that it has open, beside those that are its standard input and outputs.
-    pub fn pipes(&self) -> BTreeSet<u64> {
+    /// The pipes that it has open: those that are its standard input and outputs, and the others.
+    pub fn pipes(&self) -> (BTreeSet<u64>, BTreeSet<u64>) {
         let entries = fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter().flatten().flatten();
         let (mut standard, mut others) = (BTreeSet::new(), BTreeSet::new());
         for entry in entries {
@@ -118,7 +118,7 @@ impl Life {
             let is_standard = matches!(entry.file_name().to_str(), Some("0" | "1" | "2"));
             if is_standard { &mut standard } else { &mut others }.extend(inode);
         }
-        others.difference(&standard).copied().collect()
+        (standard, others)
     }
 
     /// Its children that have ended and that it has not asked about yet, with how long ago they began. An agent that waits for the
