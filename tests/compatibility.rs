@@ -49,7 +49,7 @@ fn goes_through_the_major_version_between(manager: Manager) {
     assert!(lines[2].starts_with(&format!("done: upgraded from 13.4.15 to 14.3.34, {window}")), "{}", lines[2]);
     // Each was watched: it ran as a service, the one after the other.
     assert_eq!(versions_run(&host), ["12.4.1", "13.4.15", "14.3.34"]);
-    assert_eq!(ran.stderr.matches("watching teleport.service for 1 s").count(), 2, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("verifying teleport.service for 1 s").count(), 2, "{}", ran.stderr);
     host.assert_agent_runs("14.3.34");
     assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.34 == 14.3.34)\n");
 }
