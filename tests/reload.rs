@@ -79,6 +79,8 @@ fn every_edition_is_upgraded(edition: &str) {
     let host = Host::new();
     host.repository.publish(&[Package::agent(edition, "14.3.33")]);
     host.set_version("14.3.33");
+    host.configure("endpoint", "releases.example.com/current\n");
+    host.write("/etc/teleport.yaml", "version: v3\nauth_service: {enabled: no}\nproxy_service: {enabled: no}\n");
     host.shell(&format!(
         "apt-get -q update && {} && systemctl enable --now teleport.service",
         Manager::Apt.install(edition, Some("14.3.33"))
@@ -151,7 +153,10 @@ fn an_agent_that_has_lost_its_cluster_by_its_own_fault_is_mended_by_the_new_vers
     host.configure("observe-seconds", "1\n");
     host.open_window();
     let _proxy = host.named_cluster("17.5.0");
-    host.shell("apt-get -q -y -o Dpkg::Use-Pty=0 install teleport-ent=17.4.1 && systemctl restart teleport.service").expect(0);
+    host.shell(
+        "apt-get -q update; apt-get -q -y -o Dpkg::Use-Pty=0 install teleport-ent=17.4.1 && systemctl restart teleport.service",
+    )
+    .expect(0);
     host.set_version("17.4.2");
     let session = host.open_session();
     let ran = host.upgrader("run").expect(0);

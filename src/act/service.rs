@@ -72,8 +72,9 @@ impl From<String> for Unhealthy {
 /// no new process would ever be ready, and the last resort.
 pub fn bring_up(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
     let at_first = look(unit)?;
-    let before = reload::settle(at_first.clone(), rules)?;
-    if is_another(&before, &at_first) {
+    let (before, was_reloading) = reload::settle(at_first.clone(), rules)?;
+    let is_up = before.health == Health::Running && before.binary == Binary::OnDisk;
+    if (was_reloading && is_up) || is_another(&before, &at_first) {
         return Ok(verify(&before, rules, false)?);
     }
     if before.health != Health::Running {
@@ -108,7 +109,7 @@ pub fn bring_up(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
 
 /// Makes `unit` run the program on the disk if it does not yet, and verifies it.
 pub fn ensure(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
-    let now = reload::settle(look(unit)?, rules)?;
+    let (now, _) = reload::settle(look(unit)?, rules)?;
     if now.health == Health::Running && now.binary == Binary::OnDisk {
         return Ok(verify(&now, rules, false)?);
     }
