@@ -60,7 +60,9 @@ pub fn settle(mut now: Service, rules: &Rules) -> Result<(Service, bool), String
     let unit = now.unit.clone();
     let until = Instant::now() + SETTLED;
     let mut step = None;
-    while is_young(&now) {
+    // One that crashes again and again is always young.
+    let grown = Instant::now() + YOUNG * 20;
+    while is_young(&now) && Instant::now() < grown {
         thread::sleep(LOOK);
         now = look(&unit)?;
     }
