@@ -15,11 +15,11 @@ use crate::decide::policy::{self, Action, Decision, Observation, Question};
 use crate::observe::agent::{self, Agent};
 use crate::observe::channel::{Channel, Target};
 use crate::observe::cluster::{Cluster, Reach};
-use crate::observe::config::Config;
+use crate::observe::config::{Config, SCHEDULE};
 use crate::observe::history::History;
 use crate::observe::http::{Client, Patience, Unanswered};
 use crate::observe::package::Installed;
-use crate::observe::schedule::Schedule;
+use crate::observe::schedule::{self, Schedule};
 use crate::observe::teleport::Settings;
 use crate::terminal::Step;
 use crate::version::Version;
@@ -47,15 +47,16 @@ pub fn distrust(config: &Config, seen: &Observation, decision: &Decision) -> Res
 /// The refusal of a host that Teleport's later updater manages, before anything is read or written that is this program's own. What
 /// was begun here is finished first: the package that it installed may have brought that updater.
 pub fn managed_by_another(options: &Options) -> Option<Refusal> {
-    let link = agent::managed_by_another()?;
-    History::read(&options.state_dir).unfinished.is_none().then_some(Refusal::Managed(link))
+    let by_link = agent::managed_by_another().map(Refusal::Managed);
+    let refusal = by_link.or_else(|| schedule::is_nop(&options.config_dir.join(SCHEDULE)).then_some(Refusal::Nop))?;
+    History::read(&options.state_dir).unfinished.is_none().then_some(refusal)
 }
 
 /// As `observe`, and says what is strange about the agent's settings.
 pub fn first_look(config: &Config, history: History, forced: bool) -> Result<Observation> {
     let seen = observe(config, history, forced)?;
-    if let Some(problem) = &seen.settings.problem {
-        warn!("{}: {problem}; going on with what can be read of it", seen.settings.file.display());
+    if let Some(problem) = seen.settings.warning() {
+        warn!("{}: {problem}; going on with what can be read of it", seen.settings.source);
     }
     Ok(seen)
 }
@@ -65,7 +66,7 @@ fn observe(config: &Config, mut history: History, forced: bool) -> Result<Observ
     let agent = Agent::look(config, &mut history.known)?;
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
-    let settings = Settings::read_all(agent.settings_files());
+    let settings = Settings::read_all(agent.starts());
     let limits = Limits { pin: config.pin.clone(), prerelease: config.prerelease };
     debug!("observed: {agent:?}, {settings:?}, {windows:?}, {history:?}");
     let (target, critical, cluster, offer) = (None, None, None, None);

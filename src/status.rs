@@ -68,6 +68,8 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
     for problem in &looked.report.problems {
         warn!("{problem}");
     }
+    let services = looked.report.agent.iter().flat_map(|agent| &agent.services);
+    services.filter_map(|service| service.export_advice.as_ref()).for_each(|advice| warn!("{advice}"));
     if let Some(error) = looked.error {
         return Err(error);
     }

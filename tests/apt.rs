@@ -7,6 +7,7 @@ fn an_edition_stays_what_it_is() {
     let host = Host::new();
     host.configure("endpoint", "releases.example.com/current");
     host.configure("observe-seconds", "1");
+    host.write("/etc/teleport.yaml", "auth_service: {enabled: no}\nproxy_service: {enabled: no}\n");
     host.open_window();
     let packages = ["14.3.33", "14.3.34"].map(|version| Package::agent("teleport-ent-fips", version));
     host.repository.publish(&packages);

@@ -49,7 +49,7 @@ fn goes_through_the_major_version_between(manager: Manager) {
     assert!(lines[2].starts_with(&format!("done: upgraded from 13.4.15 to 14.3.34, {window}")), "{}", lines[2]);
     // Each was watched: it ran as a service, the one after the other.
     assert_eq!(versions_run(&host), ["12.4.1", "13.4.15", "14.3.34"]);
-    assert_eq!(ran.stderr.matches("watching teleport.service for 1 s").count(), 2, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("verifying teleport.service for 1 s").count(), 2, "{}", ran.stderr);
     host.assert_agent_runs("14.3.34");
     assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.34 == 14.3.34)\n");
 }
@@ -341,8 +341,11 @@ fn a_proxys_own_channel_and_its_version_come_over_one_connection() {
 
 /// An agent's settings, with these lines in their first section.
 fn settings(lines: &str) -> String {
-    format!("version: v3\nteleport:\n  nodename: host\n{lines}ssh_service:\n  enabled: yes\nauth_service:\n  enabled: \"no\"\n")
+    format!("version: v3\nteleport:\n  nodename: host\n{lines}ssh_service:\n  enabled: yes\n{AGENT_ONLY}")
 }
+
+/// What makes a host one of an agent only.
+const AGENT_ONLY: &str = "auth_service:\n  enabled: \"no\"\nproxy_service: {enabled: no}\n";
 
 #[test]
 fn the_cluster_is_found_where_the_agent_finds_it() {
@@ -373,48 +376,77 @@ fn the_cluster_is_found_where_the_agent_finds_it() {
 }
 
 #[test]
-fn strange_settings_of_the_agent_are_a_warning() {
+fn strange_settings_of_the_agent_are_a_warning_where_they_leave_no_doubt() {
     let host = Host::with_upgrade();
     for (text, part) in [
         ("teleport: [", "it is not YAML: "),
-        ("{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{", "it is nested more than 32 levels deep"),
         ("teleport: {proxy_server: \"a b\"}", "\"a b\" has characters that do not belong there"),
-        (&"# much\n".repeat(200_000), "it is larger than 1048576 bytes"),
     ] {
-        host.write("/etc/teleport.yaml", text);
+        host.write("/etc/teleport.yaml", &format!("{AGENT_ONLY}{text}"));
         let ran = host.upgrader("dry-run").expect(0);
         let first = ran.stderr.lines().next().unwrap_or_default();
         assert!(first.starts_with("warning: /etc/teleport.yaml: ") && first.contains(part), "{}", ran.stderr);
         assert!(ran.stdout.contains("would now upgrade from 14.3.33 to 14.3.34"), "{}", ran.stdout);
-    }
-    for lines in ["mkfifo /etc/teleport.yaml", "mkdir /etc/teleport.yaml", "ln -s /etc/shadow /etc/teleport.yaml", "true"] {
-        host.remove("/etc/teleport.yaml");
-        host.shell(lines).expect(0);
-        let ran = host.upgrader("dry-run").expect(0);
-        assert!(
-            !ran.stderr.contains("root:") && ran.stdout.contains("would now upgrade"),
-            "{lines}: {} {}",
-            ran.stdout,
-            ran.stderr
-        );
     }
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
 }
 
 #[test]
+fn a_host_whose_settings_cannot_be_read_is_left_alone() {
+    let host = Host::with_upgrade();
+    host.set_critical("yes");
+    let before = |command: &str| {
+        let ran = host.upgrader(command).expect(3);
+        assert!(!ran.stderr.contains("root:") && !ran.stdout.contains("root:"), "{} {}", ran.stdout, ran.stderr);
+        last_line(&ran.stdout).to_string()
+    };
+    for (text, part) in [
+        (format!("teleport: [\n{AGENT_ONLY}"), "cannot read /etc/teleport.yaml: it is not YAML: "),
+        ("{".repeat(80), "it is nested more than 32 levels deep"),
+        (AGENT_ONLY.to_string() + &"# much\n".repeat(200_000), "it is larger than 1048576 bytes"),
+    ] {
+        host.write("/etc/teleport.yaml", &text);
+        let said = before("run");
+        assert!(said.contains(part) && said.contains("it may run the Auth Service or the Proxy Service"), "{said}");
+    }
+    for (lines, part) in [
+        ("mkfifo /etc/teleport.yaml", "cannot read /etc/teleport.yaml: it is not a regular file"),
+        ("mkdir /etc/teleport.yaml", "cannot read /etc/teleport.yaml: it is not a regular file"),
+        ("ln -s /etc/shadow /etc/teleport.yaml", "/etc/teleport.yaml"),
+        ("true", "are enabled by default, and /etc/teleport.yaml does not exist."),
+    ] {
+        host.remove("/etc/teleport.yaml");
+        host.shell(lines).expect(0);
+        for command in ["run", "force", "dry-run"] {
+            let said = before(command);
+            assert!(said.starts_with("refused: unsupported host: ") && said.contains(part), "{lines}: {said}");
+        }
+    }
+    host.assert_agent_runs("14.3.33");
+    // What only root may read says nothing to others.
+    host.write("/etc/teleport.yaml", &settings(""));
+    host.set_mode("/etc/teleport.yaml", 0o600);
+    let ran = host.command(&["teleport-upgrade", "dry-run"]).user("alice").run().expect(0);
+    assert!(ran.stdout.contains("would now upgrade from 14.3.33 to 14.3.34"), "{ran:?}");
+    assert!(ran.stderr.contains("/etc/teleport.yaml: permission denied"), "{ran:?}");
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
 fn an_agent_is_as_ready_as_it_says_in_its_own_data_directory() {
-    let host = Host::with_agent("17.0.1");
+    let host = Host::with_agent("17.2.9");
     host.write("/etc/teleport.yaml", &settings("  data_dir: /srv/teleport\n"));
     host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
     host.wait_for("the agent", SOON, || host.path("/srv/teleport/debug.sock").exists());
     host.remove("/var/lib/teleport");
     host.open_window();
     host.configure("observe-seconds", "1\n");
-    host.offer(agent("17.0.2").behaviour("readyz=unready"));
+    host.offer(agent("17.2.10").behaviour("readyz=unready"));
     let ran = host.upgrader("run").expect(4);
-    assert!(ran.stdout.contains("is not ready as it was before: it answers /readyz with status 503"), "{}", ran.stdout);
-    host.assert_agent_runs("17.0.1");
+    assert!(ran.stdout.contains("no longer ready (it was ready before the upgrade): /readyz returned 503"), "{}", ran.stdout);
+    host.assert_agent_runs("17.2.9");
 }
 
 #[test]
@@ -443,17 +475,26 @@ fn a_pin_is_held_and_moved_by_its_file_alone() {
 
 #[test]
 fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
-    for (section, service) in [("auth_service", "Auth Service"), ("proxy_service", "Proxy Service")] {
+    const ADVICE: &str = "Cluster services are upgraded manually: see \"The cluster itself\" in the README, and run: \
+                          systemctl disable --now teleport-upgrade.timer";
+    for (text, reason) in [
+        (
+            "auth_service: {enabled: yes}\nproxy_service: {enabled: no}\n",
+            "it runs the Auth Service (auth_service in /etc/teleport.yaml)",
+        ),
+        ("proxy_service:\n  enabled: On\n", "it runs the Proxy Service (proxy_service in /etc/teleport.yaml)"),
+        (
+            "teleport:\n  nodename: host\nauth_service: {cluster_name: example}\n",
+            "the Auth Service and the Proxy Service are enabled by default and not disabled in /etc/teleport.yaml. If this host runs an agent \
+             only, add \"enabled: no\" under auth_service and \"proxy_service: {enabled: no}\" there",
+        ),
+    ] {
         let host = Host::with_upgrade();
         host.set_critical("yes");
-        host.write("/etc/teleport.yaml", &format!("teleport:\n  nodename: host\n{section}:\n  enabled: yes\n"));
+        host.write("/etc/teleport.yaml", text);
         for command in ["run", "force", "dry-run"] {
             let ran = host.upgrader(command).expect(3);
-            let reason = format!(
-                "refused: to change anything on this host: it runs the cluster's {service} ({section} in /etc/teleport.yaml), and those \
-                 are upgraded by hand, in an order; see \"The cluster itself\" in the README, and disable teleport-upgrade.timer here"
-            );
-            assert_eq!(ran.stdout, format!("{reason}\n"), "{command}");
+            assert_eq!(ran.stdout, format!("refused: unsupported host: {reason}. {ADVICE}\n"), "{command}");
         }
         let page = host.upgrader("status").expect(0).stdout;
         assert!(page.contains("off: nothing is upgraded by itself") && !page.contains("systemctl enable"), "{page}");
@@ -461,6 +502,71 @@ fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
         assert_eq!(host.run(&["apt-mark", "showhold"]).expect(0).stdout, "", "nor is its package locked");
         host.assert_agent_runs("14.3.33");
     }
+}
+
+/// Has the unit start the agent in another way.
+fn starts_with(host: &Host, lines: &str) {
+    host.write("/etc/systemd/system/teleport.service.d/test.conf", &format!("[Service]\n{lines}\n"));
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+}
+
+#[test]
+fn the_command_line_and_the_environment_have_the_last_word() {
+    let host = Host::with_upgrade();
+    let start = |arguments: &str| {
+        let command = "/usr/local/bin/teleport start --config /etc/teleport.yaml --pid-file=/run/teleport.pid";
+        starts_with(&host, &format!("ExecStart=\nExecStart={command} {arguments}"));
+    };
+    let refused = |part: &str| {
+        let said = last_line(&host.upgrader("dry-run").expect(3).stdout).to_string();
+        assert!(said.contains(part), "{part}: {said}");
+    };
+    let allowed = || assert!(host.upgrader("dry-run").expect(0).stdout.contains("would now upgrade"));
+    start("--roles=auth,node");
+    refused("it runs the Auth Service (--roles=auth,node of teleport.service)");
+    host.write("/etc/default/teleport", "ROLES='-r proxy'\n");
+    start("$ROLES");
+    refused("it runs the Proxy Service (--roles=proxy of teleport.service)");
+    host.remove("/etc/default/teleport");
+    // The process that runs is what it was, whatever the unit says by now.
+    start("--roles=proxy");
+    host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+    start("--roles=node");
+    host.write("/etc/teleport.yaml", "");
+    refused("it runs the Proxy Service (--roles=proxy of teleport.service)");
+    host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+    host.wait_for("the agent", SOON, || host.property("teleport.service", "SubState") == "running");
+    allowed();
+    start("--auth-server=auth.example.com");
+    host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+    refused("the Proxy Service is enabled by default");
+    host.write("/etc/teleport.yaml", "proxy_service: {enabled: no}\n");
+    allowed();
+    // In place of the file: `auth_service: {enabled: yes}`, and neither service.
+    let (auth, neither) = (
+        "YXV0aF9zZXJ2aWNlOiB7ZW5hYmxlZDogeWVzfQo=",
+        "YXV0aF9zZXJ2aWNlOiB7ZW5hYmxlZDogbm99CnByb3h5X3NlcnZpY2U6IHtlbmFibGVkOiBub30K",
+    );
+    host.write("/etc/teleport.yaml", &settings(""));
+    for lines in [format!("Environment=\"A=b c\" TELEPORT_CONFIG={auth}"), "EnvironmentFile=/etc/default/other".to_string()] {
+        host.write("/etc/default/other", &format!("# of the agent\nTELEPORT_CONFIG=\"{auth}\"\n"));
+        starts_with(&host, &lines);
+        refused("it runs the Auth Service (auth_service in TELEPORT_CONFIG of teleport.service)");
+    }
+    // One that was given to the process by nothing that the unit names.
+    starts_with(&host, "");
+    host.run(&["systemctl", "set-environment", &format!("TELEPORT_CONFIG={auth}")]).expect(0);
+    host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+    host.run(&["systemctl", "unset-environment", "TELEPORT_CONFIG"]).expect(0);
+    refused("it runs the Auth Service (auth_service in TELEPORT_CONFIG of teleport.service)");
+    start(&format!("--config-string={neither}"));
+    host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+    host.wait_for("the agent", SOON, || host.property("teleport.service", "SubState") == "running");
+    host.write("/etc/teleport.yaml", "auth_service: {enabled: yes}\n");
+    allowed();
+    start("--config-string=what?");
+    refused("cannot read --config-string of teleport.service: it is not base64");
+    host.assert_agent_runs("14.3.33");
 }
 
 #[test]
@@ -472,13 +578,56 @@ fn any_service_of_a_host_may_make_it_one_of_the_cluster() {
     host.write("/srv/auth.yaml", "auth_service: {enabled: yes}\n");
     host.run(&["systemctl", "daemon-reload"]).expect(0);
     host.configure("service", "teleport.service\nauth.service\n");
-    let refused = "it runs the cluster's Auth Service (auth_service in /srv/auth.yaml)";
+    let refused = "it runs the Auth Service (auth_service in /srv/auth.yaml)";
     assert!(last_line(&host.upgrader("run").expect(3).stdout).contains(refused));
     // The other way round.
-    host.write("/srv/auth.yaml", "ssh_service: {enabled: yes}\n");
+    host.write("/srv/auth.yaml", &settings(""));
     host.write("/etc/teleport.yaml", "auth_service: {enabled: yes}\n");
     assert!(last_line(&host.upgrader("run").expect(3).stdout).contains("Auth Service (auth_service in /etc/teleport.yaml)"));
     host.assert_agent_runs("14.3.33");
+}
+
+#[test]
+fn the_word_nop_in_the_schedule_is_the_later_updaters() {
+    let host = Host::with_upgrade();
+    host.set_critical("yes");
+    host.configure("schedule", "nop");
+    host.upgrader("version").expect(0);
+    let before = host.snapshot();
+    let reason = "refused: unsupported host: this agent is managed by teleport-update (the file \"schedule\" contains nop). Use only one \
+                  updater: run systemctl disable --now teleport-upgrade.timer, or uninstall teleport-update and remove that file";
+    for command in ["run", "run", "force", "dry-run"] {
+        let ran = host.upgrader(command).expect(3);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (format!("{reason}\n").as_str(), ""), "{command}");
+    }
+    let page = host.upgrader("status").expect(0).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(page.contains(reason) && !page.contains("systemctl enable"), "{page}");
+    host.assert_unchanged(&before);
+    assert!(host.releases.requests().is_empty(), "nobody is asked");
+    host.assert_agent_runs("14.3.33");
+    // The agent exports windows again.
+    host.open_window();
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
+fn what_was_begun_before_the_word_nop_is_ended_first() {
+    let host = Host::with_upgrade();
+    host.offer(agent("14.3.34").postinst(WAITS));
+    let pass = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    assert_ne!(pass.wait().status, 0);
+    host.write("/run/go-on", "");
+    host.configure("schedule", "nop");
+    // By then there is another.
+    host.offer(agent("14.3.35"));
+    let ran = host.upgrader("run").expect(3);
+    assert!(ran.stdout.contains("from 14.3.33 to 14.3.34"), "{}", ran.stdout);
+    assert!(last_line(&ran.stdout).contains("managed by teleport-update"), "{}", ran.stdout);
+    host.assert_agent_runs("14.3.34");
+    host.upgrader("run").expect(3);
 }
 
 #[test]

@@ -7,13 +7,17 @@ use host::{Host, Key, Package};
 use std::time::Duration;
 
 fn main() {
-    say("A throwaway host: real Debian, real systemd, real apt; its agent is a stand-in of version 14.3.33.");
+    say("A throwaway host: real Debian, real systemd, real apt. Its agent is a stand-in for the Enterprise Edition of 14.3.33.");
     let host = Host::with_agent("14.3.33");
     show(&host, "teleport version");
     show(&host, "systemctl show --property=ActiveState,MainPID,NRestarts teleport.service");
 
-    say("The release channel, served over TLS, wants 14.3.34 and does not call it critical.");
-    host.offer(Package::agent("teleport-ent", "14.3.34"));
+    say("Somebody has a session open on it: a process of the agent's service.");
+    let session = host.open_session();
+    show(&host, &format!("ps -o pid,lstart,args -p {}", session.pid));
+
+    say("The target version of the release channel, served over TLS, is 15.4.22, and is not critical.");
+    host.offer(Package::agent("teleport-ent", "15.4.22"));
     host.set_critical("no");
     show(&host, "cat /etc/teleport-upgrade.d/endpoint");
     show(&host, "curl --silent https://releases.example.com/current/version");
@@ -42,9 +46,11 @@ fn main() {
     host.write("/etc/systemd/system/teleport-upgrade.service.d/verbose.conf", verbose);
     show(&host, "systemctl daemon-reload");
     show(&host, "systemctl enable --now teleport-upgrade.timer");
-    println!("(waiting for the timer, the upgrade, and the 20 s for which the new version is watched)");
+    println!(
+        "(waiting for the timer, the upgrade, two minutes in which the new process has to prove itself beside the session, and 20 s more)"
+    );
     let ended = || host.property("teleport-upgrade.service", "ExecMainExitTimestampMonotonic") != "0";
-    host.wait_for("the end of the pass", Duration::from_secs(300), ended);
+    host.wait_for("the end of the pass", Duration::from_secs(600), ended);
     show(&host, "journalctl --quiet --no-pager --output=short-iso --unit=teleport-upgrade.service");
 
     say("The new version runs, and systemd counted no crash.");
@@ -52,10 +58,14 @@ fn main() {
     show(&host, "systemctl show --property=ActiveState,MainPID,NRestarts teleport.service");
     show(&host, "journalctl --quiet --no-pager --output=short-iso --unit=teleport.service --lines=4");
     show(&host, "teleport-upgrade run");
-    assert_eq!(host.installed("teleport-ent"), "ii 14.3.34");
-    assert_eq!(host.running_version(), "14.3.34");
+
+    say("The session is still open.");
+    show(&host, &format!("ps -o pid,lstart,args -p {}", session.pid));
+    assert!(session.is_alive());
+    assert_eq!(host.installed("teleport-ent"), "ii 15.4.22");
+    assert_eq!(host.running_version(), "15.4.22");
     assert_eq!(host.property("teleport-upgrade.service", "ExecMainStatus"), "0");
-    say("Done: 14.3.33 was upgraded to 14.3.34, and the host is gone again.");
+    say("Done: 14.3.33 was upgraded to 15.4.22, and the host is gone again.");
 }
 
 fn say(text: &str) {

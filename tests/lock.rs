@@ -9,15 +9,17 @@ fn a_second_run_is_told_which_process_is_at_work() {
     let first = host.spawn(&["teleport-upgrade", "run"]);
     host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
     let pid = host.property(first.unit(), "MainPID");
-    let at_work = format!("another pass of teleport-upgrade is at work (process {pid}, to upgrade from 14.3.33 to 14.3.34); wait");
+    let at_work = format!(
+        "another teleport-upgrade is running (PID {pid}: upgrading from 14.3.33 to 14.3.34: installing teleport-ent 14.3.34)"
+    );
     let second = host.upgrader("run").expect(75);
-    assert_eq!(second.stderr, format!("error: {at_work} for it to end, then try again\n"));
+    assert_eq!(second.stderr, format!("error: {at_work}. Try again when it has finished\n"));
     // What somebody wants now waits, and is given up where it stands, or goes on by what there is then.
     let force = |name: &str| {
         let said = format!("/run/said-by-{name}");
         let running = host.spawn(&["sh", "-c", &format!("exec teleport-upgrade force 2>{said}")]);
         host.wait_for("the wait", SOON, || host.read(&said).is_some_and(|said| said.ends_with('\n')));
-        assert!(host.read(&said).unwrap().starts_with(&format!("{at_work}ing for it to end, for 60 min at most")));
+        assert!(host.read(&said).unwrap().starts_with(&format!("{at_work}; waiting up to 60 min")));
         running
     };
     let (given_up, patient) = (force("one"), force("another"));

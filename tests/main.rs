@@ -19,6 +19,7 @@ mod operator;
 mod packaging;
 mod plan;
 mod prefetch;
+mod reload;
 mod rollback;
 mod stand_in;
 mod trust;

@@ -286,6 +286,56 @@ fn states_of_a_host_without_a_schedule() {
 }
 
 #[test]
+fn an_agent_that_exports_no_windows_is_told_of_until_its_restart() {
+    let host = host();
+    let mut told = Told::of(&host);
+    let restart = |expected: Option<&str>| {
+        let before = host.agent_pid();
+        host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+        host.wait_for("the restart", SOON, || host.agent_pid() != before);
+        let ran = host.upgrader("dry-run").expect(0);
+        let warned = ran.stderr.lines().any(|line| expected.is_some_and(|part| line.starts_with(&format!("warning: {part}"))));
+        assert_eq!(warned, expected.is_some(), "{ran:?}");
+    };
+    let page = |user: &str| {
+        let page = host.command(&["teleport-upgrade", "status"]).user(user).run().expect(0).stdout;
+        page.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let (later, never) = (
+        "the agent will export its maintenance windows after its next restart. Run when no session is open: systemctl restart \
+          teleport.service",
+        "the agent exports no maintenance windows: teleport.service does not set TELEPORT_EXT_UPGRADER=unit",
+    );
+    restart(None);
+    let drop_in = "/etc/systemd/system/teleport.service.d/zz.conf";
+    host.write(drop_in, "[Service]\nEnvironment=\n");
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    assert!(!page("root").contains("export "), "the process is what it was");
+    restart(Some(never));
+    let (_, object) = told.shows("waiting", "outside the maintenance window");
+    assert_eq!(object["agent"]["services"][0]["exports_windows"], false);
+    host.remove(drop_in);
+    host.run(&["systemctl", "daemon-reload"]).expect(0);
+    assert!(page("root").contains(&format!("export {later}")), "{}", page("root"));
+    // Nobody else may look into its environment.
+    assert!(!page("alice").contains("export "), "{}", page("alice"));
+    let object = host.command(&["teleport-upgrade", "status", "--json"]).user("alice").run().expect(0).stdout;
+    assert_eq!(serde_json::from_str::<Value>(&object).unwrap()["agent"]["services"][0]["exports_windows"], Value::Null);
+    // An upgrade that reloads it brings it none either.
+    host.open_window();
+    let before = host.agent_pid();
+    told.pass(0);
+    host.assert_agent_runs("14.3.34");
+    assert_ne!(host.agent_pid(), before);
+    assert!(page("root").contains(&format!("export {later}")), "{}", page("root"));
+    restart(None);
+    let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
+    assert_eq!(object["agent"]["services"][0]["exports_windows"], true);
+    assert!(!page.contains("export "), "{page}");
+    told.check();
+}
+
+#[test]
 fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
     let host = host();
     let mut told = Told::of(&host);

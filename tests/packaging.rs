@@ -29,6 +29,8 @@ const SERVICE: &str = "teleport-upgrade.service";
 const HURRY: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
 /// The timer as it is, but that it never fires while a test runs.
 const PATIENCE: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=1d\n";
+/// What is said of an agent that has not been restarted since the first install.
+const EXPORTS_LATER: &str = "the agent will export its maintenance windows after its next restart";
 /// Waits for the last trace of a package manager, on a machine with much else to do.
 const LATER: Duration = Duration::from_secs(120);
 
@@ -149,6 +151,11 @@ fn timer(host: &Host) -> String {
     format!("{} {}", state.trim(), host.property(TIMER, "ActiveState"))
 }
 
+/// All that was said, without the ends of lines.
+fn flat(ran: &Ran) -> String {
+    format!("{} {}", ran.stdout, ran.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[track_caller]
 fn assert_installed(host: &Host, version: &str) {
     assert_eq!(host.installed("teleport-upgrade"), format!("ii {version}"));
@@ -178,13 +185,30 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     let said = install(&host, "teleport-upgrade", Some(own));
     assert_installed(&host, own);
     let said = said.stdout + &said.stderr;
-    assert!(said.contains("the agent exports its maintenance windows once it has been restarted"), "{said}");
+    assert!(said.contains(EXPORTS_LATER), "{said}");
     assert!(!said.contains("upgrades begin once"), "there is a release channel: {said}");
+    assert_eq!(host.mode("/etc/teleport-upgrade.d"), 0o755);
+    let shown = |command: &[&str]| flat(&host.run(command).expect(0));
+    assert!(shown(&["teleport-upgrade", "status"]).contains(EXPORTS_LATER));
+    assert!(shown(&["teleport-upgrade", "dry-run"]).contains(&format!("warning: {EXPORTS_LATER}")));
+    let exports = || {
+        let object = host.run(&["teleport-upgrade", "status", "--json"]).expect(0).stdout;
+        let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+        object["agent"]["services"][0]["exports_windows"].clone()
+    };
+    assert_eq!(exports(), false);
+    // A reload keeps the environment.
+    host.run(&["systemctl", "reload", "teleport.service"]).expect(0);
     host.wait_for("the reload", SOON, || host.agent_pid() != agent);
     assert!(host.is_alive(agent), "its session lives on");
-    assert_eq!(host.property("teleport.service", "NRestarts"), "0");
-    assert_eq!(host.mode("/etc/teleport-upgrade.d"), 0o755);
     session.end();
+    host.wait_for("the end of the session", SOON, || !host.is_alive(agent));
+    assert!(shown(&["teleport-upgrade", "status"]).contains(EXPORTS_LATER));
+    let reloaded = host.agent_pid();
+    host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+    host.wait_for("the restart", SOON, || host.agent_pid() != reloaded);
+    assert!(!shown(&["teleport-upgrade", "status"]).contains(EXPORTS_LATER));
+    assert_eq!(exports(), true);
 
     let journal = pass_of_the_timer(&host);
     assert!(journal.contains("no upgrades available (14.3.33 == 14.3.33)"), "{journal}");
@@ -211,12 +235,13 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     assert!(!host.path("/usr/sbin/teleport-upgrade").exists());
     host.wait_for("the lock to be taken back", LATER, || !is_locked(&host));
     if manager == Manager::Apt {
-        // And once more, all at once. An agent that knows of us is not even reloaded.
+        // And once more, all at once. Of an agent that knows of us nothing is said.
         host.write("/etc/default/teleport", "TELEPORT_EXT_UPGRADER=unit\n");
         host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
         host.wait_for("the agent", SOON, || host.agent_pid() != agent);
         agent = host.agent_pid();
-        install(&host, "teleport-upgrade", Some(own));
+        let said = install(&host, "teleport-upgrade", Some(own));
+        assert!(!flat(&said).contains(EXPORTS_LATER), "{said:?}");
         assert_installed(&host, own);
         host.upgrader("run").expect(0);
         assert!(is_locked(&host));
@@ -231,7 +256,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
         assert_eq!(host.read(&format!("/etc/teleport-upgrade.d/{file}")).as_deref(), Some(text));
     }
     host.assert_agent_runs("14.3.33");
-    assert_eq!(host.agent_pid(), agent, "nothing but the first install has touched the agent");
+    assert_eq!(host.agent_pid(), agent, "nothing has touched the agent");
 }
 
 /// Teleport's own updater: a script, a timer of the same name, scripts that know nothing of us.

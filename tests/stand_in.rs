@@ -14,12 +14,22 @@ fn install(host: &Host, package: Package) {
     let version = package.version().to_string();
     host.repository.publish(&[package]);
     host.shell(host.manager.refresh()).expect(0);
-    let install = host.manager.install("teleport-ent", Some(&version));
-    // dnf installs an older version only if it is asked to downgrade.
-    let install = install.replace("apt-get -q -y", "apt-get -q -y --allow-downgrades");
-    let install = install.replace("zypper --non-interactive install", "zypper --non-interactive install --oldpackage");
-    host.shell(&install).expect(0);
+    host.shell(&host.manager.install("teleport-ent", Some(&version))).expect(0);
     assert_eq!(host.installed("teleport-ent"), format!("ii {version}"));
+}
+
+/// Goes back to an older version that is still in the repository.
+fn go_back(host: &Host, version: &str) {
+    let command = match host.manager {
+        Manager::Apt => format!("apt-get -q -y --allow-downgrades install teleport-ent={version}"),
+        Manager::Yum => format!("dnf -y downgrade teleport-ent-{version}"),
+        Manager::Zypper => format!("zypper --non-interactive install --oldpackage teleport-ent={version}"),
+    };
+    host.shell(&command).expect(0);
+    assert_eq!(host.installed("teleport-ent"), format!("ii {version}"));
+    assert_eq!(host.run(&["teleport", "version", "--raw"]).stdout, format!("{version}\n"));
+    assert!(host.read("/lib/systemd/system/teleport.service").is_some());
+    assert_eq!(host.property(UNIT, "LoadState"), "loaded");
 }
 
 fn logged(host: &Host, text: &str) -> bool {
@@ -283,20 +293,10 @@ fn from_one_layout_to_the_other_and_back(manager: Manager) {
     host.wait_for("the new process", SOON, || host.running_version() == "17.3.3");
     install(&host, agent("17.7.3"));
     assert!(is_linked(&host));
-    let back = if manager == Manager::Yum {
-        "dnf -y downgrade teleport-ent-17.2.9"
-    } else {
-        &host.manager.install("teleport-ent", Some("17.2.9"))
-    };
-    let back = back
-        .replace("apt-get -q -y", "apt-get -q -y --allow-downgrades")
-        .replace(" install teleport", " install --oldpackage teleport");
-    let back = if manager == Manager::Apt { back.replace("--oldpackage ", "") } else { back };
-    host.shell(&back).expect(0);
+    go_back(&host, "17.3.3");
+    assert!(is_linked(&host));
+    go_back(&host, "17.2.9");
     assert!(!is_linked(&host));
-    assert_eq!(host.run(&["teleport", "version", "--raw"]).stdout, "17.2.9\n");
-    assert!(host.read("/lib/systemd/system/teleport.service").is_some());
-    assert_eq!(host.property(UNIT, "LoadState"), "loaded");
 }
 
 #[test]
@@ -326,5 +326,6 @@ fn the_rpm_of_17_3_0_leaves_no_program_behind() {
         assert_ne!(host.run(&["test", "-e", "/usr/local/bin/teleport"]).status, 0);
         assert_eq!(host.read("/lib/systemd/system/teleport.service"), None);
         assert!(host.is_alive(host.agent_pid()), "what runs, runs on");
+        go_back(&host, "17.2.9");
     }
 }

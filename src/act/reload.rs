@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use super::service::{GLANCE, LOOK, Rules, is_bad, look, systemctl};
 use crate::observe::readiness::{self, Readiness};
-use crate::observe::service::{Life, PidFile, Service, runs_what_is_on_disk};
+use crate::observe::service::{Health, Life, PidFile, Service, runs_what_is_on_disk};
 use crate::terminal::Step;
 use crate::text::io_problem;
 
@@ -54,10 +54,18 @@ pub enum Failed {
 
 /// Waits until no reload is under way any more: one of a run that was killed, of a person, or one whose new process has failed
 /// already and for which the old process still waits. A signal that comes before is only taken afterwards.
-pub fn settle(mut now: Service, rules: &Rules) -> Result<Service, String> {
+///
+/// Tells whether there was one, beside how the service is then.
+pub fn settle(mut now: Service, rules: &Rules) -> Result<(Service, bool), String> {
     let unit = now.unit.clone();
     let until = Instant::now() + SETTLED;
     let mut step = None;
+    // One that crashes again and again is always young.
+    let grown = Instant::now() + YOUNG * 20;
+    while is_young(&now) && Instant::now() < grown {
+        thread::sleep(LOOK);
+        now = look(&unit)?;
+    }
     while Instant::now() < until && is_under_way(&now, rules) {
         if step.is_none() {
             info!("{unit} is being reloaded already; waiting for that to end, up to {} s", SETTLED.as_secs());
@@ -67,7 +75,13 @@ pub fn settle(mut now: Service, rules: &Rules) -> Result<Service, String> {
         thread::sleep(LOOK);
         now = look(&unit)?;
     }
-    Ok(now)
+    Ok((now, step.is_some()))
+}
+
+/// Whether the service was started so short a while ago that it may not handle signals yet, as it does once it has written its pid file.
+fn is_young(now: &Service) -> bool {
+    let limit = if now.pid_file == PidFile::Useless { YOUNG * 10 } else { YOUNG };
+    now.health == Health::Running && now.pid.and_then(Life::of).is_some_and(|life| life.age() < limit)
 }
 
 /// Whether the newest process is not known to be in charge yet, or an older one may still wait for one that has ended.
@@ -75,13 +89,10 @@ fn is_under_way(now: &Service, rules: &Rules) -> bool {
     let agents = now.agents();
     let Some((newest, older)) = agents.split_last() else { return false };
     let waits = || newest.ended_children().iter().any(|(_, age)| *age < SETTLED);
-    // It handles signals once it has written its pid file.
-    let is_young = newest.age() < YOUNG || (now.pid_file == PidFile::Useless && newest.age() < YOUNG * 10);
     // A process that was started afresh, and not by a reload, has nobody to hand over to it.
     let is_new = !older.is_empty() && newest.age() < SETTLED && !is_ready(rules.socket, newest.pid);
     // A session's process that has ended is asked about at once.
-    is_young
-        || is_new
+    is_new
         || (waits() && {
             thread::sleep(LOOK);
             waits()

@@ -13,6 +13,7 @@ use crate::observe::cluster::Reach;
 use crate::observe::readiness::{self, Readiness};
 use crate::observe::schedule::Schedule;
 use crate::observe::service::{Binary, Health, Life, PidFile, Service, services};
+use crate::observe::start::Exports;
 use crate::terminal::Step;
 use crate::text::reasons;
 
@@ -71,8 +72,9 @@ impl From<String> for Unhealthy {
 /// no new process would ever be ready, and the last resort.
 pub fn bring_up(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
     let at_first = look(unit)?;
-    let before = reload::settle(at_first.clone(), rules)?;
-    if is_another(&before, &at_first) {
+    let (before, was_reloading) = reload::settle(at_first.clone(), rules)?;
+    let is_up = before.health == Health::Running && before.binary == Binary::OnDisk;
+    if (was_reloading && is_up) || is_another(&before, &at_first) {
         return Ok(verify(&before, rules, false)?);
     }
     if before.health != Health::Running {
@@ -86,6 +88,8 @@ pub fn bring_up(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
     } else {
         match reload::reload(&before, rules) {
             Ok(service) => return Ok(verify(&service, rules, was_ready)?),
+            // It had not come so far that it handles signals: it hung in its start, and has no sessions.
+            Err(Failed::Gone(reason)) if before.pid_file == PidFile::Useless => warn!("{reason}; starting {unit} again"),
             Err(Failed::Gone(reason) | Failed::Abandoned(reason)) => return Err(reason.into()),
             // It is not for us to end the old process, with its sessions, for a version that fails.
             Err(Failed::Crashed(reason)) => return Err(Unhealthy { reason, untouched: true }),
@@ -105,7 +109,7 @@ pub fn bring_up(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
 
 /// Makes `unit` run the program on the disk if it does not yet, and verifies it.
 pub fn ensure(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
-    let now = reload::settle(look(unit)?, rules)?;
+    let (now, _) = reload::settle(look(unit)?, rules)?;
     if now.health == Health::Running && now.binary == Binary::OnDisk {
         return Ok(verify(&now, rules, false)?);
     }
@@ -145,7 +149,7 @@ fn without_cluster(service: &Service, is_ready: bool, rules: &Rules) -> Option<S
         Reach::Unknown => match readiness::ask(rules.socket) {
             Readiness::NotReady(how, _) => Some(format!("the agent is not connected to its cluster ({how})")),
             // Emptied by an agent that exports, it says that this one has lost its cluster.
-            _ if Schedule::read(rules.schedule) == Schedule::Empty && service.exports_windows() == Some(true) => {
+            _ if Schedule::read(rules.schedule) == Schedule::Empty && service.exports == Exports::Yes => {
                 Some("the agent is not connected to its cluster (it has emptied its maintenance schedule)".into())
             }
             _ => None,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::path::Missing;
 use crate::observe::cluster::Cluster;
 use crate::observe::config::{Address, Pin};
+use crate::observe::teleport::ClusterHost;
 use crate::version::Version;
 
 /// What the configuration of this host lets it have.
@@ -29,17 +30,12 @@ pub enum Refusal {
         /// Which limit.
         limit: Limit,
     },
-    /// This host runs a service of the cluster itself.
-    ClusterHost {
-        /// The service's name.
-        service: &'static str,
-        /// Its section in the agent's settings.
-        section: &'static str,
-        /// The agent's settings.
-        file: PathBuf,
-    },
+    /// This host runs a service of the cluster itself, or does not say that it runs none.
+    ClusterHost(ClusterHost),
     /// Teleport's later updater manages this host: the agent's program is this link of its.
     Managed(PathBuf),
+    /// The same: it has written `nop` in place of a schedule.
+    Nop,
 }
 
 /// A limit that a change of version would break.
@@ -100,11 +96,11 @@ impl fmt::Display for Refusal {
                 write!(f, "{verb} from {from} to {to}: ")?;
                 explain(f, from, to, limit)
             }
-            Refusal::ClusterHost { service, section, file } => write!(
+            Refusal::ClusterHost(host) => write!(f, "unsupported host: {host}"),
+            Refusal::Nop => write!(
                 f,
-                "to change anything on this host: it runs the cluster's {service} ({section} in {}), and those are upgraded by hand, \
-                 in an order; see \"The cluster itself\" in the README, and disable teleport-upgrade.timer here",
-                file.display()
+                "unsupported host: this agent is managed by teleport-update (the file \"schedule\" contains nop). Use only one updater: \
+                 run systemctl disable --now teleport-upgrade.timer, or uninstall teleport-update and remove that file"
             ),
             Refusal::Managed(link) => write!(
                 f,
@@ -178,6 +174,7 @@ mod tests {
     use crate::observe::cluster::Reach;
     use crate::observe::history::FailedTarget;
     use crate::observe::schedule::WindowStatus;
+    use crate::observe::teleport::Settings;
 
     const SOURCE: &str = "/etc/apt/sources.list.d/teleport.list";
     /// What the repository has: of 17 no release.
@@ -417,12 +414,15 @@ mod tests {
 
     #[test]
     fn hosts_that_are_not_for_us_are_told_so() {
-        let host = Refusal::ClusterHost { service: "Auth Service", section: "auth_service", file: "/etc/teleport.yaml".into() };
+        let settings = Settings::parse("/etc/teleport.yaml".as_ref(), "proxy_service: {enabled: no}");
         assert_eq!(
-            host.to_string(),
-            "to change anything on this host: it runs the cluster's Auth Service (auth_service in /etc/teleport.yaml), and those are \
-             upgraded by hand, in an order; see \"The cluster itself\" in the README, and disable teleport-upgrade.timer here"
+            Refusal::ClusterHost(settings.cluster_service.unwrap()).to_string(),
+            "unsupported host: the Auth Service is enabled by default and not disabled in /etc/teleport.yaml. If this host runs an agent \
+             only, add \"auth_service: {enabled: no}\" there. Cluster services are upgraded manually: see \"The cluster itself\" in the \
+             README, and run: systemctl disable --now teleport-upgrade.timer"
         );
+        assert!(Refusal::Nop.to_string().contains("managed by teleport-update (the file \"schedule\" contains nop)"));
+        assert!(Refusal::Nop.is_of_the_host());
         let managed = Refusal::Managed("/opt/teleport/default/bin/teleport".into()).to_string();
         assert!(managed.contains("teleport-update, manages it (/usr/local/bin/teleport is a link to /opt/teleport/default/bin"));
     }

@@ -127,8 +127,11 @@ pub fn decide(seen: &Observation) -> Decision {
     if let Some(change) = &seen.history.unfinished {
         return Decision::Finish(change.clone());
     }
-    if let Some((section, service)) = seen.settings.cluster_service {
-        return Decision::Refuse(Refusal::ClusterHost { service, section, file: seen.settings.file.clone() });
+    if seen.windows == WindowStatus::Absent(Absence::Nop) {
+        return Decision::Refuse(Refusal::Nop);
+    }
+    if let Some(host) = &seen.settings.cluster_service {
+        return Decision::Refuse(Refusal::ClusterHost(host.clone()));
     }
     let target = match &seen.target {
         None => return Decision::Ask(Question::Target),
@@ -182,6 +185,8 @@ fn change(seen: &Observation, target: &Version) -> Decision {
 /// When the schedule was first seen to be of no use: what the history must say after this pass.
 pub fn schedule_absent_since(seen: &Observation) -> Option<DateTime<Utc>> {
     match seen.windows {
+        // That says nothing of the agent.
+        WindowStatus::Absent(Absence::Nop) => None,
         WindowStatus::Absent(_) => seen.history.schedule_absent_since.or(Some(seen.now)),
         _ => None,
     }
@@ -544,9 +549,20 @@ pub(super) mod tests {
     #[test]
     fn a_host_of_the_cluster_itself_is_refused_before_anything_is_asked() {
         let mut seen = Observation { target: None, cluster: None, forced: true, ..seen() };
-        seen.settings.cluster_service = Some(("auth_service", "Auth Service"));
+        seen.settings = Settings::parse("/etc/teleport.yaml".as_ref(), "");
         seen.agent.services[0].health = Health::Failed("exit-code".into());
-        assert!(matches!(decide(&seen), Decision::Refuse(Refusal::ClusterHost { service: "Auth Service", .. })));
+        assert!(matches!(decide(&seen), Decision::Refuse(Refusal::ClusterHost(_))));
+        seen.history.unfinished = Some(change());
+        assert!(matches!(decide(&seen), Decision::Finish(_)), "what was begun is ended");
+    }
+
+    #[test]
+    fn a_host_of_the_later_updater_is_refused_before_anything_is_asked() {
+        let mut seen = Observation { target: None, cluster: None, forced: true, ..seen() };
+        seen.windows = WindowStatus::Absent(Absence::Nop);
+        seen.agent.services[0].health = Health::Failed("exit-code".into());
+        assert_eq!(decide(&seen), Decision::Refuse(Refusal::Nop));
+        assert_eq!(schedule_absent_since(&seen), None, "a schedule that comes later is waited for");
         seen.history.unfinished = Some(change());
         assert!(matches!(decide(&seen), Decision::Finish(_)), "what was begun is ended");
     }

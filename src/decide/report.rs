@@ -21,6 +21,7 @@ use crate::observe::current_run::CurrentRun;
 use crate::observe::history::{Change, Counts, Done, FailedTarget, Failure, History, LastPass, Running};
 use crate::observe::schedule::{Absence, Schedule, Window, WindowStatus};
 use crate::observe::service::{Binary, Health, Service};
+use crate::observe::start::Exports;
 use crate::observe::timer::Timer;
 use crate::version::Version;
 
@@ -127,6 +128,11 @@ pub struct ServiceReport {
     pub binary: &'static str,
     /// How often systemd has restarted it since a person last did.
     pub restarts: u32,
+    /// Whether the process in charge exports its maintenance windows; nothing if nobody may look.
+    pub exports_windows: Option<bool>,
+    /// What has to be done for it to export them, as a sentence.
+    #[serde(skip)]
+    pub export_advice: Option<String>,
 }
 
 /// What is wanted.
@@ -351,6 +357,12 @@ impl ServiceReport {
                 Binary::Unknown => "unknown",
             },
             restarts: service.restarts,
+            exports_windows: match service.exports {
+                Exports::Unknown => None,
+                Exports::Yes => Some(true),
+                Exports::AfterRestart | Exports::No => Some(false),
+            },
+            export_advice: words::export_advice(service),
         }
     }
 }
@@ -449,6 +461,7 @@ impl ScheduleReport {
                 match absence {
                     Absence::Missing => "missing",
                     Absence::Empty => "empty",
+                    Absence::Nop => "nop",
                     Absence::Past(_) => "past",
                     Absence::Unreadable(_) => "unreadable",
                 },

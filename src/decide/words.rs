@@ -7,6 +7,8 @@ use super::policy::{Decision, Observation};
 use crate::observe::channel::Target;
 use crate::observe::current_run::CurrentRun;
 use crate::observe::history::{Change, FailedTarget};
+use crate::observe::service::Service;
+use crate::observe::start::Exports;
 use crate::times;
 
 /// What the channel has for this host. People grep for two of these: to the letter.
@@ -79,4 +81,19 @@ fn held(failed: &FailedTarget) -> String {
          or try it with \"teleport-upgrade force\"",
         times::utc(*at)
     )
+}
+
+/// What has to be done for an agent to export its maintenance windows, if it does not.
+pub fn export_advice(service: &Service) -> Option<String> {
+    let unit = &service.unit;
+    match service.exports {
+        Exports::Unknown | Exports::Yes => None,
+        Exports::AfterRestart => Some(format!(
+            "the agent will export its maintenance windows after its next restart. Run when no session is open: systemctl restart {unit}"
+        )),
+        Exports::No => Some(format!(
+            "the agent exports no maintenance windows: {unit} does not set TELEPORT_EXT_UPGRADER=unit in its environment. Set it with \
+             systemctl edit {unit}, then restart {unit}"
+        )),
+    }
 }

@@ -13,7 +13,7 @@ use super::history::Known;
 use super::package::Installed;
 use super::program;
 use super::service::{self, Binary, Health, Service};
-use super::teleport;
+use super::start::Start;
 
 /// Where every edition's package puts the agent.
 pub const BINARY: &str = "/usr/local/bin/teleport";
@@ -101,9 +101,9 @@ impl Agent {
         Ok(Agent { package, services })
     }
 
-    /// Where the settings of each service are.
-    pub fn settings_files(&self) -> impl Iterator<Item = &Path> {
-        self.services.iter().map(|service| service.settings.as_deref().unwrap_or(Path::new(teleport::FILE)))
+    /// How each service starts the agent.
+    pub fn starts(&self) -> impl Iterator<Item = (&str, &Start)> {
+        self.services.iter().flat_map(|service| service.starts.iter().map(|start| (service.unit.as_str(), start)))
     }
 
     /// The first service that runs another binary than the one on the disk.

@@ -108,8 +108,7 @@ fn servers(config: &Config, settings: &Settings) -> Servers {
             named_by: "the file \"endpoint\", or write the Proxy into the file \"proxy\"".into(),
         };
     }
-    let file = settings.file.display();
-    let named_by = format!("proxy_server in {file}, or write the Proxy into the file \"proxy\"");
+    let named_by = format!("proxy_server in {}, or write the Proxy into the file \"proxy\"", settings.source);
     Servers { addresses: settings.cluster.clone(), named_by }
 }
 

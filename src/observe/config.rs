@@ -40,8 +40,11 @@ pub const FILES: [&str; 16] = [
     "observe-seconds",
     "metrics",
     "notice",
-    "schedule",
+    SCHEDULE,
 ];
+
+/// The file that the agent writes, not the operator.
+pub const SCHEDULE: &str = "schedule";
 
 /// The port of https.
 const HTTPS: u16 = 443;
@@ -339,7 +342,7 @@ impl Config {
             observe: files.seconds("observe-seconds", 20)?,
             metrics: files.metrics()?,
             notice: files.yes_or_no("notice")?.unwrap_or(true),
-            schedule: directory.join("schedule"),
+            schedule: directory.join(SCHEDULE),
         })
     }
 

@@ -16,6 +16,8 @@ use super::untrusted;
 use crate::text::io_problem;
 use crate::times;
 
+/// What Teleport's later updater writes in place of windows, alone in the file.
+const NOP: &str = "nop";
 /// More than any agent writes; three windows take about 100 bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 /// The agent truncates the file and then writes it, so a reader can meet it half written.
@@ -43,6 +45,8 @@ pub enum Schedule {
     Missing,
     /// The agent emptied the file: it has lost its cluster.
     Empty,
+    /// Teleport's later updater manages this host, and has written this in place of windows.
+    Nop,
     /// The file is there but cannot be used, and why.
     Unreadable(String),
 }
@@ -68,6 +72,8 @@ pub enum Absence {
     Missing,
     /// The schedule file is empty.
     Empty,
+    /// The schedule file has the word of Teleport's later updater.
+    Nop,
     /// All windows are over; the last one stopped then.
     Past(DateTime<Utc>),
     /// The schedule file cannot be used, and why.
@@ -79,6 +85,7 @@ impl fmt::Display for Absence {
         match self {
             Absence::Missing => write!(f, "the agent has exported no maintenance schedule"),
             Absence::Empty => write!(f, "the maintenance schedule is empty (the agent has lost its cluster, or is new)"),
+            Absence::Nop => write!(f, "the maintenance schedule contains \"{NOP}\" (the agent is managed by teleport-update)"),
             Absence::Past(stop) => {
                 write!(f, "the maintenance schedule is outdated (its last window ended {})", times::utc(*stop))
             }
@@ -97,7 +104,8 @@ impl Schedule {
             }
             let whole;
             (schedule, whole) = match untrusted::read(path, MAX_BYTES) {
-                Ok(text) => (Schedule::parse(&text), text.ends_with('\n')),
+                // The word has no end of line.
+                Ok(text) => (Schedule::parse(&text), text.ends_with('\n') || text == NOP),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => (Schedule::Missing, true),
                 Err(error) => (Schedule::Unreadable(io_problem(&error)), true),
             };
@@ -112,6 +120,9 @@ impl Schedule {
     ///
     /// A line that is none of these is left out, so that a half-written last line does not cost the others.
     pub fn parse(text: &str) -> Schedule {
+        if text.trim() == NOP {
+            return Schedule::Nop;
+        }
         let mut windows = Vec::new();
         let mut unusable = None;
         for (number, line) in text.lines().map(str::trim).enumerate() {
@@ -137,6 +148,7 @@ impl Schedule {
             Schedule::Windows(windows) => windows,
             Schedule::Missing => return WindowStatus::Absent(Absence::Missing),
             Schedule::Empty => return WindowStatus::Absent(Absence::Empty),
+            Schedule::Nop => return WindowStatus::Absent(Absence::Nop),
             Schedule::Unreadable(why) => return WindowStatus::Absent(Absence::Unreadable(why.clone())),
         };
         // Windows are in order of their start, so one that touches the stretch open now prolongs it.
@@ -160,6 +172,11 @@ impl Schedule {
             }
         }
     }
+}
+
+/// Whether Teleport's later updater has written its word in the schedule file.
+pub fn is_nop(path: &Path) -> bool {
+    untrusted::read(path, MAX_BYTES).is_ok_and(|text| text.trim() == NOP)
 }
 
 /// Reads a window off a line; none if it is not one, or stops before it starts.
@@ -227,6 +244,24 @@ mod tests {
         }
         assert_eq!(Schedule::parse(""), Schedule::Empty);
         assert_eq!(Schedule::parse("# only a comment\n\n"), Schedule::Empty);
+    }
+
+    #[test]
+    fn the_word_of_the_later_updater_stands_alone() {
+        for text in ["nop", "nop\n", " nop \r\n"] {
+            assert_eq!(Schedule::parse(text), Schedule::Nop, "{text:?}");
+        }
+        assert!(matches!(Schedule::parse("nope"), Schedule::Unreadable(_)));
+        assert_eq!(Schedule::parse("nop\n100 200\n"), windows(&[(100, 200)]));
+        assert_eq!(Schedule::Nop.status(at(0)), WindowStatus::Absent(Absence::Nop));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("schedule");
+        for (text, expected) in [("nop", true), ("100 200\n", false), ("", false)] {
+            fs::write(&path, text).unwrap();
+            assert_eq!((is_nop(&path), Schedule::read(&path) == Schedule::Nop), (expected, expected), "{text}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(!is_nop(&path));
     }
 
     #[test]

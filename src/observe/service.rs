@@ -13,6 +13,7 @@ use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::file_state::FileState;
+use super::start::{self, Exports, Start};
 use super::untrusted;
 use crate::command::Command;
 
@@ -27,7 +28,7 @@ pub const LOOP: u32 = 3;
 const GENERATED: [&str; 2] = ["/run/systemd/generator", "/run/systemd"];
 /// What is asked, in one go, of all units.
 const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,CanReload,PIDFile,ExecStart,ExecReload,\
-    ControlGroup,ActiveEnterTimestampMonotonic";
+    ControlGroup,ActiveEnterTimestampMonotonic,Environment,EnvironmentFiles";
 
 /// One service, as it is at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,8 +53,10 @@ pub struct Service {
     pub reloads_main: bool,
     /// Whether that process runs the file that is on the disk now.
     pub binary: Binary,
-    /// The agent's settings, where its command line names them.
-    pub settings: Option<PathBuf>,
+    /// How the unit starts the agent, and how the process in charge was started, if that is another way.
+    pub starts: Vec<Start>,
+    /// Whether that process exports its maintenance windows.
+    pub exports: Exports,
 }
 
 /// How a service is doing.
@@ -137,12 +140,6 @@ impl Life {
 }
 
 impl Service {
-    /// Whether the agent was started with what has it export its maintenance windows; nothing if that may not be seen.
-    pub fn exports_windows(&self) -> Option<bool> {
-        let environment = fs::read(format!("/proc/{}/environ", self.pid?)).ok()?;
-        Some(environment.split(|byte| *byte == 0).any(|setting| setting == b"TELEPORT_EXT_UPGRADER=unit"))
-    }
-
     /// The living processes of the agent itself, the oldest first. Those that it starts for sessions have other arguments.
     pub fn agents(&self) -> Vec<Life> {
         let Some(called) = [self.main, self.pid].into_iter().flatten().find_map(arguments) else { return Vec::new() };
@@ -319,7 +316,11 @@ struct Properties<'a>(&'a [&'a str]);
 
 impl<'a> Properties<'a> {
     fn get(&self, name: &str) -> &'a str {
-        self.0.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+        self.all(name).next().unwrap_or_default()
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('='))
     }
 }
 
@@ -343,7 +344,8 @@ fn service(properties: &Properties, uptime: Duration) -> Service {
         can_reload: properties.get("CanReload") == "yes",
         reloads_main: properties.get("ExecReload").contains("MAINPID"),
         binary: Binary::Unknown,
-        settings: settings_file(properties),
+        starts: Vec::new(),
+        exports: Exports::default(),
     };
     // After a reload the old process may live on for its sessions, and systemd may keep it as the main process until it ends; the
     // agent's pid file already names the new one. It names nobody once a new process has ended before it was ready.
@@ -354,6 +356,9 @@ fn service(properties: &Properties, uptime: Duration) -> Service {
         Binary::Unknown => by_age(pid, properties),
         known => known,
     });
+    let files = properties.all("EnvironmentFiles").collect();
+    let unit = start::Unit { command: properties.get("ExecStart"), environment: properties.get("Environment"), files };
+    (service.starts, service.exports) = unit.look(service.pid);
     service
 }
 
@@ -399,18 +404,6 @@ fn pid_file(properties: &Properties) -> Option<PathBuf> {
     } else {
         unit
     };
-    Some(Path::new(path).to_path_buf()).filter(|path| path.is_absolute())
-}
-
-/// The agent's settings: `start --config=/etc/teleport.yaml`, or the same in two words, or with `-c`.
-fn settings_file(properties: &Properties) -> Option<PathBuf> {
-    let mut words = properties.get("ExecStart").split_whitespace().skip_while(|word| *word != "start");
-    let path = words.find_map(|word| match word {
-        ";" => Some(None),
-        "--config" | "-c" => Some(Some("")),
-        _ => word.strip_prefix("--config=").or_else(|| word.strip_prefix("-c=")).map(Some),
-    })??;
-    let path = if path.is_empty() { words.next()? } else { path };
     Some(Path::new(path).to_path_buf()).filter(|path| path.is_absolute())
 }
 
@@ -490,23 +483,6 @@ mod tests {
         assert_eq!(file(&["PIDFile=", &start.replace("file=", "file ")]), Some("/run/a.pid".into()));
         assert_eq!(file(&["PIDFile="]), None);
         assert_eq!(file(&["ExecStart={ argv[]=teleport start --pid-file=a.pid ; x }"]), None);
-    }
-
-    #[test]
-    fn the_settings_are_those_that_the_agent_is_started_with() {
-        for (arguments, expected) in [
-            ("teleport start --config /srv/a.yaml --pid-file=/run/a.pid", Some("/srv/a.yaml")),
-            ("teleport start --pid-file=/run/a.pid --config=/srv/a.yaml", Some("/srv/a.yaml")),
-            ("teleport start -c /srv/a.yaml", Some("/srv/a.yaml")),
-            ("teleport start --config a.yaml", None),
-            ("teleport start --config", None),
-            ("teleport start --pid-file=/run/a.pid", None),
-            ("sh -c /usr/local/bin/teleport start", None),
-            ("", None),
-        ] {
-            let line = format!("ExecStart={{ path=/usr/local/bin/teleport ; argv[]={arguments} ; ignore_errors=no ; x }}");
-            assert_eq!(settings_file(&Properties(&[&line])), expected.map(PathBuf::from), "{arguments}");
-        }
     }
 
     #[test]

@@ -1,17 +1,19 @@
-//! The agent's own settings: what `/etc/teleport.yaml` says of its cluster, its services and its data directory.
+//! The agent's own settings: what `/etc/teleport.yaml`, or what stands in its place, says of its cluster, its services and its data
+//! directory.
 //!
-//! Other programs and people write this file, by hand or not. Whatever is strange in it is a warning; what stands before it counts, and
-//! the defaults do for the rest.
+//! Other programs and people write it, by hand or not. Whatever is strange in it is a warning, and what stands before it counts. But a
+//! host counts as one of the cluster itself until its settings say otherwise: an upgrade of those has an order, which is a person's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use nix::unistd::geteuid;
 
 use super::config::Address;
+use super::start::Start;
 use super::untrusted;
+use super::yaml::{self, Node};
 use crate::text::{io_problem, printable};
 
 /// Where the agent looks for its settings, unless it is told otherwise.
@@ -20,71 +22,268 @@ pub const FILE: &str = "/etc/teleport.yaml";
 pub const DATA: &str = "/var/lib/teleport";
 /// More than anybody writes.
 const MAX_BYTES: u64 = 1024 * 1024;
-/// How deep maps and lists may be nested; the agent's settings have about six levels.
-const MAX_DEPTH: usize = 32;
 /// What the agent takes for the port of a Proxy, and of an Auth Service, that are named without one.
 const PROXY_PORT: u16 = 3080;
 const AUTH_PORT: u16 = 3025;
-/// The services that make a host part of the cluster itself, and what they are called.
-const CLUSTER_SERVICES: [(&str, &str); 2] = [("auth_service", "Auth Service"), ("proxy_service", "Proxy Service")];
+
+/// A service that makes a host part of the cluster itself. The agent enables both unless it is told otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterService {
+    /// Section `auth_service`, role `auth`.
+    Auth,
+    /// Section `proxy_service`, role `proxy`.
+    Proxy,
+}
+
+/// Why a host counts as one of the cluster itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterHost {
+    /// Its settings, which are there, enable these services.
+    Enabled(Vec<ClusterService>, String),
+    /// Its settings, which are there, do not disable these services, which are then enabled; and whether each has a section.
+    ByDefault(Vec<(ClusterService, bool)>, String),
+    /// There is no such file, so that all services are enabled.
+    NoFile(String),
+    /// The command line of a unit enables these services by this flag.
+    Roles(Vec<ClusterService>, String),
+    /// Its settings cannot be read there, and why.
+    Unread(String, String),
+}
 
 /// What the agent is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The file that says so.
-    pub file: PathBuf,
+    /// Where that was read: a file, or words such as `TELEPORT_CONFIG of teleport.service`.
+    pub source: String,
     /// Where the agent finds its cluster: the Proxy, else Auth Services.
     pub cluster: Vec<Address>,
-    /// A service of the cluster itself that is explicitly enabled on this host: its section, and its name.
-    pub cluster_service: Option<(&'static str, &'static str)>,
+    /// Why this host counts as one of the cluster itself, if it does.
+    pub cluster_service: Option<ClusterHost>,
     /// Where the agent keeps its state.
     pub data_dir: PathBuf,
-    /// What is wrong with the file, if anything is.
+    /// What is wrong with the settings, if anything is.
     pub problem: Option<String>,
 }
 
+/// Whether a service of the cluster is enabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    On,
+    Off,
+    Default,
+}
+
 impl Settings {
-    /// What holds without the file.
-    pub fn defaults(file: &Path) -> Settings {
-        Settings { file: file.into(), cluster: Vec::new(), cluster_service: None, data_dir: DATA.into(), problem: None }
+    /// Those of an agent that is none of the cluster's hosts, and of which nothing else is known.
+    pub fn defaults(source: &Path) -> Settings {
+        let source = printable(&source.to_string_lossy(), 200);
+        Settings { source, cluster: Vec::new(), cluster_service: None, data_dir: DATA.into(), problem: None }
     }
 
-    /// Reads the file. Whatever is wrong with it is a value, not an error: an updater must work without it.
+    /// Reads the file. Whatever is wrong with it is a value, not an error.
     pub fn read(file: &Path) -> Settings {
+        let defaults = Settings::defaults(file);
         match untrusted::read_linked(file, MAX_BYTES) {
             Ok(text) => Settings::parse(file, &text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::defaults(file),
-            Err(error) => Settings { problem: Some(io_problem(&error)), ..Settings::defaults(file) },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Settings { cluster_service: Some(ClusterHost::NoFile(defaults.source.clone())), ..defaults }
+            }
+            Err(error) => defaults.unread(io_problem(&error), error.kind() == io::ErrorKind::PermissionDenied),
         }
     }
 
-    /// What the agent's services are set to, each by its file: the first, unless another makes this a host of the cluster itself.
-    pub fn read_all<'a>(files: impl IntoIterator<Item = &'a Path>) -> Settings {
-        let mut all: Vec<Settings> = files.into_iter().map(Settings::read).collect();
+    /// What the agent's services are set to, each by its unit and the ways in which it starts the agent: the first, unless another makes
+    /// this a host of the cluster itself.
+    pub fn read_all<'a>(starts: impl IntoIterator<Item = (&'a str, &'a Start)>) -> Settings {
+        let mut all: Vec<Settings> = starts.into_iter().map(|(unit, start)| Settings::of(unit, start)).collect();
         match all.iter().position(|settings| settings.cluster_service.is_some()) {
             Some(index) => all.swap_remove(index),
             None => all.into_iter().next().unwrap_or_else(|| Settings::read(Path::new(FILE))),
         }
     }
 
+    /// What an agent that is started like this is set to.
+    fn of(unit: &str, start: &Start) -> Settings {
+        let settings = match &start.encoded {
+            None => Settings::read(start.config.as_deref().unwrap_or(Path::new(FILE))),
+            Some(encoded) => {
+                let source = format!("{} of {unit}", encoded.named_by);
+                match encoded.decode() {
+                    Ok(text) => Settings::parse(Path::new(&source), &text),
+                    Err(problem) => Settings::defaults(Path::new(&source)).unread(problem, false),
+                }
+            }
+        };
+        settings.started_by(unit, start)
+    }
+
+    /// The same with what the command line has to say.
+    pub fn started_by(self, unit: &str, start: &Start) -> Settings {
+        let mut settings = self;
+        settings.cluster_service = settings.cluster_service.and_then(|host| host.unless_disabled_by(start));
+        if let Some(roles) = &start.roles {
+            // As the agent looks for them.
+            let enabled = |service: &ClusterService| roles.contains(service.role());
+            let services: Vec<_> = ClusterService::ALL.into_iter().filter(enabled).collect();
+            let flag = format!("--roles={} of {unit}", printable(roles, 80));
+            settings.cluster_service = Some(ClusterHost::Roles(services, flag)).and_then(|host| host.unless_disabled_by(start));
+        } else if let Some(unseen) = &start.unseen {
+            // Where an ordinary user may not look, there may be what decides it.
+            let host = ClusterHost::Unread(format!("how {unit} starts the agent"), unseen.clone());
+            settings.cluster_service = geteuid().is_root().then(|| settings.cluster_service.unwrap_or(host));
+        }
+        if !start.auth_servers.is_empty() {
+            settings.cluster.clear();
+            settings.find_cluster(start.auth_servers.iter().map(|server| (bare(server), AUTH_PORT)));
+        }
+        settings
+    }
+
+    /// Settings that cannot be read may be those of a host of the cluster. An ordinary user is not told so of a file that only root may read.
+    fn unread(self, problem: String, is_forbidden: bool) -> Settings {
+        let host = ClusterHost::Unread(self.source.clone(), problem.clone());
+        let cluster_service = Some(host).filter(|_| !is_forbidden || geteuid().is_root());
+        Settings { cluster_service, problem: Some(problem), ..self }
+    }
+
     /// Takes from the text of the file what matters here.
     pub fn parse(file: &Path, text: &str) -> Settings {
         let mut settings = Settings::defaults(file);
-        let (root, problem) = parse(text);
-        settings.problem = problem;
+        let (root, problem) = yaml::parse(text);
         let general = root.get("teleport");
-        settings.cluster_service = CLUSTER_SERVICES.into_iter().find(|(section, _)| is_enabled(root.get(section)));
+        settings.cluster_service = cluster_host(&root, &settings.source, problem.as_deref());
+        settings.problem = problem;
         if let Some(directory) = general.get("data_dir").text().map(Path::new).filter(|path| path.is_absolute()) {
             settings.data_dir = directory.into();
         }
-        let named = named_servers(general);
-        for (server, port) in &named {
-            match Address::parse(server, *port) {
-                Ok(address) => settings.cluster.push(address),
-                Err(problem) => settings.problem = Some(problem),
+        settings.find_cluster(named_servers(general));
+        settings
+    }
+
+    fn find_cluster<'a>(&mut self, named: impl IntoIterator<Item = (&'a str, u16)>) {
+        for (server, port) in named {
+            match Address::parse(server, port) {
+                Ok(address) => self.cluster.push(address),
+                Err(problem) => self.problem = Some(problem),
             }
         }
-        settings
+    }
+
+    /// What is wrong with the settings, unless that is why the host is not upgraded.
+    pub fn warning(&self) -> Option<&str> {
+        self.problem.as_deref().filter(|_| !matches!(self.cluster_service, Some(ClusterHost::Unread(..))))
+    }
+}
+
+impl ClusterService {
+    const ALL: [ClusterService; 2] = [ClusterService::Auth, ClusterService::Proxy];
+
+    fn section(self) -> &'static str {
+        match self {
+            ClusterService::Auth => "auth_service",
+            ClusterService::Proxy => "proxy_service",
+        }
+    }
+
+    fn role(self) -> &'static str {
+        match self {
+            ClusterService::Auth => "auth",
+            ClusterService::Proxy => "proxy",
+        }
+    }
+}
+
+impl fmt::Display for ClusterService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ClusterService::Auth => "the Auth Service",
+            ClusterService::Proxy => "the Proxy Service",
+        })
+    }
+}
+
+impl ClusterHost {
+    /// The same without what the command line disables: `--auth-server` means that the Auth Service is elsewhere.
+    fn unless_disabled_by(self, start: &Start) -> Option<ClusterHost> {
+        let stays = |service: &ClusterService| start.auth_servers.is_empty() || *service != ClusterService::Auth;
+        Some(match self {
+            ClusterHost::Enabled(mut services, source) => {
+                services.retain(stays);
+                ClusterHost::Enabled(Some(services).filter(|services| !services.is_empty())?, source)
+            }
+            ClusterHost::ByDefault(mut services, source) => {
+                services.retain(|(service, _)| stays(service));
+                ClusterHost::ByDefault(Some(services).filter(|services| !services.is_empty())?, source)
+            }
+            ClusterHost::Roles(mut services, flag) => {
+                services.retain(stays);
+                ClusterHost::Roles(Some(services).filter(|services| !services.is_empty())?, flag)
+            }
+            other => other,
+        })
+    }
+}
+
+impl fmt::Display for ClusterHost {
+    /// Why, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MANUALLY: &str = "Cluster services are upgraded manually: see \"The cluster itself\" in the README, and run: \
+                                systemctl disable --now teleport-upgrade.timer";
+        let both = ClusterService::ALL;
+        let line = |service: ClusterService| format!("\"{}: {{enabled: no}}\"", service.section());
+        match self {
+            ClusterHost::Enabled(services, source) => {
+                let sections = listed(services.iter().map(|service| service.section()));
+                write!(f, "it runs {} ({sections} in {source}). {MANUALLY}", listed(services))
+            }
+            ClusterHost::Roles(services, flag) => write!(f, "it runs {} ({flag}). {MANUALLY}", listed(services)),
+            ClusterHost::ByDefault(services, source) => {
+                let lines = listed(services.iter().map(|(service, has_section)| match has_section {
+                    true => format!("\"enabled: no\" under {}", service.section()),
+                    false => line(*service),
+                }));
+                let names = listed(services.iter().map(|(service, _)| service));
+                let are = if services.len() == 1 { "is" } else { "are" };
+                write!(
+                    f,
+                    "{names} {are} enabled by default and not disabled in {source}. If this host runs an agent only, add {lines} there. \
+                     {MANUALLY}"
+                )
+            }
+            ClusterHost::NoFile(file) => write!(
+                f,
+                "{} are enabled by default, and {file} does not exist. If this host is to run an agent only, write {} in that file, a \
+                 line each. {MANUALLY}",
+                listed(both),
+                listed(both.map(line))
+            ),
+            ClusterHost::Unread(source, problem) => {
+                let names = both.map(|service| service.to_string()).join(" or ");
+                write!(f, "it may run {names}: cannot read {source}: {problem}. Correct that; nothing is upgraded until then")
+            }
+        }
+    }
+}
+
+/// One, or two with "and" between them.
+fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(" and ")
+}
+
+/// Why a host with these settings is one of the cluster itself, if it is.
+fn cluster_host(root: &Node, source: &str, problem: Option<&str>) -> Option<ClusterHost> {
+    // An agent with settings that name a Proxy starts only with both services disabled, so nothing need be said of them.
+    let names_proxy = root.get("version").text() == Some("v3") && root.get("teleport").get("proxy_server").text().is_some();
+    let switches = ClusterService::ALL.map(|service| (service, switch(root.get(service.section()))));
+    let having = |wanted| switches.iter().filter(move |(_, switch)| *switch == wanted).map(|(service, _)| *service);
+    let enabled: Vec<_> = having(Switch::On).collect();
+    let by_default: Vec<_> = having(Switch::Default).map(|service| (service, !root.get(service.section()).is_nothing())).collect();
+    match problem {
+        _ if !enabled.is_empty() => Some(ClusterHost::Enabled(enabled, source.to_string())),
+        _ if by_default.is_empty() || names_proxy => None,
+        // What disables them may stand behind the place up to which it was read.
+        Some(problem) => Some(ClusterHost::Unread(source.to_string(), problem.to_string())),
+        None => Some(ClusterHost::ByDefault(by_default, source.to_string())),
     }
 }
 
@@ -103,158 +302,19 @@ fn bare(server: &str) -> &str {
     rest.split_once('/').map_or(rest, |(host, _)| host)
 }
 
-/// Whether a section says that its service is enabled, in one of the words that the agent knows. Only what is written counts: the
-/// agent would also enable some that are not mentioned, but then hosts that run no such service would have to say so.
-fn is_enabled(section: &Node) -> bool {
+/// What a section says of its service. The agent takes a word that it does not know for a no; a person may have meant a yes.
+fn switch(section: &Node) -> Switch {
     let word = section.get("enabled").text().map(str::to_ascii_lowercase);
-    word.is_some_and(|word| ["yes", "yeah", "y", "true", "1", "on"].contains(&word.as_str()))
-}
-
-/// A value in a YAML file. What an alias stands for is shared, never copied: no file can grow by being read.
-#[derive(Debug, Clone)]
-enum Node {
-    Text(String),
-    List(Vec<Rc<Node>>),
-    Map(BTreeMap<String, Rc<Node>>),
-    Nothing,
-}
-
-impl Node {
-    /// The value of a key, or of one of the map or maps that this one extends (`<<`); nothing if this is no map, or has no such key.
-    fn get(&self, key: &str) -> &Node {
-        self.find(key, &mut BTreeSet::new()).unwrap_or(&Node::Nothing)
+    match word.as_deref() {
+        Some("yes" | "yeah" | "y" | "true" | "1" | "on") => Switch::On,
+        Some("no" | "nope" | "n" | "false" | "0" | "off") => Switch::Off,
+        _ => Switch::Default,
     }
-
-    /// One that many extend is looked at once: with lists of such in lists of such, there may be more ways to it than there is time.
-    fn find(&self, key: &str, seen: &mut BTreeSet<*const Node>) -> Option<&Node> {
-        let Node::Map(entries) = self else { return None };
-        if !seen.insert(self) {
-            return None;
-        }
-        if let Some(value) = entries.get(key) {
-            return Some(value);
-        }
-        match entries.get("<<")?.as_ref() {
-            Node::List(extended) => extended.iter().find_map(|map| map.find(key, seen)),
-            extended => extended.find(key, seen),
-        }
-    }
-
-    /// The text of a scalar.
-    fn text(&self) -> Option<&str> {
-        match self {
-            Node::Text(text) => Some(text.trim()).filter(|text| !text.is_empty()),
-            _ => None,
-        }
-    }
-
-    /// The text of a scalar, or of those in a list.
-    fn texts(&self) -> Vec<&str> {
-        match self {
-            Node::List(items) => items.iter().filter_map(|item| item.text()).collect(),
-            other => other.text().into_iter().collect(),
-        }
-    }
-}
-
-/// A value, and how many levels of lists and maps are in it.
-type Measured = (Rc<Node>, usize);
-
-/// A list or map whose end has not been seen.
-struct Open {
-    node: Node,
-    anchor: usize,
-    /// The key whose value comes next.
-    key: Option<String>,
-    /// The levels of what is in it.
-    levels: usize,
-}
-
-impl Open {
-    fn new(node: Node, anchor: usize) -> Open {
-        Open { node, anchor, key: None, levels: 0 }
-    }
-
-    fn add(&mut self, (node, levels): Measured) {
-        self.levels = self.levels.max(levels);
-        match (&mut self.node, self.key.take()) {
-            (Node::List(items), _) => items.push(node),
-            (Node::Map(entries), Some(key)) => drop(entries.insert(key, node)),
-            // A key that is no text names nothing that is asked for.
-            _ => self.key = Some(node.text().unwrap_or_default().to_string()),
-        }
-    }
-}
-
-/// Reads the first document of a YAML text. If something is wrong with it, what comes before that counts: somebody may be writing
-/// it at this moment, and a host of the cluster itself is one all the same.
-fn parse(text: &str) -> (Rc<Node>, Option<String>) {
-    let mut open = Vec::new();
-    match read(text, &mut open) {
-        Ok(root) => (root, None),
-        Err(problem) => (Rc::new(closed(open)), Some(problem)),
-    }
-}
-
-/// What was seen of a list or map, and of those within it, whose ends were not seen.
-fn closed(open: Vec<Open>) -> Node {
-    let into = |inner: Open, mut outer: Open| {
-        outer.add((Rc::new(inner.node), 0));
-        outer
-    };
-    open.into_iter().rev().reduce(into).map_or(Node::Nothing, |outermost| outermost.node)
-}
-
-/// Reads the first document. What has begun and not ended is in `open`.
-fn read(text: &str, open: &mut Vec<Open>) -> Result<Rc<Node>, String> {
-    let mut anchors: BTreeMap<usize, Measured> = BTreeMap::new();
-    for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {
-        let (event, _) = event.map_err(|error| format!("it is not YAML: {}", printable(&error.to_string(), 120)))?;
-        let (value, anchor) = match event {
-            Event::MappingStart(anchor, _) => {
-                open.push(Open::new(Node::Map(BTreeMap::new()), anchor));
-                within_limits(open.len())?;
-                continue;
-            }
-            Event::SequenceStart(anchor, _) => {
-                open.push(Open::new(Node::List(Vec::new()), anchor));
-                within_limits(open.len())?;
-                continue;
-            }
-            Event::MappingEnd | Event::SequenceEnd => {
-                let Some(ended) = open.pop() else { break };
-                ((Rc::new(ended.node), ended.levels + 1), ended.anchor)
-            }
-            Event::Scalar(text, style, anchor, _) => ((Rc::new(scalar(&text, style)), 0), anchor),
-            Event::Alias(anchor) => (anchors.get(&anchor).cloned().unwrap_or_else(|| (Rc::new(Node::Nothing), 0)), 0),
-            Event::DocumentEnd | Event::StreamEnd => break,
-            Event::Nothing | Event::StreamStart | Event::DocumentStart(_) => continue,
-        };
-        within_limits(open.len() + value.1)?;
-        if anchor > 0 {
-            anchors.insert(anchor, value.clone());
-        }
-        match open.last_mut() {
-            Some(outer) => outer.add(value),
-            None => return Ok(value.0),
-        }
-    }
-    Ok(Rc::new(Node::Nothing))
-}
-
-/// A nest is taken apart level by level, one within the other: too deep a one, and there is no room to do so.
-fn within_limits(levels: usize) -> Result<(), String> {
-    if levels > MAX_DEPTH { Err(format!("it is nested more than {MAX_DEPTH} levels deep")) } else { Ok(()) }
-}
-
-/// `~`, `null` and an empty value are nothing, unless they are quoted.
-fn scalar(text: &str, style: ScalarStyle) -> Node {
-    let is_plain = matches!(style, ScalarStyle::Plain);
-    if is_plain && ["", "~", "null"].contains(&text) { Node::Nothing } else { Node::Text(text.to_string()) }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::start;
     use super::*;
 
     fn settings(text: &str) -> Settings {
@@ -272,7 +332,7 @@ mod tests {
     fn reads_an_agents_settings() {
         let settings = settings(AGENT);
         assert_eq!(settings.cluster, [Address::parse("proxy.example.com:443", 0).unwrap()]);
-        assert_eq!((settings.cluster_service, settings.problem), (None, None));
+        assert_eq!((settings.cluster_service, settings.problem, settings.source), (None, None, FILE.into()));
         assert_eq!(settings.data_dir, Path::new("/srv/teleport"));
     }
 
@@ -301,47 +361,129 @@ mod tests {
         }
     }
 
+    /// Both services disabled.
+    const NONE: &str = "auth_service: {enabled: no}\nproxy_service: {enabled: no}\n";
+
+    fn said(settings: &Settings) -> String {
+        settings.cluster_service.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
     #[test]
-    fn a_service_of_the_cluster_counts_when_it_is_explicitly_enabled() {
+    fn a_service_of_the_cluster_is_enabled_until_its_section_disables_it() {
         for (text, expected) in [
-            ("auth_service: {enabled: yes}", Some("Auth Service")),
-            ("auth_service:\n  enabled: \"yes\"\n", Some("Auth Service")),
-            ("proxy_service:\n  enabled: true\n", Some("Proxy Service")),
-            ("proxy_service: {enabled: On}", Some("Proxy Service")),
-            ("x: &on {enabled: yes}\nproxy_service: *on", Some("Proxy Service")),
-            ("x: &on {enabled: yes}\nproxy_service: {<<: *on, web_listen_addr: a}", Some("Proxy Service")),
-            ("x: &on {enabled: yes}\nproxy_service: {<<: *on, enabled: no}", None),
-            ("x: &on {enabled: yes}\nproxy_service: {<<: [{a: b}, *on]}", Some("Proxy Service")),
-            ("x: &on {enabled: yes}\nproxy_service: {<<: [{enabled: no}, *on]}", None),
+            ("auth_service: {enabled: yes}\nproxy_service: {enabled: no}", "it runs the Auth Service (auth_service in "),
+            ("auth_service:\n  enabled: \"yes\"\n", "it runs the Auth Service (auth_service in "),
+            ("proxy_service:\n  enabled: true\n", "it runs the Proxy Service (proxy_service in "),
+            (
+                "proxy_service: {enabled: On}\nauth_service: {enabled: Yeah}",
+                "Auth Service and the Proxy Service (auth_service and ",
+            ),
+            ("x: &on {enabled: yes}\nproxy_service: *on", "it runs the Proxy Service"),
+            ("x: &on {enabled: yes}\nproxy_service: {<<: *on, web_listen_addr: a}", "it runs the Proxy Service"),
+            ("x: &on {enabled: yes}\nauth_service: {enabled: no}\nproxy_service: {<<: *on, enabled: no}", ""),
+            ("x: &on {enabled: yes}\nproxy_service: {<<: [{a: b}, *on]}", "it runs the Proxy Service"),
+            ("x: &on {enabled: yes}\nauth_service: {enabled: no}\nproxy_service: {<<: [{enabled: no}, *on]}", ""),
+            ("", "the Auth Service and the Proxy Service are enabled by default and not disabled in /etc/teleport.yaml. If"),
+            ("", "add \"auth_service: {enabled: no}\" and \"proxy_service: {enabled: no}\" there"),
+            ("auth_service: {enabled: no}", "the Proxy Service is enabled by default"),
+            ("auth_service: {enabled: no}", "add \"proxy_service: {enabled: no}\" there"),
+            ("auth_service: {cluster_name: x}\nproxy_service: {enabled: no}", "add \"enabled: no\" under auth_service there"),
+            ("auth_service:\nproxy_service: {enabled: no}", "add \"auth_service: {enabled: no}\" there"),
+            ("auth_service: {enabled: }\nproxy_service: {enabled: no}", "the Auth Service is enabled by default"),
+            ("auth_service: {enabled: ~}\nproxy_service: {enabled: no}", "the Auth Service is enabled by default"),
+            // The agent takes that for a no.
+            ("auth_service: {enabled: yess}\nproxy_service: {enabled: no}", "the Auth Service is enabled by default"),
+            ("auth_service: no\nproxy_service: no", "are enabled by default"),
+            ("ssh_service: {enabled: yes}", "are enabled by default"),
+            (NONE, ""),
+            // With a Proxy named, the agent starts only if both are disabled.
+            ("version: v3\nteleport: {proxy_server: p.example.com}", ""),
+            (
+                "version: \"v3\"\nteleport: {proxy_server: p.example.com}\nproxy_service: {enabled: yes}",
+                "it runs the Proxy Service",
+            ),
+            ("version: v2\nteleport: {proxy_server: p.example.com}", "are enabled by default"),
+            ("teleport: {proxy_server: p.example.com}", "are enabled by default"),
+            ("version: v3\nteleport: {proxy_server: }", "are enabled by default"),
+            ("version: v3\nteleport: {auth_server: a.example.com}", "are enabled by default"),
+            ("teleport: {auth_servers: [a.example.com]}", "are enabled by default"),
             // What comes before something strange.
-            ("auth_service: {enabled: yes}\nssh_service: @", Some("Auth Service")),
-            ("auth_service:\n  enabled: yes\n  tokens: [\"a", Some("Auth Service")),
-            ("auth_service: {enabled: \"yes", None),
-            ("auth_service: {enabled: no}\nproxy_service: {enabled: false}", None),
-            ("auth_service: {cluster_name: example}", None),
-            ("auth_service:\n", None),
-            ("auth_service: yes", None),
-            ("ssh_service: {enabled: yes}", None),
+            ("auth_service: {enabled: yes}\nssh_service: @", "it runs the Auth Service"),
+            ("auth_service:\n  enabled: yes\n  tokens: [\"a", "it runs the Auth Service"),
+            (
+                "auth_service: {enabled: \"yes",
+                "it may run the Auth Service or the Proxy Service: cannot read /etc/teleport.yaml: it is",
+            ),
+            ("auth_service: {enabled: no}\nproxy_service: {ena", "cannot read /etc/teleport.yaml: it is not YAML"),
+            (&format!("{NONE}ssh_service: @"), ""),
         ] {
-            assert_eq!(settings(text).cluster_service.map(|(_, name)| name), expected, "{text}");
+            let settings = settings(text);
+            let said = said(&settings);
+            assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{text}: {said}");
         }
+        for no in
+            ["no", "No", "NO", "nope", "n", "N", "false", "False", "0", "off", "Off", "\"no\"", "'false'", "!!str no", "!!bool no"]
+        {
+            let text = format!("auth_service:\n  enabled: {no}\nproxy_service: {{enabled: {no}}}\n");
+            assert_eq!(said(&settings(&text)), "", "{no}");
+        }
+    }
+
+    /// A file of settings, and how an agent is started with it.
+    fn written(dir: &tempfile::TempDir, name: &str, text: &str) -> Start {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        Start { config: Some(dir.path().join(name)), ..Start::default() }
+    }
+
+    fn with(start: &Start, arguments: &str) -> Start {
+        let unit = start::Unit { command: &format!("argv[]=teleport start {arguments}"), environment: "", files: Vec::new() };
+        Start { config: start.config.clone(), ..unit.look(None).0.remove(0) }
+    }
+
+    #[test]
+    fn the_command_line_has_the_last_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let (agent, auth) = (written(&dir, "agent", NONE), written(&dir, "auth", "auth_service: {enabled: yes}\n"));
+        let (empty, nowhere) = (written(&dir, "empty", ""), Start { config: Some("/nowhere".into()), ..Start::default() });
+        let bytes = Start { config: Some("/dev/zero".into()), ..Start::default() };
+        for (start, arguments, expected) in [
+            (&agent, "", ""),
+            (&agent, "--roles=proxy,node", "it runs the Proxy Service (--roles=proxy,node of x.service)"),
+            (&agent, "-r auth", "it runs the Auth Service (--roles=auth of x.service)"),
+            (&auth, "--roles=node,app", ""),
+            (&nowhere, "--roles=node --token=x --auth-server=a:3025", ""),
+            (&bytes, "--roles=node", ""),
+            (&bytes, "", "cannot read /dev/zero: it is not a regular file. Correct that; nothing"),
+            (
+                &nowhere,
+                "",
+                "are enabled by default, and /nowhere does not exist. If this host is to run an agent only, write \"auth_s",
+            ),
+            (&empty, "--auth-server=a:3025", "the Proxy Service is enabled by default"),
+            (&auth, "--auth-server=a:3025 --roles=auth", ""),
+            (&agent, "--config-string=eA==", "are enabled by default and not disabled in --config-string of x.service"),
+            (&agent, "--config-string=x", "cannot read --config-string of x.service: it is not base64"),
+            (&auth, "--config-string=YXV0aF9zZXJ2aWNlOiB7ZW5hYmxlZDogbm99CnByb3h5X3NlcnZpY2U6IHtlbmFibGVkOiBub30K", ""),
+        ] {
+            let settings = Settings::of("x.service", &with(start, arguments));
+            let said = said(&settings);
+            assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{start:?} {arguments}: {said}");
+        }
+        let settings = Settings::of("x.service", &with(&agent, "--auth-server=p.example.com:443 --auth-server=b"));
+        assert_eq!(settings.cluster.iter().map(ToString::to_string).collect::<Vec<_>>(), ["p.example.com:443", "b:3025"]);
     }
 
     #[test]
     fn any_service_may_make_a_host_one_of_the_cluster() {
         let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str, text: &str| {
-            std::fs::write(dir.path().join(name), text).unwrap();
-            dir.path().join(name)
-        };
-        let agent = file("agent", AGENT);
-        let auth = file("auth", "auth_service: {enabled: yes}");
-        for files in [[&agent, &auth], [&auth, &agent]] {
-            let settings = Settings::read_all(files.map(PathBuf::as_path));
-            assert_eq!((settings.cluster_service.map(|(section, _)| section), &settings.file), (Some("auth_service"), &auth));
+        let (agent, auth) = (written(&dir, "agent", AGENT), written(&dir, "auth", "auth_service: {enabled: yes}"));
+        for starts in [[&agent, &auth], [&auth, &agent]] {
+            let settings = Settings::read_all(starts.map(|start| ("x.service", start)));
+            assert!(settings.source.ends_with("/auth") && settings.cluster_service.is_some(), "{settings:?}");
         }
-        let other = file("other", "teleport: {proxy_server: other.example.com}");
-        assert_eq!(Settings::read_all([&agent, &other].map(PathBuf::as_path)).file, agent);
+        let other = written(&dir, "other", &format!("teleport: {{auth_server: other.example.com}}\n{NONE}"));
+        let first = Settings::read_all([&agent, &other].map(|start| ("x.service", start)));
+        assert!(first.source.ends_with("/agent") && first.cluster_service.is_none(), "{first:?}");
     }
 
     #[test]
@@ -359,7 +501,8 @@ mod tests {
             let settings = settings(text);
             let problem = settings.problem.clone().unwrap_or_default();
             assert!(problem.contains(part) && problem.len() < 200, "{part}: {problem}");
-            assert_eq!(Settings { problem: None, ..settings }, Settings::defaults(Path::new(FILE)));
+            let plain = Settings { problem: None, cluster_service: None, ..settings };
+            assert_eq!(plain, Settings::defaults(Path::new(FILE)));
         }
         for text in ["just text", "- a\n- b", "3", "--- !!map\n", "%YAML 1.2\n---\n", "? [a, b]\n: c\n", "\0"] {
             assert_eq!(cluster(text), [""; 0], "{text:?}");

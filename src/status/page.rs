@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::decide::report::{
-    AgentReport, ChannelReport, ClusterReport, DecisionReport, LimitsReport, LockReport, Report, ScheduleReport, State,
+    AgentReport, ChannelReport, ClusterReport, DecisionReport, LimitsReport, LockReport, Report, ScheduleReport, ServiceReport,
+    State,
 };
 use crate::observe::current_run::CurrentRun;
 use crate::observe::history::{Counts, FailedTarget, LastPass};
@@ -54,6 +55,7 @@ pub fn render(report: &Report, colours: Colours) -> String {
     if let Some(schedule) = &report.schedule {
         page.section("Maintenance windows");
         page.schedule(schedule, now);
+        page.export(report.agent.iter().flat_map(|agent| &agent.services));
     }
     page.section("Passes");
     page.passes(report);
@@ -179,6 +181,13 @@ impl Page {
                 _ => "then",
             };
             self.line(name, None, window_words(window, now));
+        }
+    }
+
+    /// Which services export none, and what to do.
+    fn export<'a>(&mut self, services: impl Iterator<Item = &'a ServiceReport>) {
+        for advice in services.filter_map(|service| service.export_advice.as_ref()) {
+            self.line("export", Some(Colour::Yellow), advice);
         }
     }
 

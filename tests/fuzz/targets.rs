@@ -159,7 +159,7 @@ pub fn schedule(data: &[u8]) {
             assert!(why.starts_with("line ") && why.ends_with("is not \"START STOP\" in Unix seconds"), "quotes nothing: {why}");
             Vec::new()
         }
-        Schedule::Missing | Schedule::Empty => Vec::new(),
+        Schedule::Missing | Schedule::Empty | Schedule::Nop => Vec::new(),
     };
     assert!(windows.is_sorted() && windows.iter().all(|window| window.start < window.stop));
     let mut moments = vec![now];
@@ -269,6 +269,14 @@ pub fn host(data: &[u8]) {
     for service in service::parse(&lines, Duration::from_secs(1000)) {
         assert!(service.pid.is_none_or(|pid| pid > 0));
         assert!(service.health != Health::CrashLooping || service.restarts >= service::LOOP);
+        // Whatever the command line and the environment are, one of these; `read_all` would read the files that they name.
+        for start in &service.starts {
+            let settings = start.encoded.as_ref().map(|encoded| encoded.decode());
+            let text = settings.and_then(Result::ok).unwrap_or_default();
+            let host = Settings::parse(Path::new("TELEPORT_CONFIG"), &text).started_by(&service.unit, start).cluster_service;
+            assert_printable(&host.map(|host| host.to_string()).unwrap_or_default());
+            assert_printable(start.unseen.as_deref().unwrap_or_default());
+        }
     }
     if let readiness::Readiness::NotReady(why, _) = readiness::parse(&ready) {
         assert_printable(&why);
@@ -395,7 +403,8 @@ pub fn decision(data: &[u8]) {
     }
     assert_eq!(policy::decide(&seen), decision, "same observation, same decision");
     let mark = policy::schedule_absent_since(&seen);
-    assert_eq!(mark.is_some(), matches!(seen.windows, WindowStatus::Absent(_)));
+    let is_absent = matches!(&seen.windows, WindowStatus::Absent(absence) if *absence != Absence::Nop);
+    assert_eq!(mark.is_some(), is_absent);
 }
 
 /// What is to be done leads to a version that Teleport supports going to, and only to one that is wanted or already there.
@@ -577,12 +586,13 @@ fn one_service(unit: &str, bytes: &mut Bytes) -> Service {
 
 fn windows(bytes: &mut Bytes) -> WindowStatus {
     let (start, stop) = (bytes.moment(), bytes.moment());
-    match bytes.byte() % 6 {
+    match bytes.byte() % 7 {
         0 => WindowStatus::Inside { until: stop },
         1 => WindowStatus::Before(Window { start, stop }),
         2 => WindowStatus::Absent(Absence::Missing),
         3 => WindowStatus::Absent(Absence::Empty),
         4 => WindowStatus::Absent(Absence::Past(stop)),
+        5 => WindowStatus::Absent(Absence::Nop),
         _ => WindowStatus::Absent(Absence::Unreadable("x".into())),
     }
 }

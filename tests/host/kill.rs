@@ -27,9 +27,43 @@ pub enum Cut {
     Database(usize),
 }
 
+/// Which versions an upgrade is between: by them, where their packages put the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Regular files of the package, before and after.
+    Files,
+    /// From regular files to links that the package's scripts make, and a unit that they copy.
+    ToLinks,
+    /// Such links, before and after.
+    Links,
+}
+
+impl Layout {
+    /// All of them.
+    pub const ALL: [Layout; 3] = [Layout::Files, Layout::ToLinks, Layout::Links];
+
+    fn from(self) -> &'static str {
+        match self {
+            Layout::Files => "14.3.33",
+            Layout::ToLinks => "17.2.9",
+            Layout::Links => "17.3.1",
+        }
+    }
+
+    fn to(self) -> &'static str {
+        match self {
+            Layout::Files => "14.3.34",
+            Layout::ToLinks => "17.3.1",
+            Layout::Links => "17.3.2",
+        }
+    }
+}
+
 /// An upgrade that is cut off, and how the host is before and after.
 #[derive(Clone, Copy, Debug)]
 pub struct Point {
+    /// Where the packages put the agent.
+    pub layout: Layout,
     /// The package manager.
     pub manager: Manager,
     /// When.
@@ -42,18 +76,18 @@ pub struct Point {
 
 /// Cuts upgrades off at `count` instants spread over the time that one takes, when the updater records, and at
 /// these further ones. Prints a line for each and a summary, and returns how many hosts did not converge.
-pub fn sweep(manager: Manager, count: usize, further: &[Cut]) -> usize {
-    let whole = time_of_an_upgrade(manager);
-    println!("{manager:?}: an upgrade takes {:.2} s when nothing disturbs it", whole.as_secs_f64());
+pub fn sweep(manager: Manager, layout: Layout, count: usize, further: &[Cut]) -> usize {
+    let whole = time_of_an_upgrade(manager, layout);
+    println!("{manager:?} {layout:?}: an upgrade takes {:.2} s when nothing disturbs it", whole.as_secs_f64());
     let spread = (1..=count).map(|i| Cut::After(whole.mul_f64(i as f64 / count as f64)));
     let cuts = spread.chain([1, 2].map(Cut::Record)).chain(further.iter().copied());
-    let point = |(i, cut)| Point { manager, cut, held: i % 3 == 0, open: i % 2 == 0 };
+    let point = |(i, cut)| Point { layout, manager, cut, held: i % 3 == 0, open: i % 2 == 0 };
     let points: Vec<Point> = cuts.enumerate().map(point).collect();
     let (next, fates) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
             let fate = catch_unwind(AssertUnwindSafe(|| point.run())).unwrap_or_else(|_| Fate::unknown());
-            println!("{manager:?} {:<12} {}", point.describe(), fate.describe());
+            println!("{manager:?} {layout:?} {:<12} {}", point.describe(), fate.describe());
             fates.lock().unwrap_or_else(PoisonError::into_inner).push(fate);
         }
     };
@@ -63,20 +97,22 @@ pub fn sweep(manager: Manager, count: usize, further: &[Cut]) -> usize {
     let worst = fates.iter().filter_map(|fate| fate.passes).max().unwrap_or(0);
     let of = |version: &str| fates.iter().filter(|fate| fate.converged() && fate.ended.runs == version).count();
     println!(
-        "{manager:?}: {} points, of which {} ended on 14.3.34 and {} on 14.3.33; passes it took at worst: {worst}; {lost} did not converge",
+        "{manager:?} {layout:?}: {} points, of which {} ended on {} and {} on {}; passes it took at worst: {worst}; {lost} did not converge",
         fates.len(),
-        of("14.3.34"),
-        of("14.3.33")
+        of(layout.to()),
+        layout.to(),
+        of(layout.from()),
+        layout.from()
     );
     lost
 }
 
 /// How long an upgrade takes on a machine as busy as it will be.
-fn time_of_an_upgrade(manager: Manager) -> Duration {
+fn time_of_an_upgrade(manager: Manager, layout: Layout) -> Duration {
     let upgrade = || {
-        let host = host_with_upgrade(manager);
+        let host = host_with_upgrade(manager, layout);
         let ran = host.upgrader("run").expect(0);
-        host.assert_agent_runs("14.3.34");
+        host.assert_agent_runs(layout.to());
         ran.elapsed
     };
     let times: Vec<Duration> = thread::scope(|scope| {
@@ -87,10 +123,14 @@ fn time_of_an_upgrade(manager: Manager) -> Duration {
 }
 
 /// A host whose agent could go to a version with which other files change too, some before the program and some after it.
-fn host_with_upgrade(manager: Manager) -> Host {
-    let host = Host::with_upgrade_from(manager);
-    let target = Package::agent("teleport-ent", "14.3.34").unit(&format!("# of 14.3.34\n{}", agent_unit("14.3.34")));
-    let other = |package: Package, name| package.file(&format!("/usr/local/bin/{name}"), 0o755, "#!/bin/sh\necho 14.3.34\n");
+fn host_with_upgrade(manager: Manager, layout: Layout) -> Host {
+    let host = Host::with_agent_from(manager, layout.from());
+    host.configure("observe-seconds", "1\n");
+    host.open_window();
+    let to = layout.to();
+    let target = Package::agent("teleport-ent", to).unit(&format!("# of {to}\n{}", agent_unit(to)));
+    let place = if layout == Layout::Files { "/usr/local/bin" } else { "/opt/teleport/system/bin" };
+    let other = |package: Package, name| package.file(&format!("{place}/{name}"), 0o755, &format!("#!/bin/sh\necho {to}\n"));
     host.offer(["tbot", "tctl", "tsh"].into_iter().fold(target, other));
     host
 }
@@ -137,7 +177,7 @@ impl Point {
     }
 
     fn run(&self) -> Fate {
-        let host = host_with_upgrade(self.manager);
+        let host = host_with_upgrade(self.manager, self.layout);
         // What a pass makes of the lock by itself is not the question here.
         host.configure("lock", "no\n");
         if self.held {
@@ -159,9 +199,9 @@ impl Point {
             is_quiet = states.last() == Some(&now);
             states.push(now);
         }
-        let unsound = states.iter().rposition(|state| !state.is_sound(&before));
+        let unsound = states.iter().rposition(|state| !state.is_sound(&before, self.layout));
         let ended = states.pop().unwrap();
-        let mut problems = ended.problems(&before);
+        let mut problems = ended.problems(&before, self.layout);
         if !is_quiet {
             problems.push(format!("there is no quiet within {PATIENCE} passes"));
         }
@@ -239,6 +279,8 @@ struct State {
     binary: String,
     /// The state of the service.
     service: String,
+    /// Whether systemd has its unit.
+    unit: String,
     /// The version of its process.
     runs: String,
     /// Its process.
@@ -265,6 +307,7 @@ impl State {
             verify,
             "teleport version --raw",
             "systemctl is-active teleport",
+            "systemctl show --property=LoadState --value teleport",
             "/proc/$(cat /run/teleport.pid)/exe version --raw",
             "cat /run/teleport.pid",
             locks,
@@ -279,6 +322,7 @@ impl State {
             damage: next(),
             binary: next(),
             service: next(),
+            unit: next(),
             runs: next(),
             pid: next(),
             locks: next(),
@@ -299,20 +343,21 @@ impl State {
         )
     }
 
-    fn is_sound(&self, before: &State) -> bool {
-        self.problems(before).is_empty()
+    fn is_sound(&self, before: &State, layout: Layout) -> bool {
+        self.problems(before, layout).is_empty()
     }
 
     /// What is not as it must be; `before` is how the host was before the upgrade.
-    fn problems(&self, before: &State) -> Vec<String> {
+    fn problems(&self, before: &State, layout: Layout) -> Vec<String> {
         let version = self.runs.as_str();
         let state = before.database.split_once(' ').unwrap().0;
         let checks = [
-            (["14.3.33", "14.3.34"].contains(&version), "another version runs"),
+            ([layout.from(), layout.to()].contains(&version), "another version runs"),
             (self.database == format!("{state} {version}"), "the database is not as it was, but for the version"),
             (self.damage.is_empty(), "the package is damaged"),
             (self.binary == version, "the service does not run the program on the disk"),
             (self.service == "active", "the service does not run"),
+            (self.unit == "loaded", "the unit is gone"),
             (self.locks == before.locks, "the lock is not as it was"),
             (!self.history.contains("unfinished"), "a change is unfinished"),
             (!self.history.contains("failed"), "a sound version was found unfit"),

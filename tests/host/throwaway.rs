@@ -203,9 +203,19 @@ impl Host {
         super::outside(&mut self.machine().enter(&["journalctl", "--quiet", "--no-pager", "--output=cat", "--unit", unit]))
     }
 
-    /// The agent's process, as its pid file has it, in the host's own numbering.
+    /// The agent's process, as its pid file has it, in the host's own numbering. One that has just been started writes it soon.
+    #[track_caller]
     pub fn agent_pid(&self) -> u32 {
-        self.read("/run/teleport.pid").expect("a pid file").trim().parse().expect("a number in the pid file")
+        let mut pid = None;
+        self.wait_for("a pid file with a number", SOON, || {
+            pid = self.read("/run/teleport.pid").and_then(|text| text.trim().parse().ok());
+            // A process of a reload that was never ready leaves its number there.
+            if pid.is_some_and(|pid| !self.is_alive(pid)) {
+                pid = self.property("teleport.service", "MainPID").parse().ok().filter(|pid| *pid != 0);
+            }
+            pid.is_some()
+        });
+        pid.unwrap()
     }
 
     /// Whether a process is alive, by the host's own numbering.

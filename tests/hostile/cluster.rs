@@ -6,6 +6,9 @@ use crate::host::{Response, Stage};
 
 const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)";
 const UNKNOWN: &str = "an upgrade is available (14.3.33 -> 14.3.34)|the version of the cluster is not known";
+/// The settings may be those of a host of the cluster itself.
+const UNREAD: &str = "cannot read /etc/teleport.yaml";
+const AGENT_ONLY: &str = "auth_service: {enabled: no}\nproxy_service: {enabled: no}\n";
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -30,17 +33,17 @@ pub fn cases() -> Vec<Case> {
             named(stage);
             stage.releases.route("/webapi/ping", Response::redirect("http://proxy.example.com/"));
         }),
-        case("teleport.yaml: a FIFO", 0, UP, |stage| {
+        case("teleport.yaml: a FIFO", 3, UNREAD, |stage| {
             stage.shell("rm \"$root/etc/teleport.yaml\"; mkfifo \"$root/etc/teleport.yaml\"")
         }),
-        case("teleport.yaml: an endless device", 0, UP, |stage| {
+        case("teleport.yaml: an endless device", 3, UNREAD, |stage| {
             stage.shell("rm \"$root/etc/teleport.yaml\"; mknod \"$root/etc/teleport.yaml\" c 1 5");
         }),
-        case("teleport.yaml: a link to a secret", 0, UP, |stage| {
+        case("teleport.yaml: a link to a secret", 3, UNREAD, |stage| {
             stage.write("/root/secret", "SECRET: [\n");
             stage.shell("rm \"$root/etc/teleport.yaml\"; ln -s /root/secret \"$root/etc/teleport.yaml\"");
         }),
-        case("teleport.yaml: 1 GB", 0, UP, |stage| {
+        case("teleport.yaml: 1 GB", 3, UNREAD, |stage| {
             let file = std::fs::File::options().write(true).open(stage.path("/etc/teleport.yaml")).unwrap();
             file.set_len(1_000_000_000).unwrap();
         }),
@@ -50,10 +53,11 @@ pub fn cases() -> Vec<Case> {
                 let below = format!("*a{}", level - 1);
                 bomb += &format!("a{level}: &a{level} [{}]\n", [below.as_str(); 9].join(", "));
             }
-            stage.write("/etc/teleport.yaml", bomb);
+            stage.write("/etc/teleport.yaml", bomb + AGENT_ONLY);
         }),
         case("teleport.yaml: a server of control characters", 0, UP, |stage| {
-            stage.write("/etc/teleport.yaml", "teleport: {proxy_server: \"\\e[31m\\u202e.example.com\"}\n");
+            let server = "teleport: {proxy_server: \"\\e[31m\\u202e.example.com\"}\n";
+            stage.write("/etc/teleport.yaml", format!("{server}{AGENT_ONLY}"));
         }),
     ]
 }

@@ -263,7 +263,8 @@ fn binary_version() -> Result<Version, String> {
         return Err(format!("{BINARY} does not run: {}", output.summary()));
     }
     let found = output.lines().find_map(version_in);
-    found.ok_or_else(|| format!("cannot determine the version of {BINARY}: {}", output.summary()))
+    let said = || printable(output.lines().next().unwrap_or_default(), 80);
+    found.ok_or_else(|| format!("cannot determine the version of {BINARY}: it printed \"{}\"", said()))
 }
 
 /// The version in a line like `Teleport Enterprise v14.3.33 git:v14.3.33-0-gabcdef go1.21.5`.

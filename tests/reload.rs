@@ -1,0 +1,272 @@
+//! Reloads as Teleport really carries them out: who is in charge, who has the sessions, and when a version counts as running.
+//!
+//! Teleport's limit of two minutes is the true one everywhere here.
+
+use crate::host::{Host, Manager, Package, Ran, SOON};
+
+fn agent(version: &str, behaviour: &str) -> Package {
+    Package::agent("teleport-ent", version).behaviour(behaviour)
+}
+
+/// A host in its window whose agent of `from` could go to `to`.
+fn between(manager: Manager, from: &str, to: Package) -> Host {
+    let host = Host::with_agent_from(manager, from);
+    host.configure("observe-seconds", "1\n");
+    host.open_window();
+    host.offer(to);
+    host
+}
+
+#[track_caller]
+fn has(ran: &Ran, part: &str) {
+    assert!(ran.stdout.contains(part) || ran.stderr.contains(part), "{part:?} is missing in:\n{}\n{}", ran.stdout, ran.stderr);
+}
+
+#[track_caller]
+fn lacks(ran: &Ran, part: &str) {
+    assert!(!ran.stdout.contains(part) && !ran.stderr.contains(part), "{part:?} is in:\n{}\n{}", ran.stdout, ran.stderr);
+}
+
+/// A release that never joins its cluster is rolled back, with the session and the old process left alone, and is not tried again.
+fn a_release_that_never_joins(from: &str, to: &str) {
+    let host = between(Manager::Apt, from, agent(to, "never-joins"));
+    let session = host.open_session();
+    let old = host.agent_pid();
+    let ran = host.upgrader("run").expect(4);
+    has(&ran, "the new process of teleport.service was not ready within two minutes and ended itself");
+    // For the table of times from the install to the verdict.
+    println!("{from} -> {to}: never ready, rolled back after {} s", ran.elapsed.as_secs());
+    assert!(session.is_alive() && host.is_alive(old), "the old process was left alone");
+    host.assert_agent_runs(from);
+    has(&host.upgrader("run").expect(0), &format!("not trying {to} again"));
+    assert!(host.is_alive(old));
+    // The pid file names a process that has ended, so that the unit's own command may fail from now on.
+    host.offer(agent(&next(to), "sound"));
+    let ran = host.upgrader("run").expect(0);
+    lacks(&ran, "restarting");
+    assert!(session.is_alive(), "the next version takes over without a restart");
+    host.assert_agent_runs(&next(to));
+}
+
+/// The release after this one.
+fn next(version: &str) -> String {
+    let (start, last) = version.rsplit_once('.').unwrap();
+    format!("{start}.{}", last.parse::<u32>().unwrap() + 1)
+}
+
+#[test]
+fn a_release_of_14_that_never_joins_is_rolled_back() {
+    a_release_that_never_joins("14.3.33", "14.3.34");
+}
+
+#[test]
+fn a_release_of_16_that_never_joins_is_rolled_back() {
+    a_release_that_never_joins("16.4.10", "16.4.11");
+}
+
+#[test]
+fn a_release_of_17_that_never_joins_is_rolled_back() {
+    a_release_that_never_joins("17.4.0", "17.4.1");
+}
+
+#[test]
+fn a_release_of_18_that_never_joins_is_rolled_back() {
+    a_release_that_never_joins("18.1.0", "18.1.1");
+}
+
+/// Every edition says its version in its own way.
+fn every_edition_is_upgraded(edition: &str) {
+    let host = Host::new();
+    host.repository.publish(&[Package::agent(edition, "14.3.33")]);
+    host.set_version("14.3.33");
+    host.configure("endpoint", "releases.example.com/current\n");
+    host.write("/etc/teleport.yaml", "version: v3\nauth_service: {enabled: no}\nproxy_service: {enabled: no}\n");
+    host.shell(&format!(
+        "apt-get -q update && {} && systemctl enable --now teleport.service",
+        Manager::Apt.install(edition, Some("14.3.33"))
+    ))
+    .expect(0);
+    host.open_session().end();
+    host.configure("observe-seconds", "1\n");
+    host.open_window();
+    host.offer(Package::agent(edition, "14.3.34"));
+    host.upgrader("run").expect(0);
+    assert_eq!(host.installed(edition), "ii 14.3.34");
+    assert_eq!(host.running_version(), "14.3.34");
+}
+
+#[test]
+fn the_community_edition_is_upgraded() {
+    every_edition_is_upgraded("teleport");
+}
+
+#[test]
+fn the_fips_edition_is_upgraded() {
+    every_edition_is_upgraded("teleport-ent-fips");
+}
+
+/// The agent's cluster cannot be reached: a reload could not succeed, and the upgrade must go through all the same.
+fn without_its_cluster(manager: Manager, from: &str, to: &str) {
+    let host = between(manager, from, agent(to, "sound"));
+    host.configure("proxy", "proxy.example.com\n");
+    host.agent_settings(&["cluster=down"]);
+    let ran = host.upgrader("run").expect(0);
+    has(&ran, "no new process of teleport.service could be ready; restarting it (this ends open sessions)");
+    host.assert_agent_runs(to);
+    let pid = host.agent_pid();
+    // Nothing flaps: the next run finds nothing to do, and the agent joins once its cluster is back.
+    host.upgrader("run").expect(0);
+    assert_eq!(host.agent_pid(), pid);
+    host.agent_settings(&[]);
+    host.upgrader("run").expect(0);
+    assert_eq!(host.agent_pid(), pid);
+}
+
+#[test]
+fn an_agent_of_14_without_its_cluster_is_restarted() {
+    without_its_cluster(Manager::Apt, "14.3.33", "14.3.34");
+}
+
+#[test]
+fn an_agent_of_17_without_its_cluster_is_restarted() {
+    without_its_cluster(Manager::Yum, "17.4.0", "17.4.1");
+}
+
+#[test]
+fn a_cluster_that_goes_down_during_an_upgrade_rolls_nothing_back() {
+    let host = between(Manager::Apt, "17.4.0", agent("17.4.1", "sound"));
+    let proxy = host.named_cluster("17.5.0");
+    host.repository.publish(&[agent("17.4.1", "sound").postinst("touch /run/installing")]);
+    let run = host.spawn(&["teleport-upgrade", "run"]);
+    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.agent_settings(&["cluster=down"]);
+    proxy.stop();
+    let ran = run.wait().expect(0);
+    has(&ran, "restarting teleport.service (this ends open sessions)");
+    host.assert_agent_runs("17.4.1");
+}
+
+#[test]
+fn an_agent_that_has_lost_its_cluster_by_its_own_fault_is_mended_by_the_new_version() {
+    let host = Host::with_agent("17.4.0");
+    host.repository.publish(&[agent("17.4.1", "readyz=unready"), agent("17.4.2", "sound")]);
+    host.configure("observe-seconds", "1\n");
+    host.open_window();
+    let _proxy = host.named_cluster("17.5.0");
+    host.shell(
+        "apt-get -q update; apt-get -q -y -o Dpkg::Use-Pty=0 install teleport-ent=17.4.1 && systemctl restart teleport.service",
+    )
+    .expect(0);
+    host.set_version("17.4.2");
+    let session = host.open_session();
+    let ran = host.upgrader("run").expect(0);
+    lacks(&ran, "restarting");
+    assert!(session.is_alive());
+    host.assert_agent_runs("17.4.2");
+}
+
+#[test]
+fn the_step_from_14_to_15_keeps_an_open_session() {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+        let host = between(manager, "14.3.33", agent("15.4.22", "sound"));
+        let session = host.open_session();
+        let ran = host.upgrader("run").expect(0);
+        // The new unit's command asks for a lock on the pid file, which the old process does not hold.
+        has(&ran, "sending SIGHUP to process ");
+        lacks(&ran, "restarting");
+        assert!(session.is_alive(), "{manager:?}: {}", ran.stderr);
+        host.assert_agent_runs("15.4.22");
+        session.end();
+    }
+}
+
+#[test]
+fn a_reload_that_still_waits_for_a_process_that_has_failed_is_waited_out() {
+    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "crash-at-once"));
+    let session = host.open_session();
+    let old = host.agent_pid();
+    let ran = host.upgrader("run").expect(4);
+    has(&ran, "the new process of teleport.service ");
+    assert!(host.is_alive(old) && session.is_alive());
+    // Before 15.1.1 the old process waits for the one that has crashed for two minutes, and takes no other signal.
+    host.offer(agent("14.3.35", "sound"));
+    let ran = host.upgrader("run").expect(0);
+    has(&ran, "teleport.service is being reloaded already; waiting for that to end");
+    lacks(&ran, "restarting");
+    assert!(session.is_alive());
+    host.assert_agent_runs("14.3.35");
+}
+
+#[test]
+fn the_process_in_charge_is_reloaded_where_systemd_still_has_the_one_before() {
+    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "sound"));
+    let session = host.open_session();
+    let first = host.agent_pid();
+    host.upgrader("run").expect(0);
+    assert_eq!(host.property("teleport.service", "MainPID"), first.to_string(), "it lives on for its session");
+    host.offer(agent("14.3.35", "sound"));
+    let ran = host.upgrader("run").expect(0);
+    lacks(&ran, "restarting");
+    assert!(session.is_alive());
+    host.assert_agent_runs("14.3.35");
+}
+
+#[test]
+fn while_a_new_process_is_waited_for_status_says_so() {
+    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "never-joins"));
+    let run = host.spawn(&["teleport-upgrade", "run"]);
+    let status = || host.shell("teleport-upgrade status").stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    host.wait_for("the wait", SOON, || status().contains("waiting for the new process of teleport.service"));
+    let pid = host.property(run.unit(), "MainPID");
+    let now = status();
+    assert!(now.contains("upgrade from 14.3.33 to 14.3.34 in progress since "), "{now}");
+    assert!(now.contains(&format!("(PID {pid}: waiting for the new process of teleport.service)")), "{now}");
+    let second = host.upgrader("run").expect(75);
+    has(&second, &format!("another teleport-upgrade is running (PID {pid}: upgrading from 14.3.33 to 14.3.34: waiting for"));
+    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", run.unit()]).expect(0);
+    run.wait();
+    let now = status();
+    assert!(now.contains("was interrupted; the next run resumes it") && !now.contains("in progress"), "{now}");
+    // The next run waits for the process that is on its way, and rolls back what has failed.
+    host.upgrader("run").expect(4);
+    host.assert_agent_runs("14.3.33");
+    assert!(!status().contains("interrupted"));
+}
+
+#[test]
+fn a_package_that_leaves_no_links_is_rolled_back_whole() {
+    for manager in [Manager::Yum, Manager::Zypper] {
+        let host = between(manager, "17.2.9", agent("17.3.0", "sound").links_too_early());
+        let session = host.open_session();
+        let old = host.agent_pid();
+        host.upgrader("run").expect(4);
+        host.assert_agent_runs("17.2.9");
+        assert!(session.is_alive() && host.is_alive(old), "nothing was stopped for it");
+        let files =
+            "test -x /usr/local/bin/teleport && test ! -L /usr/local/bin/teleport && test -s /lib/systemd/system/teleport.service";
+        host.shell(files).expect(0);
+        assert_eq!(host.property("teleport.service", "LoadState"), "loaded");
+        has(&host.upgrader("run").expect(0), "not trying 17.3.0 again");
+        session.end();
+        // The release after it is sound, and brings the layout with links.
+        host.offer(agent("17.3.1", "sound"));
+        host.upgrader("run").expect(0);
+        host.assert_agent_runs("17.3.1");
+        assert_eq!(host.shell("readlink /usr/local/bin/teleport").stdout.trim(), "/opt/teleport/system/bin/teleport");
+    }
+}
+
+#[test]
+fn an_upgrade_to_linked_files_and_back() {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+        let host = between(manager, "17.2.9", agent("17.3.1", "sound"));
+        let session = host.open_session();
+        for version in ["17.3.1", "17.3.2", "17.2.9"] {
+            host.offer(agent(version, "sound"));
+            let ran = host.upgrader("run").expect(0);
+            lacks(&ran, "restarting");
+            host.assert_agent_runs(version);
+            assert!(session.is_alive(), "{manager:?} {version}");
+        }
+    }
+}
