@@ -95,8 +95,8 @@ const UNITS: [&str; 3] = ["teleport-upgrade.service", "teleport-upgrade.timer", 
 
 fn the_timer_upgrades_and_systemd_has_nothing_to_complain_of(generation: Generation) {
     let host = Host::with_upgrade_from(generation.with(Manager::Apt));
-    let started = host.property("teleport.service", "ExecMainStartTimestampMonotonic");
-    let hurry = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
+    let started = host.property("teleport.service", "InvocationID");
+    let hurry = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nOnUnitInactiveSec=30min\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
     host.write("/etc/systemd/system/teleport-upgrade.timer.d/hurry.conf", hurry);
     host.run(&["systemctl", "daemon-reload"]).expect(0);
     host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"]).expect(0);
@@ -104,7 +104,7 @@ fn the_timer_upgrades_and_systemd_has_nothing_to_complain_of(generation: Generat
     host.wait_for("the end of the run that the timer starts", Duration::from_secs(120), ended);
     assert_eq!(host.property("teleport-upgrade.service", "Result"), "success", "{}", host.journal("teleport-upgrade.service"));
     host.assert_agent_runs("14.3.34");
-    assert_eq!(host.property("teleport.service", "ExecMainStartTimestampMonotonic"), started, "reloaded, not restarted");
+    assert_eq!(host.property("teleport.service", "InvocationID"), started, "reloaded, not restarted");
     let next = || host.property("teleport-upgrade.timer", "NextElapseUSecMonotonic");
     host.wait_for("the next time of the timer", SOON, || !["", "0", "infinity"].contains(&next().as_str()));
     host.run(&["systemctl", "daemon-reload"]).expect(0);
