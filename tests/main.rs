@@ -6,6 +6,7 @@ mod bad_input;
 mod compatibility;
 mod documents;
 mod dry_run;
+mod generations;
 mod hardening;
 mod host;
 mod hostile;
