@@ -7,6 +7,7 @@ pub mod config;
 pub mod database;
 pub mod dpkg;
 mod file_state;
+pub mod glob;
 pub mod history;
 pub mod http;
 pub mod package;

@@ -174,8 +174,7 @@ fn rpm_installer() -> Installer {
     if yum::program().is_none() {
         return Installer::Zypper;
     }
-    let has = |directories: &[&str]| rpm::repository_file(directories).is_some();
-    match (has(&zypper::REPOSITORIES), has(&yum::REPOSITORIES)) {
+    match (rpm::repository_file(&zypper::REPOSITORIES).is_some(), yum::has_repository()) {
         (true, false) => Installer::Zypper,
         (false, true) => Installer::Yum,
         _ if rpm::repo_files(&zypper::REPOSITORIES).is_empty() => Installer::Yum,
