@@ -2,7 +2,7 @@
 //!
 //! As root, after `tests/setup`:
 //!
-//!     cargo build --bins --examples && cargo run --example kill_matrix -- [apt|yum|zypper] [N]
+//!     cargo build --bins --examples && cargo run --example kill_matrix -- [apt|yum|dnf5|zypper] [N]
 //!
 //! Without a package manager it goes through all of them; N is the number of instants (40 for apt, 25 for the others). On top of
 //! these come kills at single changes of files: of the updater's record, and by dpkg or rpm of the package's files and the
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let (names, count): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|word| word.parse::<usize>().is_err());
     let managers: Option<Vec<Manager>> = names.iter().map(|name| named(name)).collect();
     let Some(mut managers) = managers else {
-        eprintln!("usage: kill_matrix [apt|yum|zypper] [N]");
+        eprintln!("usage: kill_matrix [apt|yum|dnf5|zypper] [N]");
         return ExitCode::from(2);
     };
     if managers.is_empty() {
@@ -40,7 +40,7 @@ fn matrix(manager: Manager, count: Option<usize>) -> usize {
     let (count_by_default, further): (usize, Vec<Cut>) = match manager {
         Manager::Apt => (40, renames(14).collect()),
         // dnf writes to databases of its own before and after rpm's.
-        Manager::Yum => (25, renames(5).chain((25..=200).step_by(25).map(Cut::Database)).collect()),
+        Manager::Yum | Manager::Dnf5 => (25, renames(5).chain((25..=200).step_by(25).map(Cut::Database)).collect()),
         Manager::Zypper => (25, renames(5).chain((15..=120).step_by(15).map(Cut::Database)).collect()),
     };
     kill::sweep(manager, count.unwrap_or(count_by_default), &further)
@@ -50,6 +50,7 @@ fn named(name: &str) -> Option<Manager> {
     match name {
         "apt" => Some(Manager::Apt),
         "yum" | "dnf" => Some(Manager::Yum),
+        "dnf5" => Some(Manager::Dnf5),
         "zypper" => Some(Manager::Zypper),
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! What apt, dnf and zypper have in common: one table of cases, run on each of them.
 
-use crate::host::{Format, Host, Key, Manager, Package, Ran, Repository, SOON, Server, WAITS, flip};
+use crate::host::{Host, Key, Manager, Package, Ran, Repository, SOON, Server, WAITS, flip};
 use std::io::Read;
 
 /// Makes a test of every case, for every package manager that it is for.
@@ -258,6 +258,7 @@ while not os.path.exists('/run/let-go'): time.sleep(0.05)
 fn locks(manager: Manager) -> &'static [&'static str] {
     match manager {
         Manager::Apt => &["/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"],
+        Manager::Dnf5 => &["/var/lib/dnf/system-repo.lock", "/var/lib/rpm/.rpm.lock"],
         Manager::Yum => &["/var/cache/dnf/metadata_lock.pid", "/var/lib/dnf/rpmdb_lock.pid", "/var/lib/rpm/.rpm.lock"],
         Manager::Zypper => &["/run/zypp.pid", "/var/lib/rpm/.rpm.lock"],
     }
@@ -429,7 +430,7 @@ fn an_exclude_in_a_file_of_another_name_is_known_again_and_taken_back() {
 fn a_dead_second_repository(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     let file = manager.source_file().replace("teleport", "dead");
-    host.write(&file, &manager.source("dead", "https://dead.example.com/"));
+    host.write(&file, &manager.source("dead", "https://dead.example.com/", host.generation.codename()));
     upgrades(&host);
 }
 
@@ -438,7 +439,7 @@ fn a_repository_among_others(manager: Manager) {
     let file = manager.source_file().replace("teleport", "packages");
     let ours = host.read(manager.source_file()).unwrap().replace("teleport]", "packages]");
     host.remove(manager.source_file());
-    host.write(&file, &format!("{ours}\n{}", manager.source("dead", "https://dead.example.com/")));
+    host.write(&file, &format!("{ours}\n{}", manager.source("dead", "https://dead.example.com/", host.generation.codename())));
     let ran = pass(&host).expect(0);
     // dnf does not say when it goes on without a repository.
     assert!(manager == Manager::Yum || ran.stderr.contains("going on with the index as it is"), "{}", ran.stderr);
@@ -471,7 +472,7 @@ fn an_installer_that_contradicts_the_database(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     let (database, right, wrong) = match manager {
         Manager::Apt => ("dpkg", "apt", ["yum", "zypper"].as_slice()),
-        Manager::Yum => ("rpm", "yum", ["apt"].as_slice()),
+        Manager::Yum | Manager::Dnf5 => ("rpm", "yum", ["apt"].as_slice()),
         Manager::Zypper => ("rpm", "zypper", ["apt"].as_slice()),
     };
     for installer in wrong {
@@ -504,7 +505,7 @@ fn no_process_too_many(manager: Manager) {
     // did; rpm's right before the install too. These hosts have both databases.
     let (upgrade, look) = match manager {
         Manager::Apt => ([3, 4, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]),
-        Manager::Yum => ([2, 0, 0, 0, 4, 3, 0, 0], [1, 0, 0, 0, 1, 0, 0, 0]),
+        Manager::Yum | Manager::Dnf5 => ([2, 0, 0, 0, 4, 3, 0, 0], [1, 0, 0, 0, 1, 0, 0, 0]),
         Manager::Zypper => ([2, 0, 0, 0, 4, 0, 4, 1], [1, 0, 0, 0, 1, 0, 0, 0]),
     };
     assert_eq!(processes(&pass(&host).expect(0), &programs), upgrade);
@@ -604,7 +605,7 @@ fn yum_3_is_spoken_to_by_its_documented_command_line() {
 #[test]
 fn a_package_in_both_databases_is_dpkgs_unless_the_installer_is_of_rpm() {
     let host = Host::with_agent("14.3.33");
-    let rpms = Repository::new(Format::Rpm, &host.directory().join("rpms"));
+    let rpms = Repository::new(Manager::Yum, &host.directory().join("rpms"));
     rpms.publish(&[Package::agent("teleport-ent", "14.3.30")]);
     std::fs::copy(rpms.file("teleport-ent", "14.3.30"), host.path("/run/agent.rpm")).unwrap();
     host.run(&["rpm", "--install", "--justdb", "--nodeps", "--nosignature", "/run/agent.rpm"]).expect(0);

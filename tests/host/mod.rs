@@ -25,6 +25,7 @@ mod throwaway;
 mod tls;
 mod upgrader;
 
+pub use debian::{Generation, System};
 pub use layer::package_files;
 pub use manager::{Format, Manager};
 pub use package::{AGENT_UNIT, Package};
