@@ -569,6 +569,11 @@ fn an_agent_that_the_database_lists_twice(manager: Manager) {
         pass(&host).expect(0);
         host.assert_agent_runs(target);
     }
+    // The older one of the two is wanted, which package managers take for there already.
+    host.run(&["rpm", "--install", "--justdb", "--force", "--noscripts", "/run/agent.rpm"]).expect(0);
+    pass(&host).expect(0);
+    host.assert_agent_runs("14.3.33");
+    assert_eq!(host.run(&["rpm", "-q", "teleport-ent"]).expect(0).stdout.lines().count(), 1);
 }
 
 /// yum 3 as its manual describes it, made of dnf: it knows none of dnf's options, and goes down when told so only.

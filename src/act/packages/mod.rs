@@ -222,7 +222,9 @@ pub fn choose(
 
 /// Passes if `changed`, the packages that a simulated install would change, is `name` and nothing else.
 pub fn only(name: &str, changed: impl IntoIterator<Item = String>) -> Result<(), PackageError> {
-    let (ours, others): (Vec<String>, Vec<String>) = changed.into_iter().partition(|package| package == name);
+    let (ours, mut others): (Vec<String>, Vec<String>) = changed.into_iter().partition(|package| package == name);
+    // One that is replaced is listed with the one that replaces it.
+    others.dedup();
     if !others.is_empty() {
         Err(PackageError::TouchesOthers(others))
     } else if ours.is_empty() {

@@ -220,8 +220,9 @@ impl PackageManager for Yum {
 
     fn download(&self, installed: &Installed, package_version: &str) -> Result<(), PackageError> {
         let name = &installed.name;
-        // Listed twice, dnf takes either version for installed already, and does nothing.
-        let once = if installed.damage.is_some() { rpm::installed_once(name)? } else { Some(installed.clone()) };
+        // Listed twice, dnf takes either version for installed already, and does nothing; only the later one it installs again.
+        let twice = installed.damage.is_some() && !rpm::is(installed, package_version);
+        let once = if twice { rpm::installed_once(name)? } else { Some(installed.clone()) };
         // The download ahead is a simulation too. yum 3 has it from a plugin only, so there it is one from what was just refreshed.
         let yum3 = self.dialect == Dialect::Yum3;
         let with: &[&str] = match self.dialect {
