@@ -4,6 +4,7 @@
 mod apt;
 mod bad_input;
 mod compatibility;
+mod dnf5;
 mod documents;
 mod dry_run;
 mod generations;

@@ -255,7 +255,8 @@ fn stop_at(host: &Host, call: &str, n: usize) {
     let (program, verbs) = match host.manager {
         Manager::Apt => ("/usr/bin/dpkg", "*--unpack*|*--configure*"),
         // rpm itself is a part of dnf, and a program to zypper.
-        Manager::Yum | Manager::Dnf5 => ("/usr/bin/dnf", "*--assumeno*) exec /usr/bin/program.real \"$@\" ;; *\" install \"*"),
+        Manager::Yum => ("/usr/bin/dnf", "*--assumeno*) exec /usr/bin/program.real \"$@\" ;; *\" install \"*"),
+        Manager::Dnf5 => ("/usr/bin/dnf", "*tsflags=test*) exec -a dnf /usr/bin/program.real \"$@\" ;; *\" install \"*"),
         Manager::Zypper => ("/usr/bin/rpm", "*-U*"),
     };
     let script = format!(

@@ -115,7 +115,11 @@ impl Manager {
             ],
             Manager::Dnf5 => vec![
                 format!("dnf -y versionlock add {name}"),
-                format!("dnf -y versionlock exclude {name}"),
+                // "dnf versionlock exclude" is for the version alone that is there now; this is for all of them.
+                format!(
+                    "printf 'version = \"1.0\"\\n[[packages]]\\nname = \"{name}\"\\n[[packages.conditions]]\\nkey = \"evr\"\\n\
+                     comparator = \"=\"\\nvalue = \"0\"\\n' >/etc/dnf/versionlock.toml"
+                ),
                 format!("echo exclude={name} >>{}", self.source_file()),
             ],
             Manager::Zypper => vec![format!("zypper --non-interactive addlock {name}")],
