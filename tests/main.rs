@@ -7,6 +7,7 @@ mod compatibility;
 mod dnf5;
 mod documents;
 mod dry_run;
+mod generations;
 mod hardening;
 mod host;
 mod hostile;
