@@ -55,8 +55,15 @@ pub struct Command {
     level: Level,
     /// How loudly what it says is passed on.
     lines: Level,
-    /// What it says when it begins to wait without end, and whether its process group does.
-    waiting: Option<(&'static str, fn(Pid) -> bool)>,
+    /// When it is to be ended rather than waited for.
+    waiting: Option<Waiting>,
+}
+
+/// What a program says when it begins to wait without end, and whether its process group does.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    sign: &'static str,
+    waits: fn(Pid) -> bool,
 }
 
 /// The file of a program, which may be named by it already. Where there is none, running it says so.
@@ -130,7 +137,7 @@ impl Command {
     /// Ends the program once it says a line with `sign`, if its process group then waits for somebody, as `waits` finds: it has not
     /// begun what must not be cut off.
     pub fn never_waiting(mut self, sign: &'static str, waits: fn(Pid) -> bool) -> Self {
-        self.waiting = Some((sign, waits));
+        self.waiting = Some(Waiting { sign, waits });
         self
     }
 
@@ -182,8 +189,8 @@ impl Command {
             };
             match event {
                 Ok(Event::Line(stream, line)) => {
-                    if let Some((_, waits)) = self.waiting.filter(|(sign, _)| line.contains(sign)) {
-                        output.gave_up |= end_if(group, waits);
+                    if let Some(waiting) = self.waiting.filter(|waiting| line.contains(waiting.sign)) {
+                        output.gave_up |= end_if(group, waiting.waits);
                     }
                     output.push(stream, line);
                 }

@@ -4,7 +4,7 @@ use crate::host::{Host, Key, Manager, Package, SOON, outside};
 use std::process::Command;
 
 /// A second dnf 5 that a person has started, and that waits for an answer.
-const AT_A_QUESTION: &str = "sleep infinity | dnf5 --disablerepo=* --enablerepo=teleport upgrade >/run/question 2>&1";
+const AT_A_QUESTION: &str = "sleep infinity | dnf5 --refresh --disablerepo=* --enablerepo=teleport upgrade >/run/question 2>&1";
 
 fn is_asking(host: &Host) -> bool {
     host.read("/run/question").is_some_and(|said| said.contains("Is this ok"))
@@ -61,7 +61,7 @@ fn a_plugin_that_fails_after_a_good_install_is_no_failure() {
     let host = Host::with_upgrade_from(Manager::Dnf5);
     host.configure("lock", "no\n");
     // As Debian has it: it runs a program that is not there.
-    host.shell("sed -i 's/^enabled.*/enabled = host-only/' /etc/dnf/libdnf5-plugins/local.conf").expect(0);
+    host.shell("sed -i 's/^enabled = 0$/enabled = host-only/' /etc/dnf/libdnf5-plugins/local.conf").expect(0);
     let ran = host.command(&["teleport-upgrade", "--verbose", "run"]).run().expect(0);
     assert!(ran.stderr.contains("Createrepo_c process exited with code"), "{}", ran.stderr);
     host.assert_agent_runs("14.3.34");
@@ -141,13 +141,13 @@ fn a_repository_that_a_plugin_makes_unchecked_is_not_used() {
     host.write(Manager::Dnf5.source_file(), &ours);
     host.offer(Package::agent("teleport-ent", "14.3.34").signed(None));
     // What the plugin leaves of an install without a check.
-    host.shell("sed -i 's/^enabled.*/enabled = host-only/' /etc/dnf/libdnf5-plugins/local.conf").expect(0);
-    let unchecked = "/var/lib/dnf/plugins/local-nogpgcheck";
-    host.shell(&format!("mkdir -p {unchecked}")).expect(0);
-    let directory = host.path(&format!("{unchecked}/."));
-    let name = "teleport-ent-14.3.34-1.rpm";
-    std::fs::copy(host.repository.file("teleport-ent", "14.3.34"), directory.join(name)).unwrap();
-    outside(Command::new("createrepo_c").arg("--quiet").arg(&directory));
+    host.shell("sed -i 's/^enabled = 0$/enabled = host-only/' /etc/dnf/libdnf5-plugins/local.conf").expect(0);
+    let unchecked = host.directory().join("unchecked");
+    std::fs::create_dir(&unchecked).unwrap();
+    std::fs::copy(host.repository.file("teleport-ent", "14.3.34"), unchecked.join("teleport-ent-14.3.34-1.rpm")).unwrap();
+    outside(Command::new("createrepo_c").arg("--quiet").arg(&unchecked));
+    host.shell("mkdir -p /var/lib/dnf/plugins").expect(0);
+    outside(Command::new("cp").arg("-r").arg(&unchecked).arg(host.path("/var/lib/dnf/plugins/local-nogpgcheck")));
     let ran = host.upgrader("run").expect(1);
     assert!(ran.stdout.contains("is not signed by a key that this host trusts"), "{}", ran.stdout);
     host.assert_agent_runs("14.3.33");
