@@ -15,7 +15,7 @@ fn yum_is_killed_at_any_instant() {
 
 #[test]
 fn dnf5_is_killed_at_any_instant() {
-    assert_eq!(kill::sweep(Manager::Dnf5, 4, &[Cut::Rename(4)]), 0, "see what is printed above");
+    assert_eq!(kill::sweep(Manager::Dnf5, Layout::Files, 4, &[Cut::Rename(4)]), 0, "see what is printed above");
 }
 
 #[test]
