@@ -46,9 +46,6 @@ const MAX_LINE: u64 = 64 * 1024;
 /// How many lines are kept, the last ones.
 const MAX_LINES: usize = 2000;
 
-/// What a program says when it begins to wait without end, and whether its process group does.
-type Wait = (&'static str, fn(Pid) -> bool);
-
 /// A program to run.
 #[derive(Debug)]
 pub struct Command {

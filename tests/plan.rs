@@ -140,7 +140,7 @@ fn what_the_compatibility_rule_forbids_is_refused_even_when_critical_and_forced(
     ] {
         host.set_version(target);
         for command in ["run", "force", "dry-run"] {
-            let ran = host.upgrader(command).expect(3);
+            let ran = host.upgrader(command).expect(10);
             assert_eq!(ran.stdout.lines().last(), Some(reason), "{command}");
         }
     }

@@ -456,7 +456,7 @@ fn what_is_finished_is_not_installed_by_such_settings_either() {
     host.remove("/usr/local/bin/teleport");
     let ran = host.upgrader("run");
     println!("{}{}", ran.stdout, ran.stderr);
-    ran.clone().expect(5);
+    ran.clone().expect(12);
     assert!(ran.stdout.contains("/etc/yum.repos.d/teleport.repo says gpgcheck=0; write gpgcheck=1 there"), "{}", ran.stdout);
     host.shell("sed -i 's/^gpgcheck=0/gpgcheck=1/' /etc/yum.repos.d/teleport.repo").expect(0);
     host.offer(Package::agent("teleport-ent", "14.3.34"));
