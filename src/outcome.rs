@@ -121,6 +121,10 @@ pub fn rest(seen: &Observation, decision: &Decision) -> End {
 /// Says that this host must not have what is wanted.
 pub fn refuse(decision: &Decision) -> End {
     let line = words::verdict(decision).unwrap_or_default();
+    if matches!(decision, Decision::Refuse(refusal) if refusal.is_a_pin()) {
+        say(&line);
+        return End { exit: Exit::Fine, line };
+    }
     logging::event(Event::Refused, Level::Error, &line, &[]);
     End { exit: Exit::Refused, line }
 }

@@ -33,7 +33,10 @@ fn a_pass_that_was_killed_is_finished_by_the_next() {
     let host = cut_off_in_the_install(agent("14.3.34"));
     host.releases.stop();
     let said = host.upgrader("dry-run").expect(75).stdout;
-    assert!(said.contains("upgrade from 14.3.33 to 14.3.34 of ") && said.contains(" was interrupted; the next run resumes it"), "{said}");
+    assert!(
+        said.contains("upgrade from 14.3.33 to 14.3.34 of ") && said.contains(" was interrupted; the next run resumes it"),
+        "{said}"
+    );
     let ran = host.upgrader("run").expect(75);
     assert!(
         ran.stderr.contains("was cut off while it changed teleport-ent from 14.3.33 to 14.3.34; finishing it"),

@@ -13,7 +13,7 @@ const AGENT_ONLY: &str = "auth_service: {enabled: no}\nproxy_service: {enabled: 
 pub fn cases() -> Vec<Case> {
     vec![
         case("cluster: runs what is wanted", 0, UP, |stage| ping(stage, r#"{"server_version":"14.3.34"}"#)),
-        case("cluster: is behind", 10, "refused", |stage| ping(stage, r#"{"server_version":"14.3.0"}"#)),
+        case("cluster: is behind", 10, "not allowed", |stage| ping(stage, r#"{"server_version":"14.3.0"}"#)),
         case("cluster: says nothing", 0, UNKNOWN, |stage| {
             named(stage);
             stage.releases.raw_route("/webapi/ping", |_, mut stream| silence(&mut stream));
