@@ -74,14 +74,14 @@ pub struct Options {
 
 /// The exit statuses, a line each, for the help and the manual page.
 pub const EXIT_STATUS: &str = "\
-0   nothing to do, or waiting, or holding back, or upgraded
-1   failed; the agent runs what it ran before
-2   wrong usage or configuration, not root, or no agent on this host
-3   refused: not a version for this host, or not a host for this program
-4   upgraded, found unhealthy, rolled back
-5   neither the new nor the old version runs: a person is needed
-75  temporary: version server unreachable, package manager in use, or
-    another pass at work; the next pass tries again";
+0   success: up to date, pending, pinned, skipped, or upgraded
+1   failed; the agent was not changed
+2   usage or configuration error, not root, or no agent installed
+10  not allowed: version or host not supported
+11  upgrade failed and was rolled back
+12  upgrade and rollback failed; manual intervention required
+75  temporary failure: version server unreachable, package manager locked,
+    or another run in progress; retried at the next check";
 
 fn after_help() -> String {
     let indented: Vec<String> = EXIT_STATUS.lines().map(|line| format!("  {line}")).collect();

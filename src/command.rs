@@ -55,6 +55,15 @@ pub struct Command {
     level: Level,
     /// How loudly what it says is passed on.
     lines: Level,
+    /// When it is to be ended rather than waited for.
+    waiting: Option<Waiting>,
+}
+
+/// What a program says when it begins to wait without end, and whether its process group does.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    sign: &'static str,
+    waits: fn(Pid) -> bool,
 }
 
 /// The file of a program, which may be named by it already. Where there is none, running it says so.
@@ -82,6 +91,7 @@ pub struct Output {
     level: Level,
     lines: VecDeque<(Stream, String)>,
     timed_out: Option<Duration>,
+    gave_up: bool,
 }
 
 /// Where a line came from.
@@ -109,7 +119,7 @@ impl Command {
         inner.envs(env::vars_os().filter(|(key, _)| PASSED.iter().any(|passed| key == passed)));
         // A group of its own: Ctrl-C at our terminal must not reach a package manager at work.
         inner.stdin(Stdio::null()).process_group(0);
-        Command { inner, name, limit: None, level: Level::Debug, lines: Level::Debug }
+        Command { inner, name, limit: None, level: Level::Debug, lines: Level::Debug, waiting: None }
     }
 
     /// Sets one more variable of the child's environment.
@@ -121,6 +131,13 @@ impl Command {
     /// Ends the program after `limit`: SIGTERM, then SIGKILL. Without a limit it is never ended by us.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Ends the program once it says a line with `sign`, if its process group then waits for somebody, as `waits` finds: it has not
+    /// begun what must not be cut off.
+    pub fn never_waiting(mut self, sign: &'static str, waits: fn(Pid) -> bool) -> Self {
+        self.waiting = Some(Waiting { sign, waits });
         self
     }
 
@@ -154,8 +171,7 @@ impl Command {
         thread::spawn(move || send_lines(BufReader::new(err), Stream::Error, &errors));
         thread::spawn(move || wait(child, &exits));
 
-        let mut output =
-            Output { name: self.name, status: ExitStatus::from_raw(0), level: self.lines, lines: VecDeque::new(), timed_out: None };
+        let mut output = Output::new(self.name, ExitStatus::from_raw(0), self.lines);
         output.status = self.follow(&events, group, started, &mut output)?;
         output.drain(&events);
         log!(self.level, "{} ended with {} after {:.1} s", self.name, output.status, started.elapsed().as_secs_f32());
@@ -172,7 +188,12 @@ impl Command {
                 None => events.recv().map_err(RecvTimeoutError::from),
             };
             match event {
-                Ok(Event::Line(stream, line)) => output.push(stream, line),
+                Ok(Event::Line(stream, line)) => {
+                    if let Some(waiting) = self.waiting.filter(|waiting| line.contains(waiting.sign)) {
+                        output.gave_up |= end_if(group, waiting.waits);
+                    }
+                    output.push(stream, line);
+                }
                 Ok(Event::Exited(status)) => return status.with_context(|| format!("cannot wait for {}", self.name)),
                 Err(RecvTimeoutError::Disconnected) => bail!("lost sight of {}", self.name),
                 Err(RecvTimeoutError::Timeout) => {
@@ -199,10 +220,18 @@ impl fmt::Display for Command {
 impl Output {
     /// What a program that ended with this status would have said on its standard output.
     pub fn of(name: &'static str, code: u8, answer: &str) -> Output {
-        let status = ExitStatus::from_raw(i32::from(code) << 8);
-        let mut output = Output { name, status, level: Level::Trace, lines: VecDeque::new(), timed_out: None };
+        let mut output = Output::new(name, ExitStatus::from_raw(i32::from(code) << 8), Level::Trace);
         answer.lines().for_each(|line| output.push(Stream::Output, line.to_string()));
         output
+    }
+
+    fn new(name: &'static str, status: ExitStatus, level: Level) -> Output {
+        Output { name, status, level, lines: VecDeque::new(), timed_out: None, gave_up: false }
+    }
+
+    /// Whether the program was ended because it began to wait.
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     /// Whether the program said that it succeeded. Package managers say so when they did not: look at what they changed.
@@ -262,6 +291,32 @@ impl Output {
     }
 }
 
+/// Ends a process group that waits. It is stopped while that is looked at: whoever it waited for may be done this very moment, and
+/// then it is at work and must not be ended.
+fn end_if(group: Pid, waits: fn(Pid) -> bool) -> bool {
+    let _ = killpg(group, Signal::SIGSTOP);
+    let ends = is_stopped(group) && waits(group);
+    if ends {
+        let _ = killpg(group, Signal::SIGTERM);
+    }
+    let _ = killpg(group, Signal::SIGCONT);
+    ends
+}
+
+/// Whether the leader of a group has come to the stop that it was told, which takes it less than a millisecond.
+fn is_stopped(group: Pid) -> bool {
+    let state = || fs::read_to_string(format!("/proc/{group}/stat")).ok()?.rsplit_once(") ")?.1.chars().next();
+    let deadline = Instant::now() + GRACE;
+    while Instant::now() < deadline {
+        match state() {
+            Some('T') => return true,
+            None | Some('Z') => return false,
+            Some(_) => thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    false
+}
+
 fn send_lines(mut reader: impl BufRead, stream: Stream, lines: &Sender<Event>) {
     loop {
         let mut line = Vec::new();
@@ -319,6 +374,15 @@ mod tests {
         assert!(started.elapsed() < Duration::from_secs(60));
         assert!(!output.success());
         assert!(output.summary().contains("did not end within"), "{}", output.summary());
+    }
+
+    #[test]
+    fn a_program_that_begins_to_wait_is_ended_and_one_that_goes_on_is_not() {
+        // Of one process: a shell that starts another at this moment cannot be stopped until that has begun.
+        let output = sh("echo waiting for you; exec sleep 600").never_waiting("waiting for", |_| true).run().unwrap();
+        assert!(output.gave_up() && !output.success());
+        let output = sh("echo waiting for you; sleep 1; echo done").never_waiting("waiting for", |_| false).run().unwrap();
+        assert!(!output.gave_up() && output.success() && output.says("done"));
     }
 
     #[test]

@@ -25,11 +25,11 @@ pub enum Exit {
     /// Wrong usage or configuration.
     Usage = 2,
     /// Refused: by the compatibility rule, by a limit of this host, or because the host is not for this program.
-    Refused = 3,
+    Refused = 10,
     /// Upgraded, found unhealthy, rolled back.
-    RolledBack = 4,
+    RolledBack = 11,
     /// Neither the new nor the old version runs.
-    Broken = 5,
+    Broken = 12,
     /// Something that passes by itself.
     Temporary = 75,
 }
@@ -121,6 +121,10 @@ pub fn rest(seen: &Observation, decision: &Decision) -> End {
 /// Says that this host must not have what is wanted.
 pub fn refuse(decision: &Decision) -> End {
     let line = words::verdict(decision).unwrap_or_default();
+    if matches!(decision, Decision::Refuse(refusal) if refusal.is_a_pin()) {
+        say(&line);
+        return End { exit: Exit::Fine, line };
+    }
     logging::event(Event::Refused, Level::Error, &line, &[]);
     End { exit: Exit::Refused, line }
 }

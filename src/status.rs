@@ -158,7 +158,7 @@ impl Looked {
             return;
         };
         let line = format!("could not {}: {error}", action.attempt());
-        (self.report.decision.state, self.report.decision.sentence) = (State::Blocked, line.clone());
+        (self.report.decision.state, self.report.decision.sentence) = (State::InsecureConfig, line.clone());
         self.verdict = Some(line);
     }
 
@@ -166,8 +166,9 @@ impl Looked {
     fn exit(&self) -> Exit {
         match (&self.error, self.report.decision.state, &self.decided) {
             (Some(error), _, _) => Exit::of(error),
-            (_, State::Refused, _) | (_, _, Some((_, Decision::Refuse(_)))) => Exit::Refused,
-            (_, State::Blocked, _) => Exit::Failed,
+            (_, State::Pinned, _) => Exit::Fine,
+            (_, State::NotAllowed, _) | (_, _, Some((_, Decision::Refuse(_)))) => Exit::Refused,
+            (_, State::InsecureConfig, _) => Exit::Failed,
             _ => Exit::Fine,
         }
     }

@@ -172,7 +172,7 @@ fn changes_of_the_unit_are_seen(host: &Host) {
     // Nor does systemd, until it is told.
     host.upgrader("run").expect(0);
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    let said = host.upgrader("dry-run").expect(3).stdout;
+    let said = host.upgrader("dry-run").expect(10).stdout;
     assert!(said.contains("auth_service in /etc/other.yaml"), "{said}");
     host.remove("/etc/systemd/system/teleport.service.d/other.conf");
     host.run(&["systemctl", "daemon-reload"]).expect(0);

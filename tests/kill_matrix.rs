@@ -2,7 +2,7 @@
 //!
 //! As root, after `tests/setup`:
 //!
-//!     cargo build --bins --examples && cargo run --example kill_matrix -- [apt|yum|zypper] [files|to-links|links] [N]
+//!     cargo build --bins --examples && cargo run --example kill_matrix -- [apt|yum|dnf5|zypper] [files|to-links|links] [N]
 //!
 //! Without a package manager or a layout of packages it goes through all of them; N is the number of instants (40 for apt, 25 for the
 //! others). On top of
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let mut managers: Vec<Manager> = names.iter().filter_map(|name| named(name)).collect();
     let mut layouts: Vec<Layout> = names.iter().filter_map(|name| layout(name)).collect();
     if managers.len() + layouts.len() != names.len() {
-        eprintln!("usage: kill_matrix [apt|yum|zypper] [files|to-links|links] [N]");
+        eprintln!("usage: kill_matrix [apt|yum|dnf5|zypper] [files|to-links|links] [N]");
         return ExitCode::from(2);
     }
     if managers.is_empty() {
@@ -46,7 +46,7 @@ fn matrix(manager: Manager, layout: Layout, count: Option<usize>) -> usize {
     let (count_by_default, further): (usize, Vec<Cut>) = match manager {
         Manager::Apt => (40, renames(14).collect()),
         // dnf writes to databases of its own before and after rpm's.
-        Manager::Yum => (25, renames(5).chain((25..=200).step_by(25).map(Cut::Database)).collect()),
+        Manager::Yum | Manager::Dnf5 => (25, renames(5).chain((25..=200).step_by(25).map(Cut::Database)).collect()),
         Manager::Zypper => (25, renames(5).chain((15..=120).step_by(15).map(Cut::Database)).collect()),
     };
     kill::sweep(manager, layout, count.unwrap_or(count_by_default), &further)
@@ -65,6 +65,7 @@ fn named(name: &str) -> Option<Manager> {
     match name {
         "apt" => Some(Manager::Apt),
         "yum" | "dnf" => Some(Manager::Yum),
+        "dnf5" => Some(Manager::Dnf5),
         "zypper" => Some(Manager::Zypper),
         _ => None,
     }

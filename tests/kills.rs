@@ -14,6 +14,11 @@ fn yum_is_killed_at_any_instant() {
 }
 
 #[test]
+fn dnf5_is_killed_at_any_instant() {
+    assert_eq!(kill::sweep(Manager::Dnf5, Layout::Files, 4, &[Cut::Rename(4)]), 0, "see what is printed above");
+}
+
+#[test]
 fn zypper_is_killed_at_any_instant() {
     assert_eq!(kill::sweep(Manager::Zypper, Layout::Files, 4, &[Cut::Rename(4)]), 0, "see what is printed above");
 }

@@ -4,8 +4,10 @@
 mod apt;
 mod bad_input;
 mod compatibility;
+mod dnf5;
 mod documents;
 mod dry_run;
+mod generations;
 mod hardening;
 mod host;
 mod hostile;

@@ -208,7 +208,7 @@ fn states_that_leave_the_agent_as_it_is() {
     let source = host.read("/etc/apt/sources.list.d/teleport.list").unwrap();
     host.write("/etc/apt/sources.list.d/teleport.list", &source.replacen('[', "[trusted=yes ", 1));
     told.shows(
-        "blocked",
+        "insecure-config",
         "could not upgrade from 14.3.33 to 14.3.34: this host would take packages that nobody it trusts has signed",
     );
     told.pass(1);
@@ -224,12 +224,14 @@ fn states_that_leave_the_agent_as_it_is() {
     host.packages.start();
 
     host.set_version("14.4.0-rc.1");
-    told.shows("refused", "refused: ");
-    told.pass(3);
-    told.counts_as("refused");
+    told.shows("not-allowed", "not allowed: ");
+    told.pass(10);
+    told.counts_as("not-allowed");
     host.set_version("14.3.34");
     host.configure("pin", "13\n");
-    let (page, object) = told.shows("refused", "refused: ");
+    told.pass(0);
+    told.counts_as("pinned");
+    let (page, object) = told.shows("pinned", "pinned to major version 13");
     assert!(page.contains("pinned to major version 13, by the file \"pin\""), "{page}");
     assert!(page.contains("systemctl enable"), "the next version may be one that this host may have: {page}");
     assert_eq!(object["limits"]["pin"], "major version 13");
@@ -237,8 +239,8 @@ fn states_that_leave_the_agent_as_it_is() {
 
     host.set_version("none");
     told.pass(0);
-    told.counts_as("no-target");
-    told.shows("no-target", "no upgrades available (14.3.33 stays: the release channel names no version)");
+    told.counts_as("paused");
+    told.shows("paused", "no upgrades available (14.3.33 stays: the release channel names no version)");
     assert_eq!(told.metric("up_to_date"), "1");
 
     host.set_version("14.3.33");
@@ -398,7 +400,7 @@ fn states_around_a_change() {
     host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
     host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
     pass.wait();
-    told.shows("unfinished", "began the change from 14.3.33 to 14.3.34 and has not ended it");
+    told.shows("interrupted", "was interrupted; the next run resumes it");
     host.write("/run/go-on", "");
     told.pass(0);
     told.counts_as("up-to-date");
@@ -410,13 +412,13 @@ fn states_around_a_change() {
 
     // A version that does not run.
     host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
-    told.pass(4);
-    told.counts_as("held");
-    let (page, object) = told.shows("held", "not trying 14.3.35 again: on ");
+    told.pass(11);
+    told.counts_as("skipped");
+    let (page, object) = told.shows("skipped", "not trying 14.3.35 again: on ");
     assert!(page.contains("1 upgrade, 1 rollback, 0 failures"), "{page}");
     assert_eq!((&object["failed_version"]["target"], &object["counts"]["rollbacks"]), (&"14.3.35".into(), &1.into()));
     assert_eq!((told.metric("rollbacks_total"), told.metric("failures_total")), ("1".into(), "0".into()));
-    host.upgrader("force").expect(4);
+    host.upgrader("force").expect(11);
     told.pass(0);
     assert_eq!(told.metric("rollbacks_total"), "2");
 
@@ -496,7 +498,7 @@ fn events_are_found_in_the_journal_by_their_identity() {
     for (event, count, priority, message) in [
         (UPGRADED, 1, "6", "done: upgraded from 14.3.33 to 14.3.34, because the maintenance window is open until "),
         (ROLLED_BACK, 1, "3", "could not upgrade from 14.3.34 to 14.3.35: "),
-        (REFUSED, 1, "3", "refused: "),
+        (REFUSED, 1, "3", "not allowed: "),
         (FAILED, 2, "3", "could not upgrade from 14.3.34 to 14.3.36: the repository of "),
     ] {
         let lines = found(event);
@@ -510,7 +512,7 @@ fn events_are_found_in_the_journal_by_their_identity() {
     assert_eq!(upgraded["TELEPORT_UPGRADE_FROM"], "14.3.33");
     assert_eq!(upgraded["TELEPORT_UPGRADE_TO"], "14.3.34");
     let journal = host.journal(SERVICE);
-    for line in ["done: upgraded from 14.3.33 to 14.3.34", "refused: ", "could not upgrade from 14.3.34 to 14.3.35"] {
+    for line in ["done: upgraded from 14.3.33 to 14.3.34", "not allowed: ", "could not upgrade from 14.3.34 to 14.3.35"] {
         assert_eq!(journal.matches(line).count(), 1, "{line:?} in:\n{journal}");
     }
     // What passes by itself wakes nobody, what a package manager says is for who asks, and nobody watches a journal.
@@ -530,7 +532,7 @@ fn what_is_going_on_is_shown_on_a_terminal_and_is_gone_at_the_end() {
         ran.expect(0).stdout
     };
     let shown = terminal("teleport-upgrade run");
-    for part in ["installing teleport-ent 14.3.34 … 1 s", "watching teleport.service … 1 s of 3 s"] {
+    for part in ["installing teleport-ent 14.3.34 … 1 s", "verifying teleport.service … 1 s of 3 s"] {
         assert!(shown.contains(part), "{part:?} is missing in:\n{shown:?}");
     }
     // Whatever was shown is erased before the next line of the log or of the outcome.

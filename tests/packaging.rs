@@ -110,7 +110,7 @@ fn install(host: &Host, name: &str, version: Option<&str>) -> Ran {
     let at = |sign: &str| version.map(|version| format!("{name}{sign}{version}")).unwrap_or(name.into());
     host.shell(&match host.manager {
         Manager::Apt => format!("DEBIAN_FRONTEND=noninteractive apt-get -q -y --allow-downgrades install {}", at("=")),
-        Manager::Yum => format!("dnf -y install {}", at("-")),
+        Manager::Yum | Manager::Dnf5 => format!("dnf -y install {}", at("-")),
         Manager::Zypper => format!("zypper --non-interactive --no-gpg-checks install --oldpackage --force {}", at("=")),
     })
     .expect(0)
@@ -119,7 +119,7 @@ fn install(host: &Host, name: &str, version: Option<&str>) -> Ran {
 fn reinstall(host: &Host, version: &str) {
     host.shell(&match host.manager {
         Manager::Apt => format!("apt-get -q -y --reinstall install teleport-upgrade={version}"),
-        Manager::Yum => format!("dnf -y reinstall teleport-upgrade-{version}"),
+        Manager::Yum | Manager::Dnf5 => format!("dnf -y reinstall teleport-upgrade-{version}"),
         Manager::Zypper => format!("zypper --non-interactive install --force teleport-upgrade={version}"),
     })
     .expect(0);
@@ -128,7 +128,7 @@ fn reinstall(host: &Host, version: &str) {
 fn remove(host: &Host) -> Ran {
     host.shell(match host.manager {
         Manager::Apt => "apt-get -q -y remove teleport-upgrade",
-        Manager::Yum => "dnf -y remove teleport-upgrade",
+        Manager::Yum | Manager::Dnf5 => "dnf -y remove teleport-upgrade",
         Manager::Zypper => "zypper --non-interactive remove teleport-upgrade",
     })
     .expect(0)
@@ -138,9 +138,13 @@ fn remove(host: &Host) -> Ran {
 fn is_locked(host: &Host) -> bool {
     match host.manager {
         Manager::Apt => host.is_on_hold("teleport-ent"),
-        Manager::Yum => {
-            let files = ["/etc/dnf/plugins/versionlock.list", host.manager.source_file()];
-            files.iter().any(|file| host.read(file).is_some_and(|text| text.contains("!teleport-ent") || text.contains("exclude=")))
+        Manager::Yum | Manager::Dnf5 => {
+            let files = ["/etc/dnf/plugins/versionlock.list", "/etc/dnf/versionlock.toml", host.manager.source_file()];
+            files.iter().any(|file| {
+                host.read(file).is_some_and(|text| {
+                    text.contains("!teleport-ent") || text.contains("\"teleport-ent\"") || text.contains("exclude=")
+                })
+            })
         }
         Manager::Zypper => host.read("/etc/zypp/locks").is_some_and(|text| text.contains("teleport-ent")),
     }
@@ -265,7 +269,7 @@ fn teleports_own(manager: Manager) -> Package {
     let timer = "[Timer]\nOnActiveSec=1d\n[Install]\nWantedBy=timers.target\n";
     let lock = match manager {
         Manager::Apt => "apt-mark hold teleport-ent",
-        Manager::Yum => "sed -i 's/^.teleport.$/&\\nexclude=teleport-ent/' /etc/yum.repos.d/teleport.repo",
+        Manager::Yum | Manager::Dnf5 => "sed -i 's/^.teleport.$/&\\nexclude=teleport-ent/' /etc/yum.repos.d/teleport.repo",
         Manager::Zypper => "zypper --non-interactive addlock teleport-ent",
     };
     Package::new("teleport-ent-updater", "15.2.0")

@@ -30,7 +30,7 @@ fn wait(host: &Host) -> Ran {
 
 #[test]
 fn what_waits_is_downloaded_once_and_not_again_in_its_window() {
-    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Dnf5, Manager::Zypper] {
         let host = waiting(manager);
         let ran = wait(&host);
         assert!(downloaded(&host).iter().any(|file| file.contains("14.3.34")), "{manager:?}: {:?}, {ran:?}", downloaded(&host));
@@ -49,7 +49,7 @@ fn what_waits_is_downloaded_once_and_not_again_in_its_window() {
 
 #[test]
 fn what_is_not_wanted_any_more_is_removed() {
-    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Dnf5, Manager::Zypper] {
         let host = waiting(manager);
         wait(&host);
         host.offer(Package::agent("teleport-ent", "14.3.35"));
@@ -144,7 +144,7 @@ fn a_download_lets_all_others_go_first() {
 
 #[test]
 fn a_download_that_has_changed_since_is_not_installed() {
-    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Dnf5, Manager::Zypper] {
         let host = waiting(manager);
         wait(&host);
         let files = downloaded(&host);
@@ -180,7 +180,7 @@ fn a_download_of_other_bytes_than_the_repository_has_is_not_installed() {
 #[test]
 fn what_a_killed_pass_left_of_a_download_is_removed_too() {
     // zypper has the half in /var/tmp, where systemd clears up.
-    for manager in [Manager::Apt, Manager::Yum] {
+    for manager in [Manager::Apt, Manager::Yum, Manager::Dnf5] {
         let host = waiting(manager);
         let path = host.served_as("teleport-ent", "14.3.34");
         let half = std::fs::read(host.repository.file("teleport-ent", "14.3.34")).unwrap();

@@ -32,7 +32,7 @@ fn a_release_that_never_joins(from: &str, to: &str) {
     let host = between(Manager::Apt, from, agent(to, "never-joins"));
     let session = host.open_session();
     let old = host.agent_pid();
-    let ran = host.upgrader("run").expect(4);
+    let ran = host.upgrader("run").expect(11);
     has(&ran, "the new process of teleport.service was not ready within two minutes and ended itself");
     // For the table of times from the install to the verdict.
     println!("{from} -> {to}: never ready, rolled back after {} s", ran.elapsed.as_secs());
@@ -185,7 +185,7 @@ fn a_reload_that_still_waits_for_a_process_that_has_failed_is_waited_out() {
     let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "crash-at-once"));
     let session = host.open_session();
     let old = host.agent_pid();
-    let ran = host.upgrader("run").expect(4);
+    let ran = host.upgrader("run").expect(11);
     has(&ran, "the new process of teleport.service ");
     assert!(host.is_alive(old) && session.is_alive());
     // Before 15.1.1 the old process waits for the one that has crashed for two minutes, and takes no other signal.
@@ -228,7 +228,7 @@ fn while_a_new_process_is_waited_for_status_says_so() {
     let now = status();
     assert!(now.contains("was interrupted; the next run resumes it") && !now.contains("in progress"), "{now}");
     // The next run waits for the process that is on its way, and rolls back what has failed.
-    host.upgrader("run").expect(4);
+    host.upgrader("run").expect(11);
     host.assert_agent_runs("14.3.33");
     assert!(!status().contains("interrupted"));
 }
@@ -239,7 +239,7 @@ fn a_package_that_leaves_no_links_is_rolled_back_whole() {
         let host = between(manager, "17.2.9", agent("17.3.0", "sound").links_too_early());
         let session = host.open_session();
         let old = host.agent_pid();
-        host.upgrader("run").expect(4);
+        host.upgrader("run").expect(11);
         host.assert_agent_runs("17.2.9");
         assert!(session.is_alive() && host.is_alive(old), "nothing was stopped for it");
         let files =

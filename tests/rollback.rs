@@ -9,7 +9,7 @@ fn is_taken_back(bad: Package, reason: &str) -> Ran {
     let host = Host::with_upgrade();
     host.configure("observe-seconds", "20\n");
     host.offer(bad);
-    let ran = host.upgrader("run").expect(4);
+    let ran = host.upgrader("run").expect(11);
     let outcome = ran.stdout.lines().last().unwrap();
     assert!(outcome.starts_with("could not upgrade from 14.3.33 to 14.3.34: "), "{outcome}");
     assert!(outcome.contains(reason), "{reason:?} is missing in: {outcome}");
@@ -75,7 +75,7 @@ fn a_version_that_never_becomes_ready() {
     host.open_window();
     host.configure("observe-seconds", "1\n");
     host.offer(Package::agent("teleport-ent", "17.2.10").behaviour("readyz=unready"));
-    let ran = host.upgrader("run").expect(4);
+    let ran = host.upgrader("run").expect(11);
     assert!(ran.stdout.contains("no longer ready (it was ready before the upgrade): /readyz returned 503"), "{}", ran.stdout);
     host.assert_agent_runs("17.2.9");
 }
@@ -124,7 +124,7 @@ fn a_version_that_never_takes_over_does_not_cost_the_sessions() {
     let old = host.agent_pid();
     let session = host.open_session();
     host.offer(agent("crash-at-once"));
-    host.upgrader("run").expect(4);
+    host.upgrader("run").expect(11);
     assert!(session.is_alive());
     assert_eq!(host.agent_pid(), old, "the process with the session is still in charge");
     assert!(host.is_alive(old));
@@ -138,7 +138,7 @@ fn a_version_that_takes_over_and_then_crashes_leaves_no_agent_that_only_ends_its
     host.open_session();
     host.configure("observe-seconds", "5\n");
     host.offer(agent("crash-on-reload"));
-    host.upgrader("run").expect(4);
+    host.upgrader("run").expect(11);
     assert_ne!(host.agent_pid(), old);
     host.assert_agent_runs("14.3.33");
 }
@@ -201,7 +201,7 @@ fn when_neither_version_runs_a_person_is_called_and_the_next_version_still_tried
     host.configure("observe-seconds", "5\n");
     host.offer(agent("crash-at-once").without_reload());
     host.repository.publish(&[Package::agent("teleport-ent", "14.3.33").behaviour("crash-at-once")]);
-    let ran = host.upgrader("run").expect(5);
+    let ran = host.upgrader("run").expect(12);
     assert!(ran.stdout.contains("and the way back failed: "), "{}", ran.stdout);
     assert!(ran.stdout.contains("a person is needed"), "{}", ran.stdout);
     host.offer(Package::agent("teleport-ent", "14.3.35"));
@@ -259,7 +259,7 @@ fn a_version_that_failed_is_tried_again_by_force() {
     let host = Host::with_upgrade();
     host.configure("observe-seconds", "5\n");
     host.offer(agent("crash-at-once"));
-    host.upgrader("run").expect(4);
+    host.upgrader("run").expect(11);
     host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
     host.upgrader("force").expect(0);
     host.assert_agent_runs("14.3.34");
@@ -275,7 +275,7 @@ fn the_way_back_is_kept_aside_when_the_repository_no_longer_has_it() {
     host.remove("/usr/local/bin/tctl");
     host.offer(agent("crash-on-reload"));
     let before = host.shell("dpkg-query --status teleport-ent; md5sum $(dpkg-query --listfiles teleport-ent) 2>/dev/null").stdout;
-    let ran = host.upgrader("run").expect(4);
+    let ran = host.upgrader("run").expect(11);
     assert!(ran.stderr.contains("no longer has teleport-ent 14.3.33; keeping it aside for the way back"), "{}", ran.stderr);
     host.assert_agent_runs("14.3.33");
     let after = host.shell("dpkg-query --status teleport-ent; md5sum $(dpkg-query --listfiles teleport-ent) 2>/dev/null").stdout;
@@ -293,7 +293,7 @@ fn a_way_back_that_was_cut_off_is_gone_to_its_end() {
     host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
     assert_ne!(pass.wait().status, 0);
     host.write("/run/go-on", "");
-    let ran = host.upgrader("run").expect(4);
+    let ran = host.upgrader("run").expect(11);
     assert!(ran.stdout.contains("cannot determine the version of /usr/local/bin/teleport"), "{}", ran.stdout);
     assert!(!ran.stderr.contains("installing teleport-ent 14.3.34"), "{}", ran.stderr);
     host.assert_agent_runs("14.3.33");
@@ -321,7 +321,7 @@ fn services_of_other_types_are_watched_too() {
         host.open_window();
         host.configure("observe-seconds", "3\n");
         host.offer(agent("crash-on-reload"));
-        host.upgrader("run").expect(4);
+        host.upgrader("run").expect(11);
         host.assert_agent_runs("14.3.33");
         host.offer(Package::agent("teleport-ent", "14.3.35"));
         host.upgrader("run").expect(0);

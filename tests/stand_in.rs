@@ -22,7 +22,7 @@ fn install(host: &Host, package: Package) {
 fn go_back(host: &Host, version: &str) {
     let command = match host.manager {
         Manager::Apt => format!("apt-get -q -y --allow-downgrades install teleport-ent={version}"),
-        Manager::Yum => format!("dnf -y downgrade teleport-ent-{version}"),
+        Manager::Yum | Manager::Dnf5 => format!("dnf -y downgrade teleport-ent-{version}"),
         Manager::Zypper => format!("zypper --non-interactive install --oldpackage teleport-ent={version}"),
     };
     host.shell(&command).expect(0);

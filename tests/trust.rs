@@ -135,7 +135,7 @@ const APT_CASES: [Case; 15] = [
 
 const DNF: &str = "dnf -y --refresh install teleport-ent-14.3.34";
 
-const YUM_CASES: [Case; 8] = [
+const YUM_CASES: [Case; 10] = [
     Case {
         set: "sed -i 's/^gpgcheck=1/gpgcheck=0/' /etc/yum.repos.d/teleport.repo",
         says: "/etc/yum.repos.d/teleport.repo says gpgcheck=0; write gpgcheck=1 there",
@@ -182,6 +182,79 @@ const YUM_CASES: [Case; 8] = [
         set: "sed -i 's/^gpgcheck=1/gpgcheck=0/; s/.teleport.$/[packages]/' /etc/yum.repos.d/teleport.repo; \
               mv /etc/yum.repos.d/teleport.repo /etc/yum.repos.d/packages.repo",
         says: "/etc/yum.repos.d/packages.repo says gpgcheck=0; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+    Case {
+        set: "mkdir -p /srv/repos; sed 's/^gpgcheck=1/gpgcheck=0/' /etc/yum.repos.d/teleport.repo >/srv/repos/a.repo; \
+              echo reposdir=/srv/repos >>/etc/dnf/dnf.conf",
+        says: "/srv/repos/a.repo says gpgcheck=0; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+    Case {
+        set: "sed -i 's/^gpgcheck=1/gpgcheck=0/; s/^.teleport.$/[tele$end]/' /etc/yum.repos.d/teleport.repo; echo port >/etc/dnf/vars/end",
+        says: "/etc/yum.repos.d/teleport.repo says gpgcheck=0; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+];
+
+const DNF5_CASES: [Case; 9] = [
+    Case {
+        set: "sed -i 's/^gpgcheck=1/gpgcheck=0/' /etc/yum.repos.d/teleport.repo",
+        says: "/etc/yum.repos.d/teleport.repo says gpgcheck=0; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+    Case {
+        set: "OVERRIDE; printf '[t?leport]\\npkg_gpgcheck=no\\n' >/etc/dnf/repos.override.d/a.repo",
+        says: "/etc/dnf/repos.override.d/a.repo says pkg_gpgcheck=no; write pkg_gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+    Case {
+        set: "OVERRIDE; printf '[*port]\\ngpgcheck=0\\n' >/usr/share/dnf5/repos.override.d/a.repo",
+        says: "/usr/share/dnf5/repos.override.d/a.repo says gpgcheck=0; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::PackageByUnknown,
+    },
+    Case {
+        set: "OVERRIDE; printf '[[st]eleport]\\ngpgcheck=0\\n' >/etc/dnf/repos.override.d/a.repo",
+        says: "/etc/dnf/repos.override.d/a.repo says gpgcheck=0; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+    Case {
+        set: "mkdir -p /usr/share/dnf5/repos.d; mv /etc/yum.repos.d/teleport.repo /usr/share/dnf5/repos.d/packages.repo; \
+              sed -i 's/^gpgcheck=1/gpgcheck=0/' /usr/share/dnf5/repos.d/packages.repo",
+        says: "/usr/share/dnf5/repos.d/packages.repo says gpgcheck=0; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+    Case {
+        set: "mkdir -p /srv/repos /etc/dnf/libdnf5.conf.d; printf '[main]\\nreposdir = /srv/none, /srv/repos\\n' >/etc/dnf/libdnf5.conf.d/a.conf; \
+              sed 's/^gpgcheck=1/gpgcheck=0/' /etc/yum.repos.d/teleport.repo >/srv/repos/a.repo",
+        says: "/srv/repos/a.repo says gpgcheck=0; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+    Case {
+        set: "mkdir -p /usr/share/dnf5/libdnf.conf.d; printf '[main]\\ngpgcheck=off\\n' >/usr/share/dnf5/libdnf.conf.d/a.conf; \
+              sed -i '/^gpgcheck/d' /etc/yum.repos.d/teleport.repo /etc/dnf/dnf.conf",
+        says: "/usr/share/dnf5/libdnf.conf.d/a.conf says gpgcheck=off; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+    Case {
+        set: "sed 's/^gpgcheck=1/gpgcheck=0/' /etc/yum.repos.d/teleport.repo >>/etc/dnf/dnf.conf; rm /etc/yum.repos.d/teleport.repo",
+        says: "/etc/dnf/dnf.conf says gpgcheck=0; write gpgcheck=1 there",
+        bare: DNF,
+        repository: Bad::Package,
+    },
+    Case {
+        set: "sed -i 's/^gpgcheck=1/gpgcheck=${check:-0}/' /etc/yum.repos.d/teleport.repo",
+        says: "/etc/yum.repos.d/teleport.repo says gpgcheck=${check:-0}; write gpgcheck=1 there",
         bare: DNF,
         repository: Bad::Package,
     },
@@ -237,7 +310,10 @@ const DEB822: &str = "cd /etc/apt/sources.list.d; \
     teleport.list >teleport.sources; rm teleport.list";
 /// What cases change.
 const KEEP: &str = "mkdir -p /var/kept /etc/yum.repos.d /etc/zypp; cp -a /etc/apt /etc/dnf /etc/yum.repos.d /etc/zypp /var/kept";
-const RESTORE: &str = "for each in apt dnf yum.repos.d zypp; do rm -rf /etc/$each; cp -a /var/kept/$each /etc; done";
+const RESTORE: &str = "for each in apt dnf yum.repos.d zypp; do rm -rf /etc/$each; cp -a /var/kept/$each /etc; done; \
+                       rm -rf /usr/share/dnf5/*.d/a.conf /usr/share/dnf5/repos*.d";
+/// Makes the directories of what dnf 5 overrides.
+const OVERRIDE: &str = "mkdir -p /usr/share/dnf5/repos.override.d /etc/dnf/repos.override.d";
 
 /// A host whose repository has a bad 14.3.34.
 fn with_bad_upgrade(manager: Manager, bad: Bad) -> Host {
@@ -260,7 +336,7 @@ fn with_bad_upgrade(manager: Manager, bad: Bad) -> Host {
 
 fn refuses_and_then_upgrades(manager: Manager, cases: &[Case]) {
     for case in cases {
-        let set = case.set.replace("DEB822", DEB822);
+        let set = case.set.replace("DEB822", DEB822).replace("OVERRIDE", OVERRIDE);
         println!("{manager:?}: {set}");
         let host = with_bad_upgrade(manager, case.repository);
         host.shell(KEEP).expect(0);
@@ -305,6 +381,11 @@ fn apt_settings_are_refused_by_name() {
 #[test]
 fn yum_settings_are_refused_by_name() {
     refuses_and_then_upgrades(Manager::Yum, &YUM_CASES);
+}
+
+#[test]
+fn dnf5_settings_are_refused_by_name() {
+    refuses_and_then_upgrades(Manager::Dnf5, &DNF5_CASES);
 }
 
 #[test]
@@ -375,7 +456,7 @@ fn what_is_finished_is_not_installed_by_such_settings_either() {
     host.remove("/usr/local/bin/teleport");
     let ran = host.upgrader("run");
     println!("{}{}", ran.stdout, ran.stderr);
-    ran.clone().expect(5);
+    ran.clone().expect(12);
     assert!(ran.stdout.contains("/etc/yum.repos.d/teleport.repo says gpgcheck=0; write gpgcheck=1 there"), "{}", ran.stdout);
     host.shell("sed -i 's/^gpgcheck=0/gpgcheck=1/' /etc/yum.repos.d/teleport.repo").expect(0);
     host.offer(Package::agent("teleport-ent", "14.3.34"));

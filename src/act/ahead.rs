@@ -12,7 +12,7 @@ use super::packages::PackageManager;
 use super::record::Record;
 use crate::command::Command;
 use crate::observe::history::{Download, Fetched};
-use crate::observe::package::Installed;
+use crate::observe::package::{Database, Installed};
 use crate::text::reasons;
 use crate::version::Version;
 
@@ -86,6 +86,10 @@ fn download(
     step_back();
     // It may have been locked since it was looked at.
     let installed = packages.installed(&installed.name)?.with_context(|| format!("{} is not installed", installed.name))?;
+    // What a transaction that was cut off has left in rpm's database is mended by the one who installs.
+    if let (Database::Rpm, Some(damage)) = (installed.database, &installed.damage) {
+        bail!("{damage}, which is mended with the install");
+    }
     let package_version = packages.find(&installed, version)?.package_version;
     let begun = Fetched { package: installed.name.clone(), package_version, whole: false };
     if let Some(other) = planned.fetched.as_ref().filter(|other| **other != begun) {

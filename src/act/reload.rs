@@ -109,11 +109,12 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
     let unit = &before.unit;
     let Some(old) = before.pid.and_then(Life::of) else { return Err(Failed::NotTaken(format!("{unit} exited"))) };
     let known = before.agents();
+    let ended_before: Vec<i32> = old.ended_children().into_iter().map(|(pid, _)| pid).collect();
     info!("reloading {unit}");
     (rules.progress)(&format!("waiting for the new process of {unit}"));
     let _step = Step::of(TELEPORTS_LIMIT, format!("waiting for the new process of {unit} to be ready"));
-    signal(before, &old)?;
     let began = Instant::now();
+    signal(before, &old)?;
     // The process of this reload, once it was seen; and one that had ended before it was.
     let (mut new, mut ended): (Option<Life>, Option<i32>) = (None, None);
     let mut word = Word::new();
@@ -127,7 +128,7 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
         let elapsed = began.elapsed();
         let Some(life) = new else {
             // One that has crashed at once. The old process asks about a session's process that has ended; about this one not yet.
-            let lost = old.ended_children().into_iter().find(|(_, age)| *age <= elapsed).map(|(pid, _)| pid);
+            let lost = old.ended_children().into_iter().map(|(pid, _)| pid).find(|pid| !ended_before.contains(pid));
             if lost.is_some() && lost == ended {
                 return Err(Failed::Crashed(format!("the new process of {unit} ended right after the reload")));
             }

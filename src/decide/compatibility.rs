@@ -86,11 +86,26 @@ impl Refusal {
     pub fn is_of_the_host(&self) -> bool {
         !matches!(self, Refusal::Change { .. })
     }
+
+    /// Whether it is the operator's own pin, which is as it should be.
+    pub fn is_a_pin(&self) -> bool {
+        matches!(self, Refusal::Change { limit: Limit::Pin(_), .. })
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Refusal::Change { to, limit: Limit::Pin(pin), .. } => {
+                let what = match pin {
+                    Pin::Version(version) => version.to_string(),
+                    Pin::Major(major) => format!("a version {major}"),
+                };
+                write!(
+                    f,
+                    "pinned to {pin}, so {to} is not installed. Publish {what} to the release channel, or change the setting \"pin\""
+                )
+            }
             Refusal::Change { from, to, limit } => {
                 let verb = if to < from { "to go back" } else { "to upgrade" };
                 write!(f, "{verb} from {from} to {to}: ")?;
@@ -119,13 +134,8 @@ fn explain(f: &mut fmt::Formatter<'_>, from: &Version, to: &Version, limit: &Lim
             f,
             "{to} is not a release, and the file \"prerelease\" does not say yes; have the channel name a release, or write yes there"
         ),
-        Limit::Pin(pin) => {
-            let what = match pin {
-                Pin::Version(version) => version.to_string(),
-                Pin::Major(major) => format!("a version {major}"),
-            };
-            write!(f, "this host is pinned to {pin} (the file \"pin\"); have the channel name {what}, or change the pin")
-        }
+        // A sentence of its own, above.
+        Limit::Pin(pin) => write!(f, "this host is pinned to {pin}"),
         Limit::TooFarDown => {
             let below = from.major() - 1;
             write!(
@@ -231,7 +241,7 @@ mod tests {
         match decide(seen) {
             Decision::Go(action, _) => action.to_string(),
             Decision::Nothing(_) => "nothing".into(),
-            Decision::Refuse(refusal) => format!("refused: {refusal}"),
+            Decision::Refuse(refusal) => format!("not allowed: {refusal}"),
             other => panic!("{other:?}"),
         }
     }
@@ -250,7 +260,7 @@ mod tests {
         "is not a release, and the file \"prerelease\" does not say yes; have the channel name a release, or write yes there";
 
     fn pinned(to: &str, name: &str) -> String {
-        format!("this host is pinned to {to} (the file \"pin\"); have the channel name {name}, or change the pin")
+        format!("Publish {name} to the release channel, or change the setting \"pin\"#{to}")
     }
 
     fn down(choice: &str) -> String {
@@ -398,7 +408,10 @@ mod tests {
         for (installed, target, runs, pinned_to, prerelease, expected) in rows {
             let (from, to) = (version(installed), version(target));
             let verb = if to < from { "to go back" } else { "to upgrade" };
-            let expected = expected.unwrap_or_else(|why| format!("refused: {verb} from {installed} to {target}: {why}"));
+            let expected = expected.unwrap_or_else(|why| match why.split_once('#') {
+                Some((advice, pin)) => format!("not allowed: pinned to {pin}, so {target} is not installed. {advice}"),
+                None => format!("not allowed: {verb} from {installed} to {target}: {why}"),
+            });
             let mut seen = observation(&from, &to, cluster(runs), pin(pinned_to), prerelease);
             seen.offer = Some(offer.clone());
             let row = format!("{installed} -> {target}, cluster {runs:?}, pin {pinned_to:?}, prerelease {prerelease}");

@@ -179,33 +179,36 @@ pub enum State {
     /// A change was begun, and the run that made it is not there any more; or its rollback failed.
     Interrupted,
     /// Nothing: no version is wanted.
-    NoTarget,
+    Paused,
     /// Nothing: the agent runs the wanted version well.
     UpToDate,
     /// Nothing: this host must not run that version.
-    Refused,
+    NotAllowed,
+    /// Nothing: the host is pinned to another version.
+    Pinned,
     /// Nothing: that version has failed here.
-    Held,
+    Skipped,
     /// A change, later.
     Waiting,
     /// A change, but the host's settings stand against it.
-    Blocked,
+    InsecureConfig,
     /// A change, now.
     Due,
 }
 
 impl State {
     /// All of them, for the metrics.
-    pub const ALL: [State; 10] = [
+    pub const ALL: [State; 11] = [
         State::Unknown,
         State::InProgress,
         State::Interrupted,
-        State::NoTarget,
+        State::Paused,
         State::UpToDate,
-        State::Refused,
-        State::Held,
+        State::NotAllowed,
+        State::Pinned,
+        State::Skipped,
         State::Waiting,
-        State::Blocked,
+        State::InsecureConfig,
         State::Due,
     ];
 
@@ -215,12 +218,13 @@ impl State {
             State::Unknown => "unknown",
             State::InProgress => "in-progress",
             State::Interrupted => "interrupted",
-            State::NoTarget => "no-target",
+            State::Paused => "paused",
             State::UpToDate => "up-to-date",
-            State::Refused => "refused",
-            State::Held => "held",
+            State::NotAllowed => "not-allowed",
+            State::Pinned => "pinned",
+            State::Skipped => "skipped",
             State::Waiting => "waiting",
-            State::Blocked => "blocked",
+            State::InsecureConfig => "insecure-config",
             State::Due => "due",
         }
     }
@@ -400,7 +404,8 @@ impl DecisionReport {
 
     /// This host must not have what is wanted, or anything at all.
     pub fn refused(refusal: &Refusal) -> DecisionReport {
-        let report = DecisionReport::without_a_look(State::Refused, words::refused(refusal));
+        let state = if refusal.is_a_pin() { State::Pinned } else { State::NotAllowed };
+        let report = DecisionReport::without_a_look(state, words::refused(refusal));
         DecisionReport { is_of_the_host: refusal.is_of_the_host(), ..report }
     }
 
@@ -419,10 +424,10 @@ impl DecisionReport {
         let state = match decision {
             Decision::Ask(_) => State::Unknown,
             Decision::Finish(change) => return DecisionReport::unfinished(change, None),
-            Decision::Nothing(Idle::NoTarget) => State::NoTarget,
+            Decision::Nothing(Idle::NoTarget) => State::Paused,
             Decision::Nothing(Idle::UpToDate) => State::UpToDate,
             Decision::Refuse(refusal) => return DecisionReport::refused(refusal),
-            Decision::Hold(_) => State::Held,
+            Decision::Hold(_) => State::Skipped,
             Decision::Wait(..) => State::Waiting,
             Decision::Go(..) => State::Due,
         };

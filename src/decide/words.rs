@@ -45,7 +45,7 @@ pub fn verdict(decision: &Decision) -> Option<String> {
 
 /// What is not for this host, and why.
 pub fn refused(refusal: &Refusal) -> String {
-    format!("refused: {refusal}")
+    if refusal.is_a_pin() { refusal.to_string() } else { format!("not allowed: {refusal}") }
 }
 
 /// How a change stands that was begun and not ended. `running` is the run that is at it.

@@ -8,6 +8,7 @@ pub mod current_run;
 pub mod database;
 pub mod dpkg;
 mod file_state;
+pub mod glob;
 pub mod history;
 pub mod http;
 pub mod package;

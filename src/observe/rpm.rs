@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::glob;
 use super::package::{Database, Installed};
 use crate::command::Command;
 use crate::text::printable;
@@ -21,12 +22,22 @@ pub const FILES: [&str; 6] = [
 ];
 /// The list of dnf's version lock plugin.
 pub const VERSIONLOCK: &str = "/etc/dnf/plugins/versionlock.list";
-/// Where else ordinary updates are told to leave packages alone: by dnf 5, yum 3, zypper.
-const LOCK_FILES: [&str; 4] =
-    [VERSIONLOCK, "/etc/dnf/versionlock.toml", "/etc/yum/pluginconf.d/versionlock.list", "/etc/zypp/locks"];
-/// Where packages are excluded.
+/// Where else ordinary updates are told to leave packages alone: by yum 3, zypper.
+const LOCK_FILES: [&str; 3] = [VERSIONLOCK, "/etc/yum/pluginconf.d/versionlock.list", "/etc/zypp/locks"];
+/// The same of dnf 5.
+const VERSIONLOCK_TOML: &str = "/etc/dnf/versionlock.toml";
+/// Where packages are excluded: for all repositories, and for those of `*.repo` files.
 const EXCLUDE_FILES: [&str; 2] = ["/etc/dnf/dnf.conf", "/etc/yum.conf"];
-const REPOSITORIES: &str = "/etc/yum.repos.d";
+const EXCLUDE_DIRECTORIES: [&str; 8] = [
+    "/etc/yum.repos.d",
+    "/etc/yum/repos.d",
+    "/etc/distro.repos.d",
+    "/usr/share/dnf5/repos.d",
+    "/usr/share/dnf5/repos.override.d",
+    "/etc/dnf/repos.override.d",
+    "/usr/share/dnf5/libdnf.conf.d",
+    "/etc/dnf/libdnf5.conf.d",
+];
 
 /// What the database says of each of `names` that is on the host, whole or in part.
 pub fn installed(names: &[&str]) -> Result<Vec<Installed>> {
@@ -77,17 +88,75 @@ pub fn is_held(name: &str) -> bool {
     let any_line = |file: &Path, names_it: fn(&str, &str) -> bool| {
         fs::read_to_string(file).is_ok_and(|text| text.lines().any(|line| names_it(line.trim(), name)))
     };
-    let repositories = fs::read_dir(REPOSITORIES).into_iter().flatten().flatten().map(|entry| entry.path());
+    let parts = EXCLUDE_DIRECTORIES.iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+    let mut parts =
+        parts.map(|entry| entry.path()).filter(|file| file.extension().is_some_and(|end| end == "repo" || end == "conf"));
     LOCK_FILES.iter().any(|file| any_line(Path::new(file), locks))
+        || fs::read_to_string(VERSIONLOCK_TOML).is_ok_and(|text| locks_by_toml(&text, name))
         || EXCLUDE_FILES.iter().any(|file| any_line(Path::new(file), excludes))
-        || repositories.filter(|file| file.extension().is_some_and(|end| end == "repo")).any(|file| any_line(&file, excludes))
+        || parts.any(|file| any_line(&file, excludes))
 }
 
-/// `teleport`, `!teleport`, `teleport-0:14.3.33-1.*`, `0:teleport-14.3.33-1.*`, `name = "teleport"`, `solvable_name: teleport`.
+/// Whether dnf 5's list of version locks has an entry for the package with the condition that its version is one and no other. An entry
+/// without conditions locks nothing; one with another leaves room for updates.
+pub fn locks_by_toml(text: &str, name: &str) -> bool {
+    let (mut ours, mut key, mut comparator) = (false, None, None);
+    for (word, value) in settings(text) {
+        match word.as_str() {
+            "name" => (ours, key, comparator) = (glob::fits(&value, name), None, None),
+            "key" => key = Some(value),
+            "comparator" => comparator = Some(value),
+            _ => continue,
+        }
+        // In either order, once for each condition.
+        if key.is_some() && comparator.is_some() {
+            let (key, comparator) = (key.take().unwrap_or_default(), comparator.take().unwrap_or_default());
+            if ours && key == "evr" && ["=", "=="].contains(&comparator.as_str()) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// The settings `word = "value"` of a TOML file, in tables of either way to write them.
+fn settings(text: &str) -> Vec<(String, String)> {
+    let (mut found, mut word, mut assigns, mut in_word) = (Vec::new(), String::new(), false, false);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        let is_word = c.is_alphanumeric() || c == '_' || c == '-';
+        match c {
+            '#' => rest = rest.split_once('\n').map_or("", |(_, after)| after),
+            '"' | '\'' => {
+                let (value, after) = rest.split_once(c).unwrap_or((rest, ""));
+                if assigns {
+                    found.push((word.clone(), value.to_string()));
+                } else {
+                    // A word may be quoted too.
+                    word = value.to_string();
+                }
+                (rest, assigns) = (after, false);
+            }
+            '=' => assigns = true,
+            c if is_word => {
+                if !in_word {
+                    (word, assigns) = (String::new(), false);
+                }
+                word.push(c);
+            }
+            _ => {}
+        }
+        in_word = is_word;
+    }
+    found
+}
+
+/// `teleport`, `!teleport`, `teleport-0:14.3.33-1.*`, `0:teleport-14.3.33-1.*`, `solvable_name: teleport`.
 pub fn locks(line: &str, name: &str) -> bool {
     let line = line.trim_start_matches('!');
-    if let Some(value) = line.strip_prefix("solvable_name:").or_else(|| line.strip_prefix("name =")) {
-        return value.trim().trim_matches('"') == name;
+    if let Some(value) = line.strip_prefix("solvable_name:") {
+        return value.trim() == name;
     }
     let bare = line.split_once(':').filter(|(epoch, _)| epoch.parse::<u32>().is_ok()).map_or(line, |(_, rest)| rest);
     bare.strip_prefix(name).is_some_and(|rest| {
@@ -96,11 +165,10 @@ pub fn locks(line: &str, name: &str) -> bool {
     })
 }
 
-/// `exclude=teleport other`, `excludepkgs = teleport*`.
+/// `exclude=teleport other`, `excludepkgs = tele?ort*`.
 pub fn excludes(line: &str, name: &str) -> bool {
     let Some((key, value)) = line.split_once('=') else { return false };
-    let matches = |pattern: &str| pattern == name || pattern.strip_suffix('*').is_some_and(|start| name.starts_with(start));
-    ["exclude", "excludepkgs"].contains(&key.trim()) && value.split([' ', ',']).any(|pattern| matches(pattern.trim()))
+    ["exclude", "excludepkgs"].contains(&key.trim()) && value.split([' ', ',']).any(|pattern| glob::fits(pattern.trim(), name))
 }
 
 #[cfg(test)]
@@ -129,6 +197,26 @@ mod tests {
     }
 
     #[test]
+    fn knows_what_dnf_5_locks() {
+        let entry = |name: &str, comparator: &str| {
+            format!(
+                "version = \"1.0\"\n\n[[packages]]\nname = \"{name}\"\ncomment = \"Added by 'versionlock add' command\"\n\n\
+                 [[packages.conditions]]\nkey = \"evr\"\ncomparator = \"{comparator}\"\nvalue = \"14.3.33-1\"\n\n"
+            )
+        };
+        let locks = |text: &str| locks_by_toml(text, "teleport");
+        assert!(locks(&entry("teleport", "=")) && locks(&entry("tele*", "=")));
+        assert!(!locks(&entry("teleport-ent", "=")) && !locks(&entry("teleport", "!=")) && !locks(&entry("teleport", "<")));
+        assert!(locks(&(entry("teleport", "!=") + &entry("teleport", "="))));
+        assert!(!locks(&(entry("teleport", "<") + &entry("teleport-ent", "="))));
+        assert!(locks(
+            "packages = [ { name = 'teleport', conditions = [ { comparator = '=', value = '0', key = 'evr' } ] } ] # evr"
+        ));
+        // It locks nothing without conditions; what is not TOML locks nothing either.
+        assert!(!locks("[[packages]]\nname = \"teleport\"\n") && !locks("name = \"") && !locks("# name = 'teleport'\nkey = 'evr'"));
+    }
+
+    #[test]
     fn knows_a_locked_package() {
         for line in [
             "teleport",
@@ -136,7 +224,6 @@ mod tests {
             "teleport-0:14.3.33-1.*",
             "teleport-14.3.*",
             "0:teleport-14.3.33-1.*",
-            "name = \"teleport\"",
             "solvable_name: teleport",
         ] {
             assert!(locks(line, "teleport"), "{line}");
@@ -144,7 +231,7 @@ mod tests {
         for line in ["# teleport", "teleport-ent-0:14.3.33-1.*", "!teleport-ent", "solvable_name: teleport-ent", ""] {
             assert!(!locks(line, "teleport"), "{line}");
         }
-        assert!(excludes("exclude = a, teleport*", "teleport-ent") && excludes("excludepkgs=teleport", "teleport"));
+        assert!(excludes("exclude = a, t?leport*", "teleport-ent") && excludes("excludepkgs=teleport", "teleport"));
         assert!(!excludes("exclude=teleport", "teleport-ent") && !excludes("#exclude=teleport", "teleport"));
     }
 }

@@ -40,7 +40,7 @@ pub fn render(report: &Report, colours: Colours) -> String {
     }
     page.decision(&report.decision);
     // Unless that is what the decision says already.
-    if let Some(failed) = report.failed_version.as_ref().filter(|_| report.decision.state != State::Held) {
+    if let Some(failed) = report.failed_version.as_ref().filter(|_| report.decision.state != State::Skipped) {
         page.failed(failed, now);
     }
     if let Some(limits) = &report.limits {
@@ -156,9 +156,9 @@ impl Page {
 
     fn decision(&mut self, decision: &DecisionReport) {
         let colour = match decision.state {
-            State::UpToDate | State::NoTarget | State::Due => Colour::Green,
-            State::Waiting | State::Unknown | State::Held | State::InProgress | State::Interrupted => Colour::Yellow,
-            State::Refused | State::Blocked => Colour::Red,
+            State::UpToDate | State::Paused | State::Pinned | State::Due => Colour::Green,
+            State::Waiting | State::Unknown | State::Skipped | State::InProgress | State::Interrupted => Colour::Yellow,
+            State::NotAllowed | State::InsecureConfig => Colour::Red,
         };
         self.line("decision", Some(colour), &decision.sentence);
     }

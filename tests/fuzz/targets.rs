@@ -28,7 +28,7 @@ use teleport_upgrade::observe::service::{self, Binary, Health, Service};
 use teleport_upgrade::observe::teleport::Settings;
 use teleport_upgrade::observe::trust;
 use teleport_upgrade::observe::trust::ini::{Ini, Style};
-use teleport_upgrade::observe::{dpkg, program, proxy, readiness, rpm};
+use teleport_upgrade::observe::{dpkg, glob, program, proxy, readiness, rpm};
 use teleport_upgrade::text::printable;
 use teleport_upgrade::version::Version;
 
@@ -306,6 +306,11 @@ pub fn trust(data: &[u8]) {
         for weakness in found {
             assert_printable(&weakness.to_string());
         }
+    }
+    let _ = rpm::locks_by_toml(&main, "teleport");
+    let pattern: String = overriding.chars().take(200).collect();
+    if !pattern.ends_with('\\') && !pattern.contains('[') {
+        assert!(!glob::fits(&pattern, "teleport") || glob::fits(&format!("{pattern}*"), "teleport-ent"));
     }
     // What switches the check off right there must be seen, whatever else the files say.
     let off = format!("{repository}\n[teleport]\ngpgcheck=0\n");

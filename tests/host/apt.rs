@@ -12,15 +12,15 @@ use std::process::Command;
 /// The component of the suite that the agent's packages are in.
 pub const COMPONENT: &str = "stable/rolling";
 
-/// The line of a `sources.list` that names a repository, as it is served at this URL.
-pub fn source(url: &str) -> String {
+/// The line of a `sources.list` that names a repository of a release, as it is served at this URL.
+pub fn source(url: &str, codename: &str) -> String {
     let keyring = "/usr/share/keyrings/teleport-archive-keyring.asc";
-    format!("deb [signed-by={keyring}] {url} {} {COMPONENT}\n", debian::codename())
+    format!("deb [signed-by={keyring}] {url} {codename} {COMPONENT}\n")
 }
 
 /// Indexes and signs it.
-pub fn index(root: &Path, key: Key) {
-    let suite = root.join("dists").join(debian::codename());
+pub fn index(root: &Path, codename: &str, key: Key) {
+    let suite = root.join("dists").join(codename);
     let binary = suite.join(COMPONENT).join(format!("binary-{}", debian::architecture()));
     fs::create_dir_all(&binary).unwrap();
     let _ = fs::remove_file(suite.join("Release"));
@@ -30,8 +30,8 @@ pub fn index(root: &Path, key: Key) {
     let fields = [
         ("Origin", "Teleport"),
         ("Label", "Teleport"),
-        ("Suite", debian::codename()),
-        ("Codename", debian::codename()),
+        ("Suite", codename),
+        ("Codename", codename),
         ("Architectures", debian::architecture()),
         ("Components", COMPONENT),
     ];

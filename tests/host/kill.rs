@@ -256,6 +256,7 @@ fn stop_at(host: &Host, call: &str, n: usize) {
         Manager::Apt => ("/usr/bin/dpkg", "*--unpack*|*--configure*"),
         // rpm itself is a part of dnf, and a program to zypper.
         Manager::Yum => ("/usr/bin/dnf", "*--assumeno*) exec /usr/bin/program.real \"$@\" ;; *\" install \"*"),
+        Manager::Dnf5 => ("/usr/bin/dnf", "*tsflags=test*) exec -a dnf /usr/bin/program.real \"$@\" ;; *\" install \"*"),
         Manager::Zypper => ("/usr/bin/rpm", "*-U*"),
     };
     let script = format!(
@@ -300,6 +301,7 @@ impl State {
                 "apt-mark showhold",
             ),
             Manager::Yum => (RPM_QUERY, RPM_VERIFY, "cat /etc/dnf/plugins/versionlock.list"),
+            Manager::Dnf5 => (RPM_QUERY, RPM_VERIFY, "cat /etc/dnf/versionlock.toml"),
             Manager::Zypper => (RPM_QUERY, RPM_VERIFY, "cat /etc/zypp/locks"),
         };
         let lines = [

@@ -1,6 +1,7 @@
 //! What hosts have in common, made once a process: the program installed, the names and keys known, and an agent of some
 //! version installed by a package manager. A host is an overlay of a layer, a layer an overlay of the base.
 
+use super::debian::System;
 use super::manager::Manager;
 use super::network::Network;
 use super::package::Package;
@@ -29,33 +30,34 @@ pub struct Layer {
     pub repository: Repository,
 }
 
-/// The layer with the agent of this version, or with none, and the repository of this package manager.
-pub fn layer(manager: Manager, agent: Option<&str>) -> Arc<OnceLock<Layer>> {
-    type Layers = HashMap<(Manager, Option<String>), Arc<OnceLock<Layer>>>;
+/// The layer of this system with the agent of this version, or with none, and the repository of its package manager.
+pub fn layer(system: System, agent: Option<&str>) -> Arc<OnceLock<Layer>> {
+    type Layers = HashMap<(System, Option<String>), Arc<OnceLock<Layer>>>;
     static LAYERS: OnceLock<Mutex<Layers>> = OnceLock::new();
     let slot = {
         let mut layers = LAYERS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(layers.entry((manager, agent.map(str::to_owned))).or_default())
+        Arc::clone(layers.entry((system, agent.map(str::to_owned))).or_default())
     };
-    slot.get_or_init(|| Layer::make(manager, agent));
+    slot.get_or_init(|| Layer::make(system, agent));
     slot
 }
 
 impl Layer {
-    fn make(manager: Manager, agent: Option<&str>) -> Layer {
+    fn make(system: System, agent: Option<&str>) -> Layer {
+        let base = scratch::base(system.generation).as_os_str();
         let (directory, _) = scratch::new_host_directory();
-        let root = mount_overlay(&directory, scratch::base().as_os_str());
+        let root = mount_overlay(&directory, base);
         prepare(&root);
-        manager.set_up(&root);
-        let repository = Repository::new(manager.format(), &directory.join("repository"));
+        system.manager.set_up(&root, system.generation.codename());
+        let repository = Repository::new(system, &directory.join("repository"));
         if let Some(version) = agent {
-            install_agent(manager, &root, &repository, version);
+            install_agent(system.manager, &root, &repository, version);
         }
         // Whoever looks through the directories of this machine at this moment would keep it busy; nobody writes to it.
         umount2(&root, MntFlags::MNT_DETACH).unwrap();
         let mut lower = directory.join("upper").into_os_string();
         lower.push(":");
-        lower.push(scratch::base());
+        lower.push(base);
         Layer { lower, repository }
     }
 

@@ -29,6 +29,7 @@ mod tls;
 mod unit;
 mod upgrader;
 
+pub use debian::{Generation, System};
 pub use layer::package_files;
 pub use manager::{Format, Manager};
 pub use package::Package;

@@ -1,5 +1,6 @@
 //! A signed package repository, for apt or for dnf and zypper.
 
+use super::debian::System;
 use super::manager::Format;
 use super::package::Package;
 use super::signing::{self, Key};
@@ -14,14 +15,18 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub struct Repository {
     root: PathBuf,
     format: Format,
+    /// The release that its packages are for, where that matters.
+    codename: &'static str,
     key: Mutex<Key>,
 }
 
 impl Repository {
-    /// An empty repository in a new directory, signed with the key that hosts trust.
-    pub fn new(format: Format, root: &Path) -> Repository {
+    /// An empty repository for hosts of a system, in a new directory, signed with the key that hosts trust.
+    pub fn new(system: impl Into<System>, root: &Path) -> Repository {
+        let system = system.into();
+        let (format, codename) = (system.manager.format(), system.generation.codename());
         fs::create_dir_all(root.join("pool")).unwrap();
-        let repository = Repository { root: root.into(), format, key: Mutex::new(Key::Trusted) };
+        let repository = Repository { root: root.into(), format, codename, key: Mutex::new(Key::Trusted) };
         repository.index();
         repository
     }
@@ -29,7 +34,7 @@ impl Repository {
     /// A copy in a new directory, signed with the key that hosts trust.
     pub fn copy(&self, root: &Path) -> Repository {
         copy(&self.root, root);
-        Repository { root: root.into(), format: self.format, key: Mutex::new(Key::Trusted) }
+        Repository { root: root.into(), format: self.format, codename: self.codename, key: Mutex::new(Key::Trusted) }
     }
 
     /// Where it is, for tests that damage it.
@@ -110,7 +115,7 @@ impl Repository {
     fn index(&self) {
         let key = *self.key.lock().unwrap_or_else(PoisonError::into_inner);
         match self.format {
-            Format::Deb => apt::index(&self.root, key),
+            Format::Deb => apt::index(&self.root, self.codename, key),
             Format::Rpm => rpm::index(&self.root, key),
         }
     }

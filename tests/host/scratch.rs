@@ -1,5 +1,6 @@
 //! The directory of this test process, `target/hosts/PID`, and its end: nothing of it outlives the process.
 
+use super::debian::Generation;
 use super::outside;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,9 +13,8 @@ const SWEEP: &str = include_str!("sweep.sh");
 /// What this process holds while it lives.
 struct Scratch {
     directory: PathBuf,
-    base: PathBuf,
     /// Kept locked: a directory under `target/hosts` that nobody has locked belongs to nobody.
-    _locks: [File; 2],
+    _lock: File,
     /// Ends everything when this process has ended, however it did.
     _janitor: Child,
 }
@@ -24,9 +24,24 @@ pub fn directory() -> &'static Path {
     &scratch().directory
 }
 
-/// The base root file system that `tests/setup` built.
-pub fn base() -> &'static Path {
-    &scratch().base
+/// The base root file system of a generation that `tests/setup` built. It is kept as it is as long as this process lives.
+pub fn base(generation: Generation) -> &'static Path {
+    static BASES: [OnceLock<(PathBuf, File)>; 4] = [const { OnceLock::new() }; 4];
+    let (base, _lock) = BASES[generation as usize].get_or_init(|| {
+        let (name, bases) = (generation.name(), target().join("host-base"));
+        let missing = || -> ! {
+            let log = fs::read_to_string(bases.join(format!("{name}.log"))).unwrap_or_default();
+            panic!("this test needs the base root file system of Debian's {name}: run tests/setup as root; it last said:\n{log}");
+        };
+        let lock = File::open(bases.join(format!("{name}.lock"))).unwrap_or_else(|_| missing());
+        lock.lock_shared().unwrap();
+        (bases.join(name).canonicalize().unwrap_or_else(|_| missing()), lock)
+    });
+    base
+}
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target")
 }
 
 /// A new empty directory for a throwaway host, and its name, unique on this machine.
@@ -52,9 +67,7 @@ fn scratch() -> &'static Scratch {
     static SCRATCH: OnceLock<Scratch> = OnceLock::new();
     SCRATCH.get_or_init(|| {
         assert!(nix::unistd::geteuid().is_root(), "the tests make real hosts, which needs root: run cargo test as root");
-        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-        let (base, base_lock) = locked_base(&target);
-        let hosts = target.join("hosts");
+        let hosts = target().join("hosts");
         fs::create_dir_all(&hosts).unwrap();
         // Held while directories are made and swept, for no other process to sweep one that is not locked yet.
         let door = File::create(hosts.join("lock")).unwrap();
@@ -66,16 +79,8 @@ fn scratch() -> &'static Scratch {
         lock.lock().unwrap();
         let janitor =
             sweep("janitor", &directory).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh");
-        Scratch { directory, base, _locks: [lock, base_lock], _janitor: janitor }
+        Scratch { directory, _lock: lock, _janitor: janitor }
     })
-}
-
-fn locked_base(target: &Path) -> (PathBuf, File) {
-    let bases = target.join("host-base");
-    let missing = "the tests need the base root file system of their hosts: run tests/setup as root";
-    let lock = File::open(bases.join("lock")).expect(missing);
-    lock.lock_shared().unwrap();
-    (bases.join("current").canonicalize().expect(missing), lock)
 }
 
 /// Ends what test processes that were killed, and their janitors with them, have left.

@@ -1,6 +1,7 @@
 //! A stage: a host that is not booted. The same files, package manager, network and servers, and the program alone runs on it, with its
 //! time and memory measured. It costs a tenth of a second, so that there can be a hundred of them.
 
+use super::debian::System;
 use super::layer::{Layer, PACKAGES_SERVER, layer};
 use super::manager::Manager;
 use super::network::Network;
@@ -56,14 +57,20 @@ pub struct Played {
 impl Stage {
     /// Sets it.
     pub fn new() -> Stage {
-        let layer_slot = layer(Manager::Apt, Some("14.3.33"));
+        Stage::of(Manager::Apt)
+    }
+
+    /// The same of another package manager, or of another generation, as in `Generation::Sid.with(Manager::Apt)`.
+    pub fn of(system: impl Into<System>) -> Stage {
+        let system = system.into();
+        let layer_slot = layer(system, Some("14.3.33"));
         let layer = layer_slot.get().unwrap();
         let (directory, _) = scratch::new_host_directory();
         let root = layer.mount(&directory);
         let network = Network::new();
         let repository = layer.repository.copy(&directory.join("repository"));
         let packages = Server::https(&network, PACKAGES_SERVER, Cert::Good);
-        packages.directory(Manager::Apt.served_below(), repository.root());
+        packages.directory(system.manager.served_below(), repository.root());
         let releases = Server::https(&network, "127.0.0.1:443", Cert::Good);
         releases.route("/current/version", Response::ok("14.3.34\n"));
         releases.route("/current/critical", Response::ok("no\n"));

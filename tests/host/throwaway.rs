@@ -1,5 +1,6 @@
 //! A throwaway host: a real Debian with systemd, apt, dnf and zypper, booted in half a second and gone when dropped.
 
+use super::debian::{Generation, System};
 use super::layer::{Layer, PACKAGES_SERVER, layer};
 use super::machine::Machine;
 use super::manager::Manager;
@@ -31,6 +32,8 @@ pub struct Host {
     pub network: Network,
     /// The server of the release channel, `https://releases.example.com`.
     pub releases: Server,
+    /// The generation of Debian that it is of.
+    pub generation: Generation,
     /// The package manager that has its agent, and its repository.
     pub manager: Manager,
     /// The server of the repository, `https://apt.example.com` or `https://yum.example.com`.
@@ -44,7 +47,12 @@ pub struct Host {
 impl Host {
     /// A host with the program installed, no agent, an empty repository, and a channel that says `none`.
     pub fn new() -> Host {
-        Host::from_layer(Manager::Apt, None)
+        Host::of(Manager::Apt)
+    }
+
+    /// The same of another generation or package manager, as in `Generation::Sid.with(Manager::Apt)`.
+    pub fn of(system: impl Into<System>) -> Host {
+        Host::from_layer(system.into(), None)
     }
 
     /// A host that runs the agent of this version, installed from the repository by apt, with a channel that says the
@@ -53,15 +61,16 @@ impl Host {
         Host::with_agent_from(Manager::Apt, version)
     }
 
-    /// The same with another package manager.
-    pub fn with_agent_from(manager: Manager, version: &str) -> Host {
-        let host = Host::from_layer(manager, Some(version));
+    /// The same with another package manager, or of another generation.
+    pub fn with_agent_from(system: impl Into<System>, version: &str) -> Host {
+        let host = Host::from_layer(system.into(), Some(version));
         host.wait_for("an agent that is ready", SOON, || host.root().join(session::SOCKET).exists());
         host
     }
 
-    fn from_layer(manager: Manager, agent: Option<&str>) -> Host {
-        let layer_slot = layer(manager, agent);
+    fn from_layer(system: System, agent: Option<&str>) -> Host {
+        let System { generation, manager } = system;
+        let layer_slot = layer(system, agent);
         let layer = layer_slot.get().unwrap();
         let (directory, name) = scratch::new_host_directory();
         let root = layer.mount(&directory);
@@ -72,8 +81,19 @@ impl Host {
         let packages = Server::https(&network, PACKAGES_SERVER, Cert::Good);
         packages.directory(manager.served_below(), repository.root());
         let releases = Server::https(&network, "127.0.0.1:443", Cert::Good);
-        let mut host =
-            Host { name, directory, root, network, releases, manager, packages, repository, machine: None, _layer: layer_slot };
+        let mut host = Host {
+            name,
+            directory,
+            root,
+            network,
+            releases,
+            generation,
+            manager,
+            packages,
+            repository,
+            machine: None,
+            _layer: layer_slot,
+        };
         host.set_version(agent.unwrap_or("none"));
         host.set_critical("no");
         host.boot();

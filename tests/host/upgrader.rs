@@ -1,6 +1,6 @@
 //! What a test says about the upgrader's own files on a host, and asks of it.
 
-use super::{Cert, Host, Manager, Package, Ran, Response, Server};
+use super::{Cert, Host, Manager, Package, Ran, Response, Server, System};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const HOUR: i64 = 3600;
@@ -15,9 +15,9 @@ impl Host {
         Host::with_upgrade_from(Manager::Apt)
     }
 
-    /// The same with another package manager.
-    pub fn with_upgrade_from(manager: Manager) -> Host {
-        let host = Host::with_agent_from(manager, "14.3.33");
+    /// The same with another package manager, or of another generation, as in `Generation::Sid.with(Manager::Apt)`.
+    pub fn with_upgrade_from(system: impl Into<System>) -> Host {
+        let host = Host::with_agent_from(system, "14.3.33");
         host.offer(Package::agent("teleport-ent", "14.3.34"));
         host.configure("observe-seconds", "1\n");
         host.open_window();

@@ -13,7 +13,7 @@ const AGENT_ONLY: &str = "auth_service: {enabled: no}\nproxy_service: {enabled: 
 pub fn cases() -> Vec<Case> {
     vec![
         case("cluster: runs what is wanted", 0, UP, |stage| ping(stage, r#"{"server_version":"14.3.34"}"#)),
-        case("cluster: is behind", 3, "refused", |stage| ping(stage, r#"{"server_version":"14.3.0"}"#)),
+        case("cluster: is behind", 10, "not allowed", |stage| ping(stage, r#"{"server_version":"14.3.0"}"#)),
         case("cluster: says nothing", 0, UNKNOWN, |stage| {
             named(stage);
             stage.releases.raw_route("/webapi/ping", |_, mut stream| silence(&mut stream));
@@ -33,17 +33,17 @@ pub fn cases() -> Vec<Case> {
             named(stage);
             stage.releases.route("/webapi/ping", Response::redirect("http://proxy.example.com/"));
         }),
-        case("teleport.yaml: a FIFO", 3, UNREAD, |stage| {
+        case("teleport.yaml: a FIFO", 10, UNREAD, |stage| {
             stage.shell("rm \"$root/etc/teleport.yaml\"; mkfifo \"$root/etc/teleport.yaml\"")
         }),
-        case("teleport.yaml: an endless device", 3, UNREAD, |stage| {
+        case("teleport.yaml: an endless device", 10, UNREAD, |stage| {
             stage.shell("rm \"$root/etc/teleport.yaml\"; mknod \"$root/etc/teleport.yaml\" c 1 5");
         }),
-        case("teleport.yaml: a link to a secret", 3, UNREAD, |stage| {
+        case("teleport.yaml: a link to a secret", 10, UNREAD, |stage| {
             stage.write("/root/secret", "SECRET: [\n");
             stage.shell("rm \"$root/etc/teleport.yaml\"; ln -s /root/secret \"$root/etc/teleport.yaml\"");
         }),
-        case("teleport.yaml: 1 GB", 3, UNREAD, |stage| {
+        case("teleport.yaml: 1 GB", 10, UNREAD, |stage| {
             let file = std::fs::File::options().write(true).open(stage.path("/etc/teleport.yaml")).unwrap();
             file.set_len(1_000_000_000).unwrap();
         }),

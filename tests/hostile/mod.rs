@@ -111,7 +111,7 @@ fn is_harmless(c: char) -> bool {
 fn told(played: &Played) -> String {
     let lines: Vec<&str> = played.stdout.lines().chain(played.stderr.lines()).collect();
     let tells = |start: &&str| lines.iter().find(|line| line.starts_with(*start)).copied();
-    let starts = ["error: ", "could not ", "refused", "done", "not trying", "waiting", "would now", "an upgrade"];
+    let starts = ["error: ", "could not ", "not allowed", "done", "not trying", "waiting", "would now", "an upgrade"];
     starts.iter().find_map(tells).unwrap_or_default().chars().take(240).collect()
 }
 

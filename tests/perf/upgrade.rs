@@ -130,7 +130,7 @@ fn costs(host: &Host) -> [f64; STEPS.len()] {
 fn change(manager: Manager, version: &str) -> String {
     match manager {
         Manager::Apt => format!("apt-get -q -y --allow-downgrades install teleport-ent={version}"),
-        Manager::Yum => format!("dnf -y install teleport-ent-{version}"),
+        Manager::Yum | Manager::Dnf5 => format!("dnf -y install teleport-ent-{version}"),
         Manager::Zypper => format!("zypper --non-interactive install --oldpackage teleport-ent={version}"),
     }
 }

@@ -6,8 +6,9 @@ use super::PackageError;
 use crate::command::Output;
 
 /// In which words they complain of a signature.
-const UNSIGNED: [&str; 15] = [
+const UNSIGNED: [&str; 16] = [
     "not signed",
+    "no longer signed",
     "is unsigned",
     "signed with an unknown key",
     "NO_PUBKEY",

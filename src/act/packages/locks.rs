@@ -1,6 +1,7 @@
 //! The locks of package managers: waiting until nobody else holds one.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use anyhow::Result;
 use log::info;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::unistd::Pid;
 
 use super::PackageError;
 use crate::command::Output;
@@ -82,7 +84,7 @@ impl Lock {
     /// Who holds the lock, if somebody does.
     pub fn holder(self) -> Option<String> {
         match self {
-            Lock::Record(path) => record_holder(path),
+            Lock::Record(path) => record_holder(Path::new(path)),
             Lock::PidFile(path) => fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| is_alive(*pid)),
         }
         .map(process)
@@ -99,7 +101,17 @@ fn is_alive(pid: i32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap_or(false)
 }
 
-fn record_holder(path: &str) -> Option<i32> {
+/// Whether a file is locked by a process of another group than this.
+pub fn is_held_outside(path: &Path, group: Pid) -> bool {
+    record_holder(path).is_some_and(|holder| group_of(holder) != Some(group.as_raw()))
+}
+
+fn group_of(pid: i32) -> Option<i32> {
+    // The name in parentheses may hold anything; state, parent and group stand behind it.
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit_once(") ")?.1.split(' ').nth(2)?.parse().ok()
+}
+
+fn record_holder(path: &Path) -> Option<i32> {
     let file = File::open(path).ok()?;
     let mut lock = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,

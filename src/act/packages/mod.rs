@@ -174,8 +174,7 @@ fn rpm_installer() -> Installer {
     if yum::program().is_none() {
         return Installer::Zypper;
     }
-    let has = |directories: &[&str]| rpm::repository_file(directories).is_some();
-    match (has(&zypper::REPOSITORIES), has(&yum::REPOSITORIES)) {
+    match (rpm::repository_file(&zypper::REPOSITORIES).is_some(), yum::has_repository()) {
         (true, false) => Installer::Zypper,
         (false, true) => Installer::Yum,
         _ if rpm::repo_files(&zypper::REPOSITORIES).is_empty() => Installer::Yum,
@@ -223,7 +222,9 @@ pub fn choose(
 
 /// Passes if `changed`, the packages that a simulated install would change, is `name` and nothing else.
 pub fn only(name: &str, changed: impl IntoIterator<Item = String>) -> Result<(), PackageError> {
-    let (ours, others): (Vec<String>, Vec<String>) = changed.into_iter().partition(|package| package == name);
+    let (ours, mut others): (Vec<String>, Vec<String>) = changed.into_iter().partition(|package| package == name);
+    // One that is replaced is listed with the one that replaces it.
+    others.dedup();
     if !others.is_empty() {
         Err(PackageError::TouchesOthers(others))
     } else if ours.is_empty() {

@@ -21,14 +21,14 @@ pub const REPOSITORY: &str = "teleport";
 pub const TRANSACTION_LOCKS: [Lock; 2] = [Lock::Record("/var/lib/rpm/.rpm.lock"), Lock::Record("/usr/lib/sysimage/rpm/.rpm.lock")];
 
 /// The file in which Teleport's repository is configured, if it is there by its id.
-pub fn repository_file(directories: &[&str]) -> Option<PathBuf> {
+pub fn repository_file<D: AsRef<Path>>(directories: &[D]) -> Option<PathBuf> {
     let heading = format!("[{REPOSITORY}]");
     let has_it = |file: &PathBuf| fs::read_to_string(file).is_ok_and(|text| text.lines().any(|line| line.trim() == heading));
     repo_files(directories).into_iter().find(has_it)
 }
 
 /// The files in which repositories are configured.
-pub fn repo_files(directories: &[&str]) -> Vec<PathBuf> {
+pub fn repo_files<D: AsRef<Path>>(directories: &[D]) -> Vec<PathBuf> {
     let entries = directories.iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "repo"));

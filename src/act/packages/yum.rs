@@ -1,16 +1,17 @@
 //! dnf 4, dnf 5 and yum 3, on Red Hat, Fedora, Amazon Linux and their kin.
 //!
-//! dnf 4 is what the tests run. dnf 5 and yum 3 (RHEL 7) are spoken to by their documented command lines.
+//! The tests run dnf 4 and dnf 5. yum 3 (RHEL 7) is spoken to by its documented command line.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::unistd::Pid;
 
 use super::complaint::{complaint, install_error, refresh_error};
-use super::locks::{Lock, Locks, process};
-use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, READ_LIMIT, only, remove_files, rpm};
+use super::locks::{self, Lock, Locks, process};
+use super::{DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, READ_LIMIT, VERSION_LIMIT, only, remove_files, rpm};
 use crate::command::{Command, Output};
 use crate::observe::package::Installed;
 use crate::observe::rpm::VERSIONLOCK;
@@ -19,20 +20,27 @@ use crate::observe::trust::{self, Weakness};
 use crate::terminal::Step;
 use crate::version::Version;
 
-/// Where repositories are configured.
-pub const REPOSITORIES: [&str; 3] = ["/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d"];
+/// What dnf 5 locks from its first look at the packages of the host to its end, in the two places where it may be. Whoever comes second
+/// waits without end, for a person at a question too.
+const SYSTEM_LOCKS: [&str; 2] = ["/var/lib/dnf/system-repo.lock", "/usr/lib/sysimage/libdnf5/system-repo.lock"];
+/// What it says then.
+const WAITING: &str = "Waiting for a lock on the system repository";
 /// What dnf and yum lock; dnf waits for the first ones without end and without a word.
-const LOCKS: [Lock; 7] = [
+const LOCKS: [Lock; 9] = [
     Lock::PidFile("/var/cache/dnf/metadata_lock.pid"),
     Lock::PidFile("/var/cache/dnf/download_lock.pid"),
     Lock::PidFile("/var/lib/dnf/rpmdb_lock.pid"),
     Lock::PidFile("/run/yum.pid"),
+    Lock::Record(SYSTEM_LOCKS[0]),
+    Lock::Record(SYSTEM_LOCKS[1]),
     Lock::Record("/run/dnf/rpmtransaction.lock"),
     rpm::TRANSACTION_LOCKS[0],
     rpm::TRANSACTION_LOCKS[1],
 ];
 /// Where dnf 4 and dnf 5 keep what they download, a directory for each repository; it stays until the next transaction.
 const DOWNLOADS: [&str; 2] = ["/var/cache/dnf", "/var/cache/libdnf5"];
+/// What dnf 5 says of packages that it does not check, wherever that is set.
+const UNCHECKED: &str = "skipped OpenPGP checks";
 /// What may end a line.
 const LINE_END: [char; 2] = ['\r', '\n'];
 /// The line that says whose the exclude after it is.
@@ -54,18 +62,47 @@ pub fn program() -> Option<(&'static str, PathBuf)> {
     rpm::find_program(&["dnf", "dnf5", "yum"])
 }
 
+/// Whether it has Teleport's repository, by its id.
+pub fn has_repository() -> bool {
+    program().is_some_and(|(program, file)| source(dialect(program, &file)).is_some())
+}
+
+/// Which of them a program is: its file has a name that tells, or it is asked.
+fn dialect(program: &'static str, file: &Path) -> Dialect {
+    let file = file.file_name().unwrap_or_default().to_string_lossy();
+    match file.as_ref() {
+        "dnf5" => Dialect::Dnf5,
+        "dnf4" | "dnf-3" | "dnf-2" => Dialect::Dnf4,
+        name => {
+            let asked = Command::new(program, ["--version"]).limit(VERSION_LIMIT).wordy().run();
+            let first = asked.ok().and_then(|output| output.answer().next().map(str::to_string)).unwrap_or_default();
+            by_version(name, &first)
+        }
+    }
+}
+
+/// Reads "dnf5 version 5.4.6.0", "4.14.0" and yum's "3.4.3".
+pub fn by_version(name: &str, first_line: &str) -> Dialect {
+    match first_line.trim() {
+        line if line.starts_with("dnf5 ") => Dialect::Dnf5,
+        line if name == "yum" && !line.starts_with("4.") => Dialect::Yum3,
+        _ => Dialect::Dnf4,
+    }
+}
+
+/// The file with Teleport's repository, if it is there by its id.
+fn source(dialect: Dialect) -> Option<PathBuf> {
+    // What cannot be read now is said by whoever reads all of it for the settings.
+    rpm::repository_file(&trust::yum::repositories(dialect).unwrap_or_default())
+}
+
 impl Yum {
     /// Finds the program and Teleport's repository.
     pub fn new(limits: Limits) -> Option<Yum> {
         let (program, file) = program()?;
-        let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let dialect = match () {
-            () if file.starts_with("dnf5") => Dialect::Dnf5,
-            () if file.starts_with("dnf") => Dialect::Dnf4,
-            () => Dialect::Yum3,
-        };
+        let dialect = dialect(program, &file);
         let locks = Locks { held: &LOCKS, refusal, limit: limits.lock_wait };
-        Some(Yum { limits, locks, program, dialect, source: rpm::repository_file(&REPOSITORIES) })
+        Some(Yum { limits, locks, program, dialect, source: source(dialect) })
     }
 
     /// A run that sees Teleport's repository only, passes by locks on the package, and ends rather than waits.
@@ -79,6 +116,10 @@ impl Yum {
             // Some other repository may be down; whether Teleport's brought the target is seen next.
             options.push("--setopt=*.skip_if_unavailable=1");
         }
+        if self.source.is_none() && self.dialect == Dialect::Dnf5 {
+            // It makes a repository of whatever was once installed without a check, and has it unchecked whatever is set.
+            options.push("--disable-plugin=local");
+        }
         options.extend(match self.dialect {
             // For locks on the agent, see `hold`. Another program's lock on dnf would be waited for without end.
             Dialect::Dnf4 => &["--disableplugin=versionlock", "--disableexcludes=all", "--setopt=exit_on_lock=True"][..],
@@ -86,14 +127,20 @@ impl Yum {
             Dialect::Dnf5 => &["--setopt=disable_excludes=*"],
             Dialect::Yum3 => &["--disableplugin=versionlock", "--disableexcludes=all", "--setopt=exit_on_lock=1"],
         });
+        // Goes before what any file says, plugins and overrides too, if it is the last; settings that say otherwise are refused by name
+        // as far as they can be seen.
+        options.push(if self.dialect == Dialect::Yum3 { "--setopt=teleport.gpgcheck=1" } else { "--setopt=*.gpgcheck=1" });
         // An alias of dnf 4's may turn what we ask for into something else, such as an install without checks.
-        Command::new(self.program, options.iter().chain(arguments)).env("DNF_DISABLE_ALIASES", "1")
+        let command = Command::new(self.program, options.iter().chain(arguments)).env("DNF_DISABLE_ALIASES", "1");
+        if self.dialect == Dialect::Dnf5 { command.never_waiting(WAITING, waits) } else { command }
     }
 
     /// Refreshes the index, and lists the versions of the package that the repository has, newest first.
     fn list(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
         let query = match self.dialect {
-            Dialect::Dnf4 | Dialect::Dnf5 => vec!["-q", "--refresh", "repoquery", "--qf", "%{version}-%{release}\\n", name],
+            Dialect::Dnf4 => vec!["-q", "--refresh", "repoquery", "--qf", "%{version}-%{release}\\n", name],
+            // Asked to be quiet, it does not say why a server cannot be reached.
+            Dialect::Dnf5 => vec!["--refresh", "repoquery", "--qf", "%{version}-%{release}\\n", name],
             Dialect::Yum3 => {
                 let output = self.locks.run(|| self.command(&["clean", "expire-cache"]).limit(READ_LIMIT).run())?;
                 if !output.success() {
@@ -106,9 +153,13 @@ impl Yum {
         let output = self.locks.run(|| self.command(&query).limit(self.limits.refresh).run())?;
         let found_none = self.dialect == Dialect::Yum3 && output.says("No matching Packages to list");
         if !output.success() && !found_none {
-            return Err(refresh_error(&output, &self.source()));
+            return Err(if is_own_fault(&output) {
+                PackageError::Failed(complaint(&output))
+            } else {
+                refresh_error(&output, &self.source())
+            });
         }
-        let words = output.lines().flat_map(str::split_whitespace);
+        let words = output.answer().flat_map(str::split_whitespace);
         let mut offered = rpm::versions(words);
         offered.sort_unstable();
         offered.reverse();
@@ -155,11 +206,11 @@ impl Yum {
 
 impl PackageManager for Yum {
     fn weaknesses(&self) -> Result<Vec<Weakness>> {
-        trust::yum::weaknesses(self.dialect, &REPOSITORIES, self.source.as_ref().map(|_| rpm::REPOSITORY))
+        trust::yum::weaknesses(self.dialect, self.source.as_ref().map(|_| rpm::REPOSITORY))
     }
 
     fn source(&self) -> String {
-        self.source.as_ref().map_or(REPOSITORIES[0].to_string(), |file| file.display().to_string())
+        self.source.as_ref().map_or(trust::yum::REPOSITORIES.to_string(), |file| file.display().to_string())
     }
 
     fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
@@ -168,15 +219,27 @@ impl PackageManager for Yum {
     }
 
     fn download(&self, installed: &Installed, package_version: &str) -> Result<(), PackageError> {
+        let name = &installed.name;
+        // Listed twice, dnf takes either version for installed already, and does nothing; only the later one it installs again.
+        let twice = installed.damage.is_some() && !rpm::is(installed, package_version);
+        let once = if twice { rpm::installed_once(name)? } else { Some(installed.clone()) };
         // The download ahead is a simulation too. yum 3 has it from a plugin only, so there it is one from what was just refreshed.
         let yum3 = self.dialect == Dialect::Yum3;
-        let with: &[&str] = if yum3 { &["-C", "--assumeno"] } else { &["--downloadonly"] };
-        let _step = Step::new(format!("downloading {} {package_version}", installed.name));
-        let output = self.change(&installed.name, package_version, Some(installed), with)?;
+        let with: &[&str] = match self.dialect {
+            Dialect::Yum3 => &["-C", "--assumeno"],
+            Dialect::Dnf4 => &["--downloadonly"],
+            // With "--downloadonly" it checks no signature. So it imports keys and checks as an install does, and then ends.
+            Dialect::Dnf5 => &["--setopt=tsflags=test"],
+        };
+        let _step = Step::new(format!("downloading {name} {package_version}"));
+        let output = self.change(name, package_version, once.as_ref(), with)?;
         if !output.says("Transaction Summary") || !(yum3 || output.success()) {
             return Err(install_error(&output, &self.source()));
         }
-        only(&installed.name, changed(&output, &installed.name))
+        if let Some(said) = output.lines().find(|line| line.contains(UNCHECKED)) {
+            return Err(PackageError::Unauthentic { source: self.source(), said: said.to_string() });
+        }
+        only(name, changed(&output, name))
     }
 
     fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
@@ -237,8 +300,26 @@ impl PackageManager for Yum {
     }
 }
 
+/// Whether dnf 5, in this process group, waits for somebody who works on the packages of this host, and has not begun to.
+fn waits(group: Pid) -> bool {
+    // Where the lock is can be set: the process has it open.
+    let opened = fs::read_dir(format!("/proc/{group}/fd")).into_iter().flatten().flatten();
+    let opened = opened.filter_map(|entry| fs::read_link(entry.path()).ok()).filter(|file| file.ends_with("system-repo.lock"));
+    SYSTEM_LOCKS.iter().map(PathBuf::from).chain(opened).any(|file| locks::is_held_outside(&file, group))
+}
+
+/// Whether dnf 5 complains of its own settings rather than of a server.
+fn is_own_fault(output: &Output) -> bool {
+    output.says("Cannot load libdnf plugin") || output.says("Add \"--help\" for more information about the arguments")
+}
+
 /// Who holds a lock that dnf or rpm was faster to ask for than we were to look at.
 pub fn refusal(output: &Output) -> Option<String> {
+    if output.gave_up() {
+        // dnf 5: "42\tdnf5 upgrade", a line for each.
+        let pid = output.lines().find_map(|line| line.split_once('\t')?.0.parse().ok());
+        return Some(pid.map_or("another program".to_string(), process));
+    }
     // dnf: 200, "Failed to obtain the transaction lock (logged in as: root)." or "... is locked by another process".
     // yum: 200, "Existing lock /var/run/yum.pid: another copy is running as pid 42."
     let locked = output.code() == Some(200) || output.says("transaction lock");
@@ -249,11 +330,11 @@ pub fn refusal(output: &Output) -> Option<String> {
 /// The packages in the table of what a transaction would change: a line each, after one space. `replacing` marks one that
 /// would go.
 pub fn changed(output: &Output, ours: &str) -> Vec<String> {
-    let table = output.lines().take_while(|line| !line.starts_with("Transaction Summary"));
-    let packages = table.filter_map(|line| {
+    // What dnf 5 tells of its progress looks much the same, and goes to the other stream.
+    let table = output.answer().skip_while(|line| !line.trim_start().starts_with("Package "));
+    let packages = table.skip(1).take_while(|line| !line.starts_with("Transaction Summary")).filter_map(|line| {
         let mut words = line.strip_prefix(' ')?.split_whitespace();
         match words.next()? {
-            "Package" => None,
             "replacing" => words.next(),
             // Further to the right is what did not fit into the line before.
             first => (!line.starts_with("  ")).then_some(first),
@@ -330,8 +411,18 @@ mod tests {
     }
 
     #[test]
+    fn knows_dnf_4_dnf_5_and_yum_3_by_what_they_say() {
+        assert_eq!(by_version("dnf", "dnf5 version 5.4.6.0"), Dialect::Dnf5);
+        assert_eq!(by_version("yum", "dnf5 version 5.2.0"), Dialect::Dnf5);
+        assert_eq!(by_version("dnf", "4.14.0"), Dialect::Dnf4);
+        assert_eq!(by_version("yum", "4.7.0"), Dialect::Dnf4);
+        assert_eq!(by_version("yum", "3.4.3"), Dialect::Yum3);
+        assert_eq!((by_version("yum", ""), by_version("dnf", "")), (Dialect::Yum3, Dialect::Dnf4), "nothing was said");
+    }
+
+    #[test]
     fn reads_what_dnf_5_would_change() {
-        let table = "Package           Arch   Version      Repository      Size\nUpgrading:\n \
+        let table = " Teleport           100% |  11.5 KiB/s |   3.5 KiB |  00m00s\nPackage           Arch   Version      Repository      Size\nUpgrading:\n \
             teleport-ent     x86_64 0:14.3.34-1  teleport    23.0   B\n   \
             replacing teleport-ent x86_64 0:14.3.33-1 teleport 23.0   B\n \
             replacing widget x86_64 0:1-1 teleport 23.0   B\n\nTransaction Summary:\n Upgrading: 1 package\n";

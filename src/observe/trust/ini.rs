@@ -76,6 +76,12 @@ impl Ini {
         names
     }
 
+    /// The last value of a setting in a section.
+    pub fn value(&self, section: &str, key: &str) -> Option<&str> {
+        let found = self.entries.iter().rfind(|(of, name, _)| of == section && name == key);
+        found.map(|(_, _, value)| value.as_str())
+    }
+
     /// The last setting of one of `keys` in a section that fits, if it says yes or no; what says neither leaves the default.
     pub fn switch(&self, fits: impl Fn(&str) -> bool, keys: &[&str]) -> Option<Switch> {
         let of = |(section, key, _): &&(String, String, String)| fits(section) && keys.contains(&key.as_str());

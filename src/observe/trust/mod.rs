@@ -49,11 +49,12 @@ fn read(file: &Path) -> Result<Option<String>> {
 }
 
 /// The files of a directory that have one of these extensions (`""` for none), in the order of their names.
-fn files(directory: &str, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+fn files(directory: impl AsRef<Path>, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let directory = directory.as_ref();
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {directory}")),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", directory.display())),
     };
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     let extension = |file: &Path| file.extension().unwrap_or_default().to_string_lossy().into_owned();
