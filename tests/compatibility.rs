@@ -479,7 +479,7 @@ fn a_pin_is_held_and_moved_by_its_file_alone() {
 
 #[test]
 fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
-    const ADVICE: &str = "Cluster services are upgraded manually: see \"The cluster itself\" in the README, and run: \
+    const ADVICE: &str = "Cluster services are upgraded manually (man teleport-upgrade, CLUSTER). Run: \
                           systemctl disable --now teleport-upgrade.timer";
     for (text, reason) in [
         (

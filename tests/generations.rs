@@ -1,5 +1,5 @@
 //! What is run on hosts of every generation of Debian: the main things of each package manager, and our units under each systemd.
-//! The README has a table of the versions.
+//! tests/README.md has a table of the versions ("Hosts").
 
 use crate::host::{Generation, Host, Key, Manager, Package, SOON};
 use std::time::Duration;

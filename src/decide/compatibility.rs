@@ -431,8 +431,8 @@ mod tests {
         assert_eq!(
             Refusal::ClusterHost(settings.cluster_service.unwrap()).to_string(),
             "unsupported host: the Auth Service is enabled by default and not disabled in /etc/teleport.yaml. If this host runs an agent \
-             only, add \"auth_service: {enabled: no}\" there. Cluster services are upgraded manually: see \"The cluster itself\" in the \
-             README, and run: systemctl disable --now teleport-upgrade.timer"
+             only, add \"auth_service: {enabled: no}\" there. Cluster services are upgraded manually \
+             (man teleport-upgrade, CLUSTER). Run: systemctl disable --now teleport-upgrade.timer"
         );
         assert!(Refusal::Nop.to_string().contains("managed by teleport-update (the file \"schedule\" contains nop)"));
         assert!(Refusal::Nop.is_of_the_host());

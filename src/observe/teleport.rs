@@ -227,7 +227,7 @@ impl ClusterHost {
 impl fmt::Display for ClusterHost {
     /// Why, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MANUALLY: &str = "Cluster services are upgraded manually: see \"The cluster itself\" in the README, and run: \
+        const MANUALLY: &str = "Cluster services are upgraded manually (man teleport-upgrade, CLUSTER). Run: \
                                 systemctl disable --now teleport-upgrade.timer";
         let both = ClusterService::ALL;
         let line = |service: ClusterService| format!("\"{}: {{enabled: no}}\"", service.section());

@@ -5,7 +5,7 @@ use super::scratch;
 use std::fs;
 use std::sync::OnceLock;
 
-/// A generation of Debian. The versions of what matters here are in the README.
+/// A generation of Debian. tests/README.md has the versions of what matters here ("Hosts").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Generation {
     /// Debian 11: systemd 247, apt 2.2, glibc 2.31.
