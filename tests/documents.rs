@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use teleport_upgrade::cli::EXIT_STATUS;
+use teleport_upgrade::decide::report::State;
 use teleport_upgrade::journal::Event;
 use teleport_upgrade::observe::config::FILES;
 use tempfile::TempDir;
@@ -170,15 +171,66 @@ fn messages_refer_to_sections_of_the_manual_page() {
     }
 }
 
+/// The messages that readers are told to look for, in words that stay the same: `...` stands for the others.
+fn quoted_messages() -> Vec<String> {
+    let readme = read("README.md");
+    let answers = readme.split_once("\n## When it does not upgrade\n").unwrap().1.split("\n## ").next().unwrap();
+    let mut quoted: Vec<String> = answers.split("**`").skip(1).map(|rest| rest.split('`').next().unwrap().into()).collect();
+    let manual = read("packaging/teleport-upgrade.8.in");
+    let troubles = manual.split_once("\n.SH TROUBLESHOOTING\n").unwrap().1.split("\n.SH ").next().unwrap();
+    let entries = troubles.split(".TP\n.B ").skip(1).map(|entry| entry.lines().next().unwrap());
+    // Others are what readers see, and not what the program says.
+    quoted
+        .extend(entries.filter(|entry| !entry.starts_with("The agent is") && !entry.starts_with("exit status")).map(String::from));
+    let texts = troubles.lines().filter(|line| !line.starts_with('.')).collect::<Vec<_>>().join(" ");
+    quoted.extend(texts.split('"').skip(1).step_by(2).map(String::from));
+    quoted
+}
+
+#[test]
+fn messages_that_the_documents_quote_are_the_programs() {
+    let (mut paths, mut program) = (vec![project("src")], String::new());
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            // What it says, and not what is said of it.
+            let code = text.split("#[cfg(test)]").next().unwrap().lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code = code.collect::<Vec<_>>().join("\n");
+            let mut lines = code.split("\\\n");
+            program.push_str(lines.next().unwrap_or_default());
+            lines.for_each(|line| program.push_str(line.trim_start()));
+        }
+    }
+    let quoted = quoted_messages();
+    assert!(quoted.len() > 15, "{quoted:?}");
+    for message in quoted {
+        for part in message.split("...").map(str::trim) {
+            assert!(program.contains(part), "the program never says {part:?} of {message:?}");
+        }
+    }
+}
+
 #[test]
 fn the_program_and_the_documents_agree() {
     let statuses = EXIT_STATUS.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(' ').next());
-    assert_eq!(rows("README.md", "| exit status | meaning |"), statuses.collect::<Vec<_>>());
+    let statuses: Vec<&str> = statuses.collect();
+    assert_eq!(rows("README.md", "| exit status | meaning |"), statuses);
     let schema: serde_json::Value = serde_json::from_str(&read("packaging/status.schema.json")).unwrap();
-    let states = schema.pointer("/properties/decision/properties/state/enum").unwrap().as_array().unwrap();
+    let words = |pointer: &str| -> Vec<String> {
+        let list = schema.pointer(pointer).unwrap().as_array().unwrap();
+        list.iter().map(|word| word.to_string().replace('"', "")).collect()
+    };
+    assert_eq!(words("/properties/last_pass/properties/exit/enum"), statuses);
+    assert_eq!(words("/properties/decision/properties/state/enum"), State::ALL.map(State::word));
     let described = section(&manual(), "STATUS OUTPUT");
-    for state in states.iter().map(|state| state.as_str().unwrap()) {
+    for state in State::ALL.map(State::word) {
         assert!(has_entry(&described, state), "the state {state} is missing in:\n{described}");
+    }
+    let alerts = read("packaging/alerts.yml");
+    for state in alerts.split("{state=~\"").skip(1).flat_map(|rest| rest.split('"').next().unwrap().split('|')) {
+        assert!(State::ALL.iter().any(|known| known.word() == state), "an alert has the state {state}");
     }
 }
 
