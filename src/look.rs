@@ -1,7 +1,6 @@
 //! Looks at the host, and asks others until there is enough to decide by: what `run`, `dry-run` and `status` have in common.
 
 use std::cell::{Cell, OnceCell};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chrono::Utc;
@@ -23,9 +22,6 @@ use crate::observe::schedule::{self, Schedule};
 use crate::observe::teleport::Settings;
 use crate::terminal::Step;
 use crate::version::Version;
-
-/// How long to wait for the cluster where only that is to be known whether it can be reached.
-const REACH: Duration = Duration::from_secs(10);
 
 /// The settings of this host, if there are any, for which `run` would refuse to install what is decided on.
 pub fn distrust(config: &Config, seen: &Observation, decision: &Decision) -> Result<Option<PackageError>> {
@@ -133,7 +129,8 @@ impl<'a> Asks<'a> {
 
     /// Whether the agent's cluster can be reached at this moment.
     pub fn reach(&self, seen: &Observation) -> Reach {
-        let cluster = Cluster::look(self.config, &seen.settings, &Client::new(true, Patience::Until(Instant::now() + REACH)));
+        // Sessions hang on it: one answer that does not come is not enough.
+        let cluster = Cluster::look(self.config, &seen.settings, &Client::new(true, Patience::Pass));
         debug!("{cluster}");
         cluster.reach()
     }

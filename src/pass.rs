@@ -25,7 +25,7 @@ use crate::decide::prefetch;
 use crate::decide::report::{AgentReport, DecisionReport, Report, State};
 use crate::look::{self, Asks};
 use crate::observe::agent;
-use crate::observe::cluster::Cluster;
+use crate::observe::cluster::{Cluster, Reach};
 use crate::observe::config::Config;
 use crate::observe::history::{Change, Download, Failure, Fetched, History, Known, LastPass};
 use crate::observe::http::Patience;
@@ -404,8 +404,8 @@ impl Pass<'_> {
     /// Does something in a transaction.
     fn transaction<T>(&mut self, packages: &dyn PackageManager, seen: &Observation, act: impl FnOnce(&mut Transaction) -> T) -> T {
         let socket = seen.settings.data_dir.join(readiness::SOCKET);
-        // What was answered for the decision is new enough for the first question, and for no other.
-        let known = Cell::new(seen.cluster.as_ref().map(Cluster::reach));
+        // That it could be reached for the decision is new enough for the first question, and for no other.
+        let known = Cell::new(seen.cluster.as_ref().map(Cluster::reach).filter(|reach| *reach == Reach::Reachable));
         let (asks, lock) = (&self.asks, &self.lock);
         let cluster = || known.take().unwrap_or_else(|| asks.reach(seen));
         let progress = |step: &str| lock.step(step);

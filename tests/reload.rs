@@ -270,3 +270,29 @@ fn an_upgrade_to_linked_files_and_back() {
         }
     }
 }
+
+#[test]
+fn a_version_that_takes_over_and_is_never_ready_is_rolled_back_by_a_reload() {
+    let host = between(Manager::Apt, "17.4.0", agent("17.4.1", "readyz=unready"));
+    let session = host.open_session();
+    let ran = host.upgrader("run").expect(11);
+    has(&ran, "is running but no longer ready (it was ready before the upgrade): /readyz returned 503");
+    lacks(&ran, "restarting");
+    assert!(session.is_alive());
+    host.assert_agent_runs("17.4.0");
+    // The old process has handed over twice by now: it has the session, and somebody else takes new ones.
+    host.open_session().end();
+}
+
+#[test]
+fn an_agent_whose_unit_has_no_pid_file_is_restarted() {
+    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "sound"));
+    // systemd takes the service for ended when the old process ends, and would kill the new one.
+    let unit = "[Service]\nPIDFile=\nExecStart=\nExecStart=/usr/local/bin/teleport start --config=/etc/teleport.yaml\n";
+    host.write("/etc/systemd/system/teleport.service.d/own.conf", unit);
+    host.shell("systemctl daemon-reload && systemctl restart teleport.service && rm -f /run/teleport.pid").expect(0);
+    let ran = host.upgrader("run").expect(0);
+    has(&ran, "teleport.service cannot reload; restarting it (this ends open sessions)");
+    let version = "/proc/$(systemctl show --value --property=MainPID teleport.service)/exe version --raw";
+    assert_eq!(host.shell(version).stdout, "14.3.34\n");
+}

@@ -46,10 +46,19 @@ pub enum Failed {
     NeverReady(String),
     /// The new process crashed or hung before it was ready; the old one goes on.
     Crashed(String),
-    /// The new process crashed, and the old one may have handed over to it before: it has its sessions, and takes no others.
-    Abandoned(String),
+    /// The new process crashed, and the old one had handed over to it before, or may have: then it has its sessions, and takes no others.
+    Abandoned(String, Sure),
     /// Neither the old process nor the new one is there any more.
     Gone(String),
+}
+
+/// Whether the old process is known to have handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sure {
+    /// It was seen to.
+    Yes,
+    /// Nobody looked at the right moment.
+    No,
 }
 
 /// Waits until no reload is under way any more: one of a run that was killed, of a person, or one whose new process has failed
@@ -110,6 +119,7 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
     let Some(old) = before.pid.and_then(Life::of) else { return Err(Failed::NotTaken(format!("{unit} exited"))) };
     let known = before.agents();
     let ended_before: Vec<i32> = old.ended_children().into_iter().map(|(pid, _)| pid).collect();
+    let buried = old.buried();
     info!("reloading {unit}");
     (rules.progress)(&format!("waiting for the new process of {unit}"));
     let _step = Step::of(TELEPORTS_LIMIT, format!("waiting for the new process of {unit} to be ready"));
@@ -141,6 +151,11 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
             }
             if elapsed > SETTLED + APPEAR {
                 let seconds = elapsed.as_secs();
+                // From 15.1.1 on the old process asks about a new one as soon as that has ended: what it was asked about is all that is
+                // left of one that ended before anybody saw it. It may have been a session's: the old process must take new ones still.
+                if old.buried() != buried && readiness::ask(rules.socket).is_ready() {
+                    return Err(Failed::Crashed(format!("the new process of {unit} ended right after the reload")));
+                }
                 return Err(Failed::NotTaken(format!("{unit} did not start a new process within {seconds} s of the reload")));
             }
             continue;
@@ -151,8 +166,11 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
                 return Err(Failed::Gone(format!("{exited}, after it had replaced the old one")));
             }
             // A process that has handed over has closed its socket, too: whoever answers there now is in charge.
+            if word.given {
+                return Err(Failed::Abandoned(exited, Sure::Yes));
+            }
             if word.may_be_given(&life) && !readiness::ask(rules.socket).is_ready() {
-                return Err(Failed::Abandoned(exited));
+                return Err(Failed::Abandoned(exited, Sure::No));
             }
             // It ends itself at Teleport's limit and not before.
             return Err(if life.age() + MARGIN > TELEPORTS_LIMIT {
@@ -170,7 +188,7 @@ pub fn reload(before: &Service, rules: &Rules) -> Result<Service, Failed> {
             return in_charge(unit, &life);
         }
         if life.age() > SETTLED {
-            return outlived(before, &now, &old, &life, rules);
+            return outlived(before, &now, &old, &life, &word, rules);
         }
     }
 }
@@ -233,14 +251,15 @@ fn in_charge(unit: &str, new: &Life) -> Result<Service, Failed> {
 
 /// The new process has outlived Teleport's limit, so that it is in charge: unless it hangs so early that it does not even know of that
 /// limit, or says itself that it is not ready.
-fn outlived(before: &Service, now: &Service, old: &Life, new: &Life, rules: &Rules) -> Result<Service, Failed> {
+fn outlived(before: &Service, now: &Service, old: &Life, new: &Life, word: &Word, rules: &Rules) -> Result<Service, Failed> {
     let hangs = before.pid_file == PidFile::Good && now.pid != Some(new.pid);
     let answers = (0..QUESTIONS).map(|_| readiness::ask(rules.socket));
     let refuses = answers.into_iter().any(|answer| {
         matches!(&answer, Readiness::NotReady(_, Some(pid)) if *pid == new.pid)
             || matches!(&answer, Readiness::Ready(Some(pid)) if *pid == old.pid)
     });
-    if !hangs && !refuses {
+    // One to which the old process has handed over is in charge, ready or not.
+    if word.given || (!hangs && !refuses) {
         return Ok(now.clone());
     }
     // Left alone it might still take over, later, when nobody verifies it.

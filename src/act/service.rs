@@ -5,9 +5,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
+use log::{debug, info, warn};
 
-use super::reload::{self, Failed};
+use super::reload::{self, Failed, Sure};
 use crate::command::Command;
 use crate::observe::cluster::Reach;
 use crate::observe::readiness::{self, Readiness};
@@ -23,8 +23,10 @@ const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(300);
 const TAKE_OVER: Duration = Duration::from_secs(60);
 /// How long an agent that was ready before may take to be ready again.
 const READY: Duration = Duration::from_secs(120);
-/// How long to wait for an agent to be ready that has only just started.
+/// How long to wait for an agent to be ready that is not at first.
 const STARTING: Duration = Duration::from_secs(30);
+/// How long systemd may give no answer.
+const DEAF: Duration = Duration::from_secs(30);
 /// How often to ask systemd.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// How often to look for a new process; one that crashes at once lives for some tens of milliseconds.
@@ -50,8 +52,19 @@ pub struct Rules<'a> {
 pub struct Unhealthy {
     /// Why.
     pub reason: String,
-    /// Whether the process that ran before is in charge still, and was never anything else: it has its sessions.
-    pub untouched: bool,
+    /// What became of the process that ran before.
+    pub old: Old,
+}
+
+/// What became of the process that ran before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Old {
+    /// It is in charge still, and was never anything else: it has its sessions.
+    InCharge,
+    /// It has handed over to one that is gone: it has its sessions, and takes no others.
+    Draining,
+    /// It is gone, or may be either.
+    Unknown,
 }
 
 impl fmt::Display for Unhealthy {
@@ -62,7 +75,7 @@ impl fmt::Display for Unhealthy {
 
 impl From<String> for Unhealthy {
     fn from(reason: String) -> Unhealthy {
-        Unhealthy { reason, untouched: false }
+        Unhealthy { reason, old: Old::Unknown }
     }
 }
 
@@ -71,6 +84,20 @@ impl From<String> for Unhealthy {
 /// A reload keeps open sessions. A restart ends them; it is for a service that cannot reload, for an agent without its cluster, of which
 /// no new process would ever be ready, and the last resort.
 pub fn bring_up(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
+    replace(unit, rules, Running::Previous)
+}
+
+/// Which version a service runs that is to run another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Running {
+    /// One that was let run until now. If it has no connection to its cluster, no other version will have one.
+    Previous,
+    /// One that has failed verification: that it has no connection may be its own fault.
+    Failed,
+}
+
+/// Makes `unit` run the program on the disk in place of the one that runs.
+fn replace(unit: &str, rules: &Rules, running: Running) -> Result<(), Unhealthy> {
     let at_first = look(unit)?;
     let (before, was_reloading) = reload::settle(at_first.clone(), rules)?;
     let is_up = before.health == Health::Running && before.binary == Binary::OnDisk;
@@ -80,26 +107,25 @@ pub fn bring_up(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
     if before.health != Health::Running {
         return Ok(verify(&restart(&before, rules)?, rules, false)?);
     }
-    let was_ready = is_ready(&before, rules);
-    if !before.can_reload {
+    let was_ready = is_ready(rules);
+    if !before.can_reload || before.main.and_then(Life::of).is_some_and(|life| !life.is_the_agent()) {
+        // systemd takes a service for ended with its main process: a script that has started the agent, or one it cannot follow.
         warn!("{unit} cannot reload; restarting it (this ends open sessions)");
-    } else if let Some(reason) = without_cluster(&before, was_ready, rules) {
+    } else if let Some(reason) = without_cluster(&before, was_ready, running, rules) {
         warn!("{reason}: no new process of {unit} could be ready; restarting it (this ends open sessions)");
     } else {
         match reload::reload(&before, rules) {
             Ok(service) => return Ok(verify(&service, rules, was_ready)?),
             // It had not come so far that it handles signals: it hung in its start, and has no sessions.
             Err(Failed::Gone(reason)) if before.pid_file == PidFile::Useless => warn!("{reason}; starting {unit} again"),
-            Err(Failed::Gone(reason) | Failed::Abandoned(reason)) => return Err(reason.into()),
+            Err(Failed::Gone(reason) | Failed::Abandoned(reason, Sure::No)) => return Err(reason.into()),
+            Err(Failed::Abandoned(reason, Sure::Yes)) => return Err(Unhealthy { reason, old: Old::Draining }),
             // It is not for us to end the old process, with its sessions, for a version that fails.
-            Err(Failed::Crashed(reason)) => return Err(Unhealthy { reason, untouched: true }),
+            Err(Failed::Crashed(reason)) => return Err(Unhealthy { reason, old: Old::InCharge }),
             Err(Failed::NeverReady(reason)) => match (rules.cluster)() {
                 // No fault of the version's.
                 Reach::Unreachable(why) => warn!("{reason}, as {why}; restarting {unit} (this ends open sessions)"),
-                _ if readiness::ask(rules.socket) != Readiness::Absent && !was_ready => {
-                    warn!("{reason}; the old process is not ready either; restarting {unit} (this ends open sessions)");
-                }
-                _ => return Err(Unhealthy { reason, untouched: true }),
+                _ => return Err(Unhealthy { reason, old: Old::InCharge }),
             },
             Err(Failed::NotTaken(reason)) => warn!("{reason}; restarting {unit} (this ends open sessions)"),
         }
@@ -116,40 +142,50 @@ pub fn ensure(unit: &str, rules: &Rules) -> Result<(), Unhealthy> {
     bring_up(unit, rules)
 }
 
-/// Makes `unit` run the version that was rolled back to. An old process that is `untouched` needs nothing but to be verified: it never was
-/// anything else, and has the sessions.
-pub fn bring_back(unit: &str, untouched: bool, rules: &Rules) -> Result<(), Unhealthy> {
+/// Makes `unit` run the version that was rolled back to. An old process that is in charge needs nothing but to be verified: it never was
+/// anything else, and has the sessions. One that has handed over takes no signal any more, and nobody could open a session.
+pub fn bring_back(unit: &str, old: Old, rules: &Rules) -> Result<(), Unhealthy> {
     let now = look(unit)?;
-    if untouched && now.health == Health::Running && now.pid.is_some() {
-        return Ok(verify(&now, rules, false)?);
+    let runs = now.health == Health::Running && now.pid.is_some();
+    match old {
+        Old::InCharge if runs => Ok(verify(&now, rules, false)?),
+        Old::Draining if runs => {
+            warn!("the process that is left of {unit} takes no new sessions; restarting it (this ends open sessions)");
+            Ok(verify(&restart(&now, rules)?, rules, false)?)
+        }
+        _ => replace(unit, rules, Running::Failed),
     }
-    bring_up(unit, rules)
 }
 
-/// Whether the agent answers that it is ready. One that has just been started gets some time for it.
-fn is_ready(service: &Service, rules: &Rules) -> bool {
-    let is_new = || service.pid.and_then(Life::of).is_some_and(|life| life.age() < STARTING);
+/// Whether the agent answers that it is ready. It gets some time for it: it may be starting, or recover at this moment.
+fn is_ready(rules: &Rules) -> bool {
+    let until = Instant::now() + STARTING;
     loop {
         match readiness::ask(rules.socket) {
             Readiness::Ready(_) => return true,
-            Readiness::NotReady(..) if is_new() => thread::sleep(LOOK),
-            _ => return false,
+            Readiness::Absent => return false,
+            _ if Instant::now() > until => return false,
+            _ => thread::sleep(LOOK),
         }
     }
 }
 
 /// Why no new process of this agent could be ready now, if so: its cluster cannot be reached.
-fn without_cluster(service: &Service, is_ready: bool, rules: &Rules) -> Option<String> {
+fn without_cluster(service: &Service, is_ready: bool, running: Running, rules: &Rules) -> Option<String> {
     if is_ready {
         return None;
     }
+    // An agent empties its schedule some minutes after it has lost its cluster.
+    let schedule = if service.exports == Exports::Yes { Schedule::read(rules.schedule) } else { Schedule::Missing };
     match (rules.cluster)() {
         Reach::Reachable => None,
+        // We may take another way there than the agent does. If it cannot reach it either, the reload tells, and costs two minutes.
+        Reach::Unreachable(_) if matches!(schedule, Schedule::Windows(_)) => None,
         Reach::Unreachable(why) => Some(why),
+        Reach::Unknown if running == Running::Failed => None,
         Reach::Unknown => match readiness::ask(rules.socket) {
             Readiness::NotReady(how, _) => Some(format!("the agent is not connected to its cluster ({how})")),
-            // Emptied by an agent that exports, it says that this one has lost its cluster.
-            _ if Schedule::read(rules.schedule) == Schedule::Empty && service.exports == Exports::Yes => {
+            _ if schedule == Schedule::Empty => {
                 Some("the agent is not connected to its cluster (it has emptied its maintenance schedule)".into())
             }
             _ => None,
@@ -208,21 +244,27 @@ fn verify(start: &Service, rules: &Rules, must_be_ready: bool) -> Result<(), Str
     info!("verifying {unit} for {} s", observe.as_secs());
     (rules.progress)(&format!("verifying {unit}"));
     let began = Instant::now();
+    let age = start.pid.and_then(Life::of).map(|life| life.age()).unwrap_or_default();
     let _step = Step::of(observe, format!("verifying {unit}"));
     loop {
         let now = look(unit)?;
         let elapsed = began.elapsed();
+        let age = (age + elapsed).as_secs();
         if now.health != Health::Running {
-            return Err(format!("{unit} {}, {} s after it started", now.health, elapsed.as_secs()));
+            return Err(format!("{unit} {}, {age} s after it started", now.health));
         }
         if now.restarts != start.restarts || now.pid != start.pid || now.binary != start.binary {
-            return Err(format!("{unit} exited {} s after it started", elapsed.as_secs()));
+            return Err(format!("{unit} exited {age} s after it started"));
         }
         if elapsed >= observe {
             match readiness::ask(rules.socket) {
-                Readiness::NotReady(reason, _) if must_be_ready => {
+                answer @ (Readiness::NotReady(..) | Readiness::Silent(_)) if must_be_ready => {
                     if elapsed >= observe.max(READY) {
-                        let reason = format!("{unit} is running but no longer ready (it was ready before the upgrade): {reason}");
+                        let how = match answer {
+                            Readiness::NotReady(how, _) => how,
+                            _ => "no response on debug.sock".to_string(),
+                        };
+                        let reason = format!("{unit} is running but no longer ready (it was ready before the upgrade): {how}");
                         // Without its cluster no agent is ready, whatever its version.
                         return match (rules.cluster)() {
                             Reach::Unreachable(why) => {
@@ -288,8 +330,16 @@ pub fn start_again(units: &[String]) {
 }
 
 pub(super) fn look(unit: &str) -> Result<Service, String> {
-    let mut found = services(&[unit.to_string()]).map_err(|error| reasons(&error))?;
-    found.pop().ok_or_else(|| format!("unit {unit} not found"))
+    let until = Instant::now() + DEAF;
+    loop {
+        match services(&[unit.to_string()]) {
+            Ok(mut found) => return found.pop().ok_or_else(|| format!("unit {unit} not found")),
+            Err(error) if Instant::now() > until => return Err(reasons(&error)),
+            // An answer that does not come says nothing of the agent: systemd may be executing itself anew.
+            Err(error) => debug!("{}; asking again", reasons(&error)),
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 pub(super) fn systemctl(verb: &str, unit: Option<&str>) -> Result<(), String> {

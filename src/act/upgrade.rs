@@ -10,7 +10,7 @@ use nix::unistd::syncfs;
 
 use super::packages::{PackageError, PackageManager, Prepared};
 use super::record::Record;
-use super::service::{self, Rules, Unhealthy};
+use super::service::{self, Old, Rules, Unhealthy};
 use crate::observe::agent::{Agent, BINARY};
 use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
@@ -164,7 +164,7 @@ impl Transaction<'_> {
         let ensured = each(&change.services, |unit| service::ensure(unit, &self.rules));
         match ensured {
             Err(_) if service::host_is_going_down() => Some(going_down()),
-            Err(unfit) if *installed == change.to => Some(self.go_back(change, &[], &unfit.touched, unfit.reason)),
+            Err(unfit) if *installed == change.to => Some(self.go_back(change, &[], &unfit.old, unfit.reason)),
             // It is as it was, or as somebody made it since; whether that is well is decided anew.
             Err(unfit) => {
                 warn!("{}", unfit.reason);
@@ -193,7 +193,7 @@ impl Transaction<'_> {
                 Ok(()) => Outcome::Tried,
                 // It comes up with the host; the first pass then sees whether it does so well.
                 Err(_) if service::host_is_going_down() => going_down(),
-                Err(unfit) => self.go_back(change, before, &unfit.touched, unfit.reason),
+                Err(unfit) => self.go_back(change, before, &unfit.old, unfit.reason),
             };
         };
         let unfit = match &installed {
@@ -217,9 +217,9 @@ impl Transaction<'_> {
         }
     }
 
-    /// Installs the version before again, and has the services run it. `before` is how they were, and `touched` are those whose old
-    /// process is not in charge any more.
-    fn go_back(&mut self, change: &Change, before: &[Service], touched: &[String], reason: String) -> Outcome {
+    /// Installs the version before again, and has the services run it. `before` is how they were, and `old` what became of the processes
+    /// of those that the new version did not run in.
+    fn go_back(&mut self, change: &Change, before: &[Service], old: &[(String, Old)], reason: String) -> Outcome {
         if change.from == change.to {
             service::start_again(&change.services);
             let put_back = self.is_whole(change, &change.from);
@@ -253,11 +253,16 @@ impl Transaction<'_> {
             service::start_again(&change.services);
             return Outcome::Broken { reason, back, put_back: false };
         }
-        let is_untouched = |unit: &str| {
+        let old_of = |unit: &str| {
             let was = before.iter().find(|service| service.unit == unit).and_then(|service| service.pid);
-            was.is_some() && was == service::process_in_charge(unit) && !touched.iter().any(|touched| touched == unit)
+            match old.iter().find(|(named, _)| named == unit) {
+                Some((_, Old::Draining)) => Old::Draining,
+                Some((_, Old::Unknown)) => Old::Unknown,
+                _ if was.is_some() && was == service::process_in_charge(unit) => Old::InCharge,
+                _ => Old::Unknown,
+            }
         };
-        match each(&change.services, |unit| service::bring_back(unit, is_untouched(unit), &self.rules)) {
+        match each(&change.services, |unit| service::bring_back(unit, old_of(unit), &self.rules)) {
             Ok(()) => Outcome::RolledBack { reason },
             Err(_) if service::host_is_going_down() => going_down(),
             Err(unfit) => Outcome::Broken { reason, back: unfit.reason, put_back: true },
@@ -293,7 +298,9 @@ impl Transaction<'_> {
                 history.failed = Some(FailedTarget { target, goal, reason: reason.clone(), at, way_back_failed });
                 // The next pass goes on with a way back that has not come to its end: what kept it from that may have passed.
                 match (outcome, &mut history.unfinished) {
-                    (Outcome::Broken { put_back: false, .. }, Some(unfinished)) => unfinished.rollback_failed = Some(at),
+                    (Outcome::Broken { put_back: false, .. }, Some(unfinished)) => {
+                        unfinished.rollback_failed = unfinished.unfit.as_ref().map(|_| at);
+                    }
                     _ => history.unfinished = None,
                 }
             }
@@ -336,8 +343,8 @@ impl Transaction<'_> {
 /// What went wrong with some services.
 struct Unfit {
     reason: String,
-    /// Those whose process is not the one that ran before any more.
-    touched: Vec<String>,
+    /// What became of the process that each of them ran in before.
+    old: Vec<(String, Old)>,
 }
 
 /// Does something to every unit, whatever becomes of the others, and says what went wrong.
@@ -346,9 +353,9 @@ fn each(units: &[String], act: impl Fn(&str) -> Result<(), Unhealthy>) -> Result
     if problems.is_empty() {
         return Ok(());
     }
-    let touched = problems.iter().filter(|(_, problem)| !problem.untouched).map(|(unit, _)| unit.to_string()).collect();
+    let old = problems.iter().map(|(unit, problem)| (unit.to_string(), problem.old)).collect();
     let reasons: Vec<String> = problems.into_iter().map(|(_, problem)| problem.reason).collect();
-    Err(Unfit { reason: reasons.join(", and "), touched })
+    Err(Unfit { reason: reasons.join(", and "), old })
 }
 
 /// How long ago `moment` was, in seconds, by a clock that somebody may have set back.

@@ -69,7 +69,7 @@ impl Cluster {
             match ping(client, &address) {
                 Ok(version) => return Cluster::Runs(version, address),
                 Err(error) => {
-                    answers |= !error.is_temporary();
+                    answers |= error.is_an_answer();
                     problem = problem.or(Some(error));
                 }
             }

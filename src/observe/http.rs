@@ -30,6 +30,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The pauses between the tries of a pass.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 const REDIRECTS: u32 = 3;
+/// What is said of an answer that is an error, before its status.
+const ANSWERED: &str = "the server answered with status ";
 /// What comes before an answer proper, cookies and all.
 const MAX_HEADER: usize = 16 * 1024;
 
@@ -105,6 +107,17 @@ impl Unanswered {
     /// Whether the same question may get an answer later.
     pub fn is_temporary(&self) -> bool {
         matches!(self.problem, Problem::Unreachable(_))
+    }
+
+    /// Whether somebody answered, be it to no use. A gateway that answers for a server that is gone says so by its status.
+    pub fn is_an_answer(&self) -> bool {
+        match &self.problem {
+            Problem::Lasting(..) => true,
+            Problem::Unreachable(what) => {
+                let gone = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+                what.starts_with(ANSWERED) && !gone.iter().any(|status| what.ends_with(&status.to_string()))
+            }
+        }
     }
 
     /// What was asked and went wrong, for one who has other advice than that in the whole message.
@@ -289,7 +302,7 @@ fn tls(needed: bool, store: TrustStore) -> TlsConfig {
 }
 
 fn explain_status(status: StatusCode) -> Problem {
-    let what = format!("the server answered with status {status}");
+    let what = format!("{ANSWERED}{status}");
     if status.is_server_error() || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
         Problem::Unreachable(what)
     } else {
