@@ -165,19 +165,31 @@ fn an_agent_that_has_lost_its_cluster_by_its_own_fault_is_mended_by_the_new_vers
     host.assert_agent_runs("17.4.2");
 }
 
+fn from_14_to_15(manager: Manager) {
+    let host = between(manager, "14.3.33", agent("15.4.22", "sound"));
+    let session = host.open_session();
+    let ran = host.upgrader("run").expect(0);
+    // The new unit's command asks for a lock on the pid file, which the old process does not hold.
+    has(&ran, "sending SIGHUP to process ");
+    lacks(&ran, "restarting");
+    assert!(session.is_alive(), "{manager:?}: {}", ran.stderr);
+    host.assert_agent_runs("15.4.22");
+    session.end();
+}
+
 #[test]
-fn the_step_from_14_to_15_keeps_an_open_session() {
-    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
-        let host = between(manager, "14.3.33", agent("15.4.22", "sound"));
-        let session = host.open_session();
-        let ran = host.upgrader("run").expect(0);
-        // The new unit's command asks for a lock on the pid file, which the old process does not hold.
-        has(&ran, "sending SIGHUP to process ");
-        lacks(&ran, "restarting");
-        assert!(session.is_alive(), "{manager:?}: {}", ran.stderr);
-        host.assert_agent_runs("15.4.22");
-        session.end();
-    }
+fn the_step_from_14_to_15_keeps_an_open_session_with_apt() {
+    from_14_to_15(Manager::Apt);
+}
+
+#[test]
+fn the_step_from_14_to_15_keeps_an_open_session_with_yum() {
+    from_14_to_15(Manager::Yum);
+}
+
+#[test]
+fn the_step_from_14_to_15_keeps_an_open_session_with_zypper() {
+    from_14_to_15(Manager::Zypper);
 }
 
 #[test]
@@ -233,42 +245,61 @@ fn while_a_new_process_is_waited_for_status_says_so() {
     assert!(!status().contains("interrupted"));
 }
 
+fn without_links(manager: Manager) {
+    let host = between(manager, "17.2.9", agent("17.3.0", "sound").links_too_early());
+    let session = host.open_session();
+    let old = host.agent_pid();
+    host.upgrader("run").expect(11);
+    host.assert_agent_runs("17.2.9");
+    assert!(session.is_alive() && host.is_alive(old), "nothing was stopped for it");
+    let files =
+        "test -x /usr/local/bin/teleport && test ! -L /usr/local/bin/teleport && test -s /lib/systemd/system/teleport.service";
+    host.shell(files).expect(0);
+    assert_eq!(host.property("teleport.service", "LoadState"), "loaded");
+    has(&host.upgrader("run").expect(0), "not trying 17.3.0 again");
+    session.end();
+    // The release after it is sound, and brings the layout with links.
+    host.offer(agent("17.3.1", "sound"));
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("17.3.1");
+    assert_eq!(host.shell("readlink /usr/local/bin/teleport").stdout.trim(), "/opt/teleport/system/bin/teleport");
+}
+
 #[test]
-fn a_package_that_leaves_no_links_is_rolled_back_whole() {
-    for manager in [Manager::Yum, Manager::Zypper] {
-        let host = between(manager, "17.2.9", agent("17.3.0", "sound").links_too_early());
-        let session = host.open_session();
-        let old = host.agent_pid();
-        host.upgrader("run").expect(11);
-        host.assert_agent_runs("17.2.9");
-        assert!(session.is_alive() && host.is_alive(old), "nothing was stopped for it");
-        let files =
-            "test -x /usr/local/bin/teleport && test ! -L /usr/local/bin/teleport && test -s /lib/systemd/system/teleport.service";
-        host.shell(files).expect(0);
-        assert_eq!(host.property("teleport.service", "LoadState"), "loaded");
-        has(&host.upgrader("run").expect(0), "not trying 17.3.0 again");
-        session.end();
-        // The release after it is sound, and brings the layout with links.
-        host.offer(agent("17.3.1", "sound"));
-        host.upgrader("run").expect(0);
-        host.assert_agent_runs("17.3.1");
-        assert_eq!(host.shell("readlink /usr/local/bin/teleport").stdout.trim(), "/opt/teleport/system/bin/teleport");
+fn a_package_that_leaves_no_links_is_rolled_back_whole_with_yum() {
+    without_links(Manager::Yum);
+}
+
+#[test]
+fn a_package_that_leaves_no_links_is_rolled_back_whole_with_zypper() {
+    without_links(Manager::Zypper);
+}
+
+fn to_links_and_back(manager: Manager) {
+    let host = between(manager, "17.2.9", agent("17.3.1", "sound"));
+    let session = host.open_session();
+    for version in ["17.3.1", "17.3.2", "17.2.9"] {
+        host.offer(agent(version, "sound"));
+        let ran = host.upgrader("run").expect(0);
+        lacks(&ran, "restarting");
+        host.assert_agent_runs(version);
+        assert!(session.is_alive(), "{manager:?} {version}");
     }
 }
 
 #[test]
-fn an_upgrade_to_linked_files_and_back() {
-    for manager in [Manager::Apt, Manager::Yum, Manager::Zypper] {
-        let host = between(manager, "17.2.9", agent("17.3.1", "sound"));
-        let session = host.open_session();
-        for version in ["17.3.1", "17.3.2", "17.2.9"] {
-            host.offer(agent(version, "sound"));
-            let ran = host.upgrader("run").expect(0);
-            lacks(&ran, "restarting");
-            host.assert_agent_runs(version);
-            assert!(session.is_alive(), "{manager:?} {version}");
-        }
-    }
+fn an_upgrade_to_linked_files_and_back_with_apt() {
+    to_links_and_back(Manager::Apt);
+}
+
+#[test]
+fn an_upgrade_to_linked_files_and_back_with_yum() {
+    to_links_and_back(Manager::Yum);
+}
+
+#[test]
+fn an_upgrade_to_linked_files_and_back_with_zypper() {
+    to_links_and_back(Manager::Zypper);
 }
 
 #[test]
