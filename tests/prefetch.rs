@@ -215,7 +215,7 @@ fn who_forces_an_upgrade_waits_for_the_download_and_has_it() {
     let pass = host.spawn(&["teleport-upgrade", "run"]);
     host.wait_for("the download", SOON, || host.read("/run/downloading").is_some());
     let force = host.spawn(&["sh", "-c", "exec teleport-upgrade force 2>/run/said"]);
-    let purpose = ", to download 14.3.34 ahead); waiting for it to end";
+    let purpose = ": downloading 14.3.34); waiting up to";
     host.wait_for("the wait", SOON, || host.read("/run/said").is_some_and(|said| said.contains(purpose)));
     host.write("/run/go-on", "");
     pass.wait().expect(0);

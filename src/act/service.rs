@@ -177,13 +177,14 @@ fn without_cluster(service: &Service, is_ready: bool, running: Running, rules: &
     }
     // An agent empties its schedule some minutes after it has lost its cluster.
     let schedule = if service.exports == Exports::Yes { Schedule::read(rules.schedule) } else { Schedule::Missing };
+    let answer = readiness::ask(rules.socket);
     match (rules.cluster)() {
         Reach::Reachable => None,
         // We may take another way there than the agent does. If it cannot reach it either, the reload tells, and costs two minutes.
-        Reach::Unreachable(_) if matches!(schedule, Schedule::Windows(_)) => None,
+        Reach::Unreachable(_) if answer == Readiness::Absent && matches!(schedule, Schedule::Windows(_)) => None,
         Reach::Unreachable(why) => Some(why),
         Reach::Unknown if running == Running::Failed => None,
-        Reach::Unknown => match readiness::ask(rules.socket) {
+        Reach::Unknown => match answer {
             Readiness::NotReady(how, _) => Some(format!("the agent is not connected to its cluster ({how})")),
             _ if schedule == Schedule::Empty => {
                 Some("the agent is not connected to its cluster (it has emptied its maintenance schedule)".into())
