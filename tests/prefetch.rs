@@ -185,11 +185,14 @@ fn what_a_killed_pass_left_of_a_download_is_removed_too() {
         let path = host.served_as("teleport-ent", "14.3.34");
         let half = std::fs::read(host.repository.file("teleport-ent", "14.3.34")).unwrap();
         let half = half[..half.len() / 2].to_vec();
-        // A server that sends a half, and no more.
+        // A server that sends a half.
         host.packages.raw_route(&path, move |_, stream| {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 2 * half.len());
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&half)).and_then(|()| stream.flush());
-            let _ = std::io::copy(stream, &mut std::io::sink());
+            // Then so slowly that it never ends, and not so slowly that a package manager gives up by itself on a busy machine.
+            while stream.write_all(&[0; 1024]).and_then(|()| stream.flush()).is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(500));
+            }
         });
         let pass = host.spawn(&["teleport-upgrade", "run"]);
         let left = || downloaded(&host).iter().any(|file| file.contains("14.3.34"));
