@@ -4,7 +4,7 @@
 //!
 //!     cargo build --bins --examples && cargo run --example kill_matrix -- [apt|yum|dnf5|zypper] [files|to-links|links] [N]
 //!
-//! Without a package manager or a layout of packages it goes through all of them; N is the number of instants (40 for apt, 25 for the
+//! Without a package manager (dnf5 has to be named) or a layout of packages it goes through all of them; N is the number of instants (40 for apt, 25 for the
 //! others). On top of
 //! these come kills at single changes of files: of the updater's record, and by dpkg or rpm of the package's files and the
 //! database. Every point has a fresh host; after the kill, passes run until nothing changes any more, with the maintenance window
