@@ -4,10 +4,10 @@
 //!
 //!     cargo build --bins --examples && cargo run --example kill_matrix -- [apt|yum|dnf5|zypper] [files|to-links|links] [N]
 //!
-//! Without a package manager (dnf5 has to be named) or a layout of packages it goes through all of them; N is the number of instants (40 for apt, 25 for the
-//! others). On top of
-//! these come kills at single changes of files: of the updater's record, and by dpkg or rpm of the package's files and the
-//! database. Every point has a fresh host; after the kill, passes run until nothing changes any more, with the maintenance window
+//! Without a package manager it goes through apt, yum and zypper, and without a layout of packages through all of them; N is the number
+//! of instants (40 for apt, 25 for the others). On top of these come kills at single changes of files: of the updater's record, and
+//! by dpkg or rpm of the package's files and the database. Every point has a fresh host; after the kill, passes run until nothing
+//! changes any more, with the maintenance window
 //! open in half of the points and closed in the others. A line tells what the kill left and what the host came to. A host has
 //! converged if, after two passes at most, it soundly runs the target or the version before, and a lock is as it was. The exit
 //! status is 1 if one has not.
