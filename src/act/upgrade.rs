@@ -1,6 +1,7 @@
 //! The transaction: install, prove, bring the service up, watch it, or go back.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use nix::unistd::syncfs;
 use super::packages::{PackageError, PackageManager, Prepared};
 use super::record::Record;
 use super::service::{self, Old, Rules, Unhealthy};
-use crate::observe::agent::{Agent, BINARY};
+use crate::observe::agent::{Agent, PLACES};
 use crate::observe::history::{Change, Done, FailedTarget, History};
 use crate::observe::package::Installed;
 use crate::observe::service::{Health, Service};
@@ -48,9 +49,6 @@ pub enum Outcome {
 }
 
 const NO_OTHER: &str = "there is no other version to go back to";
-
-/// Where the agent's units are.
-const UNITS: &str = "/usr/lib/systemd/system";
 
 /// What a transaction works with.
 pub struct Transaction<'a> {
@@ -324,10 +322,12 @@ impl Transaction<'_> {
     /// Has the disk hold what was installed before it holds that nothing is left to be done. dpkg sees to that itself; rpm
     /// before 4.15 leaves it to the kernel, which takes half a minute, and a power cut in that time leaves empty files.
     fn bring_to_disk(&self) {
-        let programs = Path::new(BINARY).parent().unwrap_or(Path::new("/"));
-        for place in [programs, Path::new(UNITS), self.record.directory()] {
-            if let Err(error) = File::open(place).and_then(|file| Ok(syncfs(file)?)) {
-                debug!("{}: cannot have its file system written to the disk: {}", place.display(), io_problem(&error));
+        for place in PLACES.map(Path::new).into_iter().chain([self.record.directory()]) {
+            match File::open(place).and_then(|file| Ok(syncfs(file)?)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    debug!("{}: cannot have its file system written to the disk: {}", place.display(), io_problem(&error));
+                }
+                _ => {}
             }
         }
     }

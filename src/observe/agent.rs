@@ -23,6 +23,10 @@ const MANAGED: &str = "/opt/teleport";
 /// Where, within that, newer packages put the agent: it is their package manager's all the same.
 const PACKAGED: &str = "/opt/teleport/system";
 
+/// Where packages of the agent put files, of whichever version.
+pub const PLACES: [&str; 4] =
+    ["/usr/local/bin", "/usr/lib/systemd/system", "/opt/teleport/system/bin", "/opt/teleport/system/lib/systemd/system"];
+
 /// What the agent's program is a link to, if that is an agent of Teleport's later updater.
 pub fn managed_by_another() -> Option<PathBuf> {
     let link = fs::read_link(BINARY).ok()?;

@@ -119,7 +119,12 @@ fn install_agent(manager: Manager, root: &Path, repository: &Repository, version
     server.directory(manager.served_below(), repository.root());
     let chroot = |lines: &str| {
         let mut command = network.command("chroot");
-        command.arg(root).args(["/bin/sh", "-euc", lines]).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
+        command
+            .arg(root)
+            .args(["/bin/sh", "-euc", lines])
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("TMPDIR");
         outside(&mut command);
     };
     if manager == Manager::Zypper {

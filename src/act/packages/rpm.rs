@@ -9,6 +9,7 @@ use super::complaint::complaint;
 use super::locks::Lock;
 use super::{PackageError, READ_LIMIT};
 use crate::command::Command;
+use crate::observe::agent::PLACES;
 use crate::observe::config::PACKAGES;
 use crate::observe::package::Installed;
 use crate::observe::rpm;
@@ -106,7 +107,9 @@ pub fn differs(line: &str) -> Option<&str> {
 /// and an install within the same second would stumble over them.
 fn remove_unplaced() -> Result<(), PackageError> {
     let output = Command::new("rpm", ["-ql"].iter().chain(&PACKAGES)).limit(READ_LIMIT).run()?;
-    let mut directories: Vec<&Path> = output.answer().filter_map(|file| Path::new(file).parent()).collect();
+    let own = output.answer().filter_map(|file| Path::new(file).parent());
+    // The version that was not installed may have had others.
+    let mut directories: Vec<&Path> = own.chain(PLACES.map(Path::new)).collect();
     directories.sort_unstable();
     directories.dedup();
     for entry in directories.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten() {
