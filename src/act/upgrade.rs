@@ -103,7 +103,8 @@ impl Transaction<'_> {
 
     /// Has a service run the binary on the disk, that is down or still runs an older one.
     pub fn restart(&self, unit: &str) -> Outcome {
-        match service::bring_up(unit, &self.rules) {
+        // A reload that somebody else has asked for may have come to its end since it was decided.
+        match service::ensure(unit, &self.rules) {
             Ok(()) => Outcome::Upgraded,
             Err(Unhealthy { reason, .. }) if service::runs(unit) => Outcome::Untouched(PackageError::Failed(reason)),
             Err(Unhealthy { reason, .. }) => Outcome::Broken { reason, back: NO_OTHER.into(), put_back: true },
