@@ -305,16 +305,21 @@ fn end_if(group: Pid, waits: fn(Pid) -> bool) -> bool {
 
 /// Whether the leader of a group has come to the stop that it was told, which takes it less than a millisecond.
 fn is_stopped(group: Pid) -> bool {
-    let state = || fs::read_to_string(format!("/proc/{group}/stat")).ok()?.rsplit_once(") ")?.1.chars().next();
     let deadline = Instant::now() + GRACE;
     while Instant::now() < deadline {
-        match state() {
-            Some('T') => return true,
-            None | Some('Z') => return false,
+        match stat(group.as_raw()).as_ref().and_then(|stat| stat.first()).map(String::as_str) {
+            Some("T") => return true,
+            None | Some("Z") => return false,
             Some(_) => thread::sleep(Duration::from_millis(1)),
         }
     }
     false
+}
+
+/// What `/proc/PID/stat` has behind the name, which may itself hold anything: the state, the parent, the group, and so on.
+pub fn stat(pid: i32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
 }
 
 fn send_lines(mut reader: impl BufRead, stream: Stream, lines: &Sender<Event>) {

@@ -122,9 +122,8 @@ pub fn wait(state: &Path, taken: Taken, until: Instant) -> Result<()> {
 
 /// Who holds the lock: its process, and what that does if it has noted it.
 fn holder(file: &mut File, state: &Path) -> String {
-    if let Some(CurrentRun { process, purpose, step, .. }) = CurrentRun::read(state) {
-        let step = step.map(|step| format!(": {step}")).unwrap_or_default();
-        return printable(&format!("PID {}: {purpose}{step}", process.pid), 200);
+    if let Some(run) = CurrentRun::read(state) {
+        return printable(&format!("PID {}: {}", run.process.pid, run.doing()), 200);
     }
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(MAX_BYTES).read_to_string(&mut text));

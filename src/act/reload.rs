@@ -25,7 +25,7 @@ const TELEPORTS_LIMIT: Duration = Duration::from_secs(120);
 /// It begins to count once the new process has read its settings; on a busy host that takes a while.
 const MARGIN: Duration = Duration::from_secs(10);
 /// How long a process of a reload can be on its way: older ones are in charge.
-pub const SETTLED: Duration = TELEPORTS_LIMIT.saturating_add(MARGIN);
+const SETTLED: Duration = TELEPORTS_LIMIT.saturating_add(MARGIN);
 /// How long after a reload a new process is usually seen.
 const APPEAR: Duration = Duration::from_secs(5);
 /// No agent joins its cluster faster.
@@ -78,8 +78,7 @@ pub fn settle(mut now: Service, rules: &Rules) -> Result<(Service, bool), String
     while Instant::now() < until && is_under_way(&now, rules) {
         if step.is_none() {
             info!("{unit} is being reloaded already; waiting for that to end, up to {} s", SETTLED.as_secs());
-            (rules.progress)(&format!("waiting for an earlier reload of {unit} to end"));
-            step = Some(Step::of(SETTLED, format!("waiting for an earlier reload of {unit} to end")));
+            step = Some(rules.step(SETTLED, format!("waiting for an earlier reload of {unit} to end")));
         }
         thread::sleep(LOOK);
         now = look(&unit)?;
@@ -109,7 +108,7 @@ fn is_under_way(now: &Service, rules: &Rules) -> bool {
 }
 
 /// Whether this very process answers that it is ready.
-pub fn is_ready(socket: &Path, pid: i32) -> bool {
+fn is_ready(socket: &Path, pid: i32) -> bool {
     (0..QUESTIONS).any(|_| readiness::ask(socket) == Readiness::Ready(Some(pid)))
 }
 
@@ -226,13 +225,13 @@ impl Word {
         }
     }
 
-    /// Whether the old process may have got it from the new one, which has ended.
+    /// Whether the old process may have got it from the new one, which has ended, although nobody saw that.
     fn may_be_given(&self, new: &Life) -> bool {
         match self.pipes.is_empty() {
             // No pipe was ever seen. To join a cluster takes longer than this.
             true => new.age() > JOINING && new.age() + MARGIN < TELEPORTS_LIMIT,
             // From 15.1.1 on the old process closes it as well when the new one ends.
-            false => self.given || (self.waited.elapsed() > UNSEEN && new.age() + MARGIN < TELEPORTS_LIMIT),
+            false => self.waited.elapsed() > UNSEEN && new.age() + MARGIN < TELEPORTS_LIMIT,
         }
     }
 }
@@ -253,8 +252,8 @@ fn in_charge(unit: &str, new: &Life) -> Result<Service, Failed> {
 /// limit, or says itself that it is not ready.
 fn outlived(before: &Service, now: &Service, old: &Life, new: &Life, word: &Word, rules: &Rules) -> Result<Service, Failed> {
     let hangs = before.pid_file == PidFile::Good && now.pid != Some(new.pid);
-    let answers = (0..QUESTIONS).map(|_| readiness::ask(rules.socket));
-    let refuses = answers.into_iter().any(|answer| {
+    let mut answers = (0..QUESTIONS).map(|_| readiness::ask(rules.socket));
+    let refuses = answers.any(|answer| {
         matches!(&answer, Readiness::NotReady(_, Some(pid)) if *pid == new.pid)
             || matches!(&answer, Readiness::Ready(Some(pid)) if *pid == old.pid)
     });

@@ -1,6 +1,5 @@
 //! Reloads or restarts the agent's services, and verifies that they run what is installed.
 
-use std::fmt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,6 +46,14 @@ pub struct Rules<'a> {
     pub progress: &'a dyn Fn(&str),
 }
 
+impl Rules<'_> {
+    /// Begins a step that takes so long, for people at a terminal and for those who ask elsewhere.
+    pub(super) fn step(&self, whole: Duration, what: String) -> Step {
+        (self.progress)(&what);
+        Step::of(whole, what)
+    }
+}
+
 /// A service that does not run what is installed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unhealthy {
@@ -65,12 +72,6 @@ pub enum Old {
     Draining,
     /// It is gone, or may be either.
     Unknown,
-}
-
-impl fmt::Display for Unhealthy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
 }
 
 impl From<String> for Unhealthy {
@@ -243,10 +244,9 @@ fn is_another(now: &Service, before: &Service) -> bool {
 fn verify(start: &Service, rules: &Rules, must_be_ready: bool) -> Result<(), String> {
     let (unit, observe) = (&start.unit, rules.observe);
     info!("verifying {unit} for {} s", observe.as_secs());
-    (rules.progress)(&format!("verifying {unit}"));
     let began = Instant::now();
     let age = start.pid.and_then(Life::of).map(|life| life.age()).unwrap_or_default();
-    let _step = Step::of(observe, format!("verifying {unit}"));
+    let _step = rules.step(observe, format!("verifying {unit}"));
     loop {
         let now = look(unit)?;
         let elapsed = began.elapsed();
@@ -258,13 +258,9 @@ fn verify(start: &Service, rules: &Rules, must_be_ready: bool) -> Result<(), Str
             return Err(format!("{unit} exited {age} s after it started"));
         }
         if elapsed >= observe {
-            match readiness::ask(rules.socket) {
-                answer @ (Readiness::NotReady(..) | Readiness::Silent(_)) if must_be_ready => {
+            match readiness::ask(rules.socket).problem() {
+                Some(how) if must_be_ready => {
                     if elapsed >= observe.max(READY) {
-                        let how = match answer {
-                            Readiness::NotReady(how, _) => how,
-                            _ => "no response on debug.sock".to_string(),
-                        };
                         let reason = format!("{unit} is running but no longer ready (it was ready before the upgrade): {how}");
                         // Without its cluster no agent is ready, whatever its version.
                         return match (rules.cluster)() {

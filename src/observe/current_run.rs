@@ -26,6 +26,11 @@ pub struct CurrentRun {
 }
 
 impl CurrentRun {
+    /// What it does, and which step of that: "upgrading from 14.3.33 to 14.3.34: verifying teleport.service".
+    pub fn doing(&self) -> String {
+        self.step.as_ref().map_or(self.purpose.clone(), |step| format!("{}: {step}", self.purpose))
+    }
+
     /// The one that is at work now.
     pub fn read(state: &Path) -> Option<CurrentRun> {
         load_json::<CurrentRun>(&state.join(FILE)).ok()?.ok().filter(|running| running.process.is_alive())

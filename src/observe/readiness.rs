@@ -31,6 +31,15 @@ pub enum Readiness {
 }
 
 impl Readiness {
+    /// Why the agent is not ready, if somebody listens and is not.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Readiness::NotReady(how, _) => Some(how),
+            Readiness::Silent(how) => Some(how),
+            Readiness::Absent | Readiness::Ready(_) => None,
+        }
+    }
+
     /// Whether some process is ready.
     pub fn is_ready(&self) -> bool {
         matches!(self, Readiness::Ready(_))

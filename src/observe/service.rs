@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::file_state::FileState;
 use super::start::{self, Exports, Start};
 use super::untrusted;
-use crate::command::Command;
+use crate::command::{Command, stat};
 
 /// `systemctl` asks over a socket; when nobody answers there is nothing to wait for.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -172,12 +172,6 @@ fn began(pid: i32) -> Option<u64> {
 /// Ticks are hundredths of a second, whatever the kernel itself counts in.
 fn ticks(ticks: u64) -> Duration {
     Duration::from_millis(ticks * 10)
-}
-
-/// What `/proc/PID/stat` has behind the name, which may itself hold anything: the state, the parent, and so on.
-fn stat(pid: i32) -> Option<Vec<String>> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
 }
 
 /// What the agent's pid file says.

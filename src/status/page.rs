@@ -6,7 +6,6 @@ use crate::decide::report::{
     AgentReport, ChannelReport, ClusterReport, DecisionReport, LimitsReport, LockReport, Report, ScheduleReport, ServiceReport,
     State,
 };
-use crate::observe::current_run::CurrentRun;
 use crate::observe::history::{Counts, FailedTarget, LastPass};
 use crate::observe::schedule::Window;
 use crate::observe::timer::Timer;
@@ -200,9 +199,8 @@ impl Page {
             self.line("timer", advice.map(|_| Colour::Yellow), words);
             advice.iter().for_each(|advice| self.line("", Some(Colour::Yellow), advice));
         }
-        if let Some(CurrentRun { process, purpose, step, since }) = &report.in_progress {
-            let step = step.as_ref().map(|step| format!(": {step}")).unwrap_or_default();
-            let text = format!("PID {}, since {}: {purpose}{step}", process.pid, local(*since));
+        if let Some(run) = &report.in_progress {
+            let text = format!("PID {}, since {}: {}", run.process.pid, local(run.since), run.doing());
             self.line("in progress", Some(Colour::Yellow), text);
         }
         match &report.last_pass {

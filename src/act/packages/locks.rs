@@ -12,7 +12,7 @@ use nix::libc;
 use nix::unistd::Pid;
 
 use super::PackageError;
-use crate::command::Output;
+use crate::command::{Output, stat};
 use crate::terminal::Step;
 
 /// How often to look whether a lock is free.
@@ -107,8 +107,7 @@ pub fn is_held_outside(path: &Path, group: Pid) -> bool {
 }
 
 fn group_of(pid: i32) -> Option<i32> {
-    // The name in parentheses may hold anything; state, parent and group stand behind it.
-    fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit_once(") ")?.1.split(' ').nth(2)?.parse().ok()
+    stat(pid)?.get(2)?.parse().ok()
 }
 
 fn record_holder(path: &Path) -> Option<i32> {

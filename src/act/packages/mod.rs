@@ -269,7 +269,7 @@ fn binary_version() -> Result<Version, String> {
 }
 
 /// The version in a line like `Teleport Enterprise v14.3.33 git:v14.3.33-0-gabcdef go1.21.5`.
-pub fn version_in(line: &str) -> Option<Version> {
+fn version_in(line: &str) -> Option<Version> {
     line.strip_prefix("Teleport ")?.split_whitespace().find(|word| word.starts_with('v'))?.parse().ok()
 }
 
