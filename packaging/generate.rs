@@ -14,7 +14,7 @@ use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 
 use teleport_upgrade::cli::{Cli, EXIT_STATUS};
-use teleport_upgrade::journal::Event;
+use teleport_upgrade::system::journal::Event;
 
 const NAME: &str = "teleport-upgrade";
 const MANUAL: &str = include_str!("teleport-upgrade.8.in");
@@ -65,16 +65,30 @@ fn manual_page() -> String {
 }
 
 fn title() -> String {
-    format!(".TH {NAME} 8 \"\" \"{NAME} {}\" \"System administration\"", env!("CARGO_PKG_VERSION"))
+    format!(
+        ".TH {NAME} 8 \"\" \"{NAME} {}\" \"System administration\"",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// One section for each command: its purpose, its options, its examples.
 fn commands(command: &Command) -> String {
     let mut page = String::new();
-    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
-        page += &format!(".SS {}\n{}.\n", literal(verb.get_name()), styled(verb.get_about()));
-        let own = |argument: &&Arg| !argument.is_global_set() && !argument.is_hide_set() && argument.get_id() != "help";
-        verb.get_arguments().filter(own).for_each(|argument| page += &option(argument));
+    for verb in command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help")
+    {
+        page += &format!(
+            ".SS {}\n{}.\n",
+            literal(verb.get_name()),
+            styled(verb.get_about())
+        );
+        let own = |argument: &&Arg| {
+            !argument.is_global_set() && !argument.is_hide_set() && argument.get_id() != "help"
+        };
+        verb.get_arguments()
+            .filter(own)
+            .for_each(|argument| page += &option(argument));
         page += &format!(".PP\n.nf\n{}\n.fi\n", styled(verb.get_after_help()));
     }
     page
@@ -85,25 +99,43 @@ fn options(command: &Command) -> String {
 }
 
 fn option(argument: &Arg) -> String {
-    let short = argument.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+    let short = argument
+        .get_short()
+        .map(|short| format!("-{short}, "))
+        .unwrap_or_default();
     let long = argument.get_long().unwrap_or_default();
-    let value = if argument.get_action().takes_values() { " \\fIDIR\\fR" } else { "" };
+    let value = if argument.get_action().takes_values() {
+        " \\fIDIR\\fR"
+    } else {
+        ""
+    };
     let names = literal(&format!("{short}--{long}"));
-    format!(".TP\n\\fB{names}\\fR{value}\n{}.\n", styled(argument.get_help()))
+    format!(
+        ".TP\n\\fB{names}\\fR{value}\n{}.\n",
+        styled(argument.get_help())
+    )
 }
 
 /// An entry for each line `term  meaning`; an indented line continues the one before.
 fn entries(lines: &str) -> String {
     let entry = |line: &str| match line.split_once("  ") {
         Some(("", more)) => format!("{}\n", literal(more.trim())),
-        Some((term, meaning)) => format!(".TP\n.B {}\n{}\n", literal(term), literal(meaning.trim())),
+        Some((term, meaning)) => {
+            format!(".TP\n.B {}\n{}\n", literal(term), literal(meaning.trim()))
+        }
         None => String::new(),
     };
     lines.lines().map(entry).collect()
 }
 
 fn events() -> String {
-    let entry = |event: &Event| format!(".TP\n.B {}\nMESSAGE_ID={}\n", event.name(), event.message_id());
+    let entry = |event: &Event| {
+        format!(
+            ".TP\n.B {}\nMESSAGE_ID={}\n",
+            event.name(),
+            event.message_id()
+        )
+    };
     Event::ALL.iter().map(entry).collect()
 }
 
@@ -114,7 +146,11 @@ fn styled(text: Option<&StyledStr>) -> String {
 /// Text that roff shows as it is.
 fn literal(text: &str) -> String {
     let line = |line: &str| {
-        let start = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
+        let start = if line.starts_with(['.', '\'']) {
+            "\\&"
+        } else {
+            ""
+        };
         start.to_string() + &line.replace('\\', "\\e").replace('-', "\\-")
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")

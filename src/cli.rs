@@ -65,10 +65,22 @@ pub struct Options {
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub quiet: bool,
     /// Configuration instead of /etc/teleport-upgrade.d
-    #[arg(long, global = true, value_name = "DIR", default_value = "/etc/teleport-upgrade.d", hide_default_value = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/etc/teleport-upgrade.d",
+        hide_default_value = true
+    )]
     pub config_dir: PathBuf,
     /// State instead of /var/lib/teleport-upgrade
-    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/teleport-upgrade", hide_default_value = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/var/lib/teleport-upgrade",
+        hide_default_value = true
+    )]
     pub state_dir: PathBuf,
 }
 
@@ -84,7 +96,10 @@ pub const EXIT_STATUS: &str = "\
     or another run in progress; retried at the next check";
 
 fn after_help() -> String {
-    let indented: Vec<String> = EXIT_STATUS.lines().map(|line| format!("  {line}")).collect();
+    let indented: Vec<String> = EXIT_STATUS
+        .lines()
+        .map(|line| format!("  {line}"))
+        .collect();
     format!("{EXAMPLES}\n\nExit status:\n{}", indented.join("\n"))
 }
 
@@ -149,20 +164,36 @@ mod tests {
     #[test]
     fn options_stand_before_or_after_the_command() {
         let cli = Cli::parse_from(["teleport-upgrade", "-v", "dry-run", "--config-dir", "/x"]);
-        assert_eq!((cli.command, cli.options.verbose), (Verb::DryRun { json: false }, true));
+        assert_eq!(
+            (cli.command, cli.options.verbose),
+            (Verb::DryRun { json: false }, true)
+        );
         assert_eq!(cli.options.config_dir, PathBuf::from("/x"));
-        assert_eq!(cli.options.state_dir, PathBuf::from("/var/lib/teleport-upgrade"));
+        assert_eq!(
+            cli.options.state_dir,
+            PathBuf::from("/var/lib/teleport-upgrade")
+        );
     }
 
     #[test]
     fn every_command_has_examples_and_fits_a_terminal() {
         let mut all = Cli::command();
         all.build();
-        let helps = all.get_subcommands_mut().filter(|command| command.get_name() != "help").map(|command| command.render_help());
-        for help in helps.collect::<Vec<_>>().into_iter().chain([all.render_help()]) {
+        let helps = all
+            .get_subcommands_mut()
+            .filter(|command| command.get_name() != "help")
+            .map(|command| command.render_help());
+        for help in helps
+            .collect::<Vec<_>>()
+            .into_iter()
+            .chain([all.render_help()])
+        {
             let help = help.to_string();
             assert!(help.contains("Examples:\n"), "{help}");
-            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            assert!(
+                help.lines().all(|line| line.chars().count() <= 80),
+                "{help}"
+            );
         }
     }
 }

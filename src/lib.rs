@@ -1,21 +1,21 @@
-//! Keeps the Teleport agent of a host on the version that its operator wants.
+//! Automatic, safe upgrades of Teleport agents.
 //!
-//! A timer runs one pass at a time: [`observe`] reads the world, [`decide`] judges it, [`act`] changes it, and [`pass`] holds the
-//! three together. It is a library so that fuzzers, simulations and the packaging use the same code as the program.
+//! One run observes the host ([`observe`]), decides ([`decide`]), and acts ([`upgrade`]); [`run`] holds the three together. Each of the
+//! other modules knows one thing of the outside world. It is a library so that fuzzers, simulations and the packaging use the
+//! same code as the program.
 
-pub mod act;
+pub mod agent;
 pub mod cli;
-pub mod command;
+pub mod config;
 pub mod decide;
-pub mod journal;
-pub mod logging;
-pub mod look;
 pub mod observe;
-pub mod outcome;
-pub mod pass;
+pub mod packages;
+pub mod report;
+pub mod run;
+pub mod server;
+pub mod state;
 pub mod status;
-pub mod terminal;
-pub mod text;
-pub mod times;
+pub mod system;
 pub mod unlock;
+pub mod upgrade;
 pub mod version;

@@ -5,18 +5,18 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use teleport_upgrade::cli::{Cli, Verb};
-use teleport_upgrade::command;
-use teleport_upgrade::logging;
-use teleport_upgrade::outcome::{self, Exit};
-use teleport_upgrade::{pass, status, unlock};
+use teleport_upgrade::report::outcome;
+use teleport_upgrade::report::outcome::Exit;
+use teleport_upgrade::system::{command, logging};
+use teleport_upgrade::{run, status, unlock};
 
 fn main() -> ExitCode {
     command::close_inherited();
     let cli = Cli::parse();
     logging::set_up(cli.options.verbose, cli.options.quiet);
     let ended = match cli.command {
-        Verb::Run => pass::run(&cli.options),
-        Verb::Force => pass::force(&cli.options),
+        Verb::Run => run::run(&cli.options),
+        Verb::Force => run::force(&cli.options),
         Verb::DryRun { json } => status::dry_run(&cli.options, json),
         Verb::Status { json } => status::status(&cli.options, json),
         Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),

@@ -1,7 +1,5 @@
 //! `status` and `dry-run`: observe, decide, and stop.
 
-mod page;
-
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,24 +8,25 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use log::{LevelFilter, debug, warn};
 
-use crate::act::packages::{self, PackageError};
+use crate::agent::Agent;
+use crate::agent::schedule::Schedule;
+use crate::agent::service::Binary;
 use crate::cli::Options;
+use crate::config::Config;
+use crate::config::unknown::unread;
 use crate::decide::policy::{Decision, Observation};
-use crate::decide::report::{DecisionReport, Report, ScheduleReport, State};
-use crate::decide::words;
-use crate::look::{self, Asks};
-use crate::observe::agent::Agent;
-use crate::observe::config::Config;
-use crate::observe::current_run::CurrentRun;
-use crate::observe::history::{Change, History, LastPass};
-use crate::observe::http::Patience;
-use crate::observe::schedule::Schedule;
-use crate::observe::service::Binary;
-use crate::observe::timer;
-use crate::observe::unread::unread;
-use crate::outcome::{self, Exit};
-use crate::terminal::{self, Colours};
-use crate::text::{io_problem, reasons};
+use crate::observe::Asks;
+use crate::packages::PackageError;
+use crate::report::outcome::Exit;
+use crate::report::page;
+use crate::report::{DecisionReport, Report, ScheduleReport, State, outcome, words};
+use crate::server::http::Patience;
+use crate::state::current_run::CurrentRun;
+use crate::state::history::{Change, History, LastPass};
+use crate::system::terminal::Colours;
+use crate::system::text::{io_problem, reasons};
+use crate::system::{terminal, timer};
+use crate::{observe, packages};
 
 /// How long `status` waits for servers, all in all: it is to be there within a second.
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -47,7 +46,11 @@ pub fn status(options: &Options, json: bool) -> Result<Exit> {
     }
     let exit = looked.error.as_ref().map_or(Exit::Fine, Exit::of);
     // That the server does not answer is what it was to find out.
-    Ok(if exit == Exit::Usage { exit } else { Exit::Fine })
+    Ok(if exit == Exit::Usage {
+        exit
+    } else {
+        Exit::Fine
+    })
 }
 
 /// Says what `run` would do, and changes nothing.
@@ -60,7 +63,10 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
         return Ok(exit);
     }
     if let Some(change) = &looked.unfinished {
-        outcome::say(&words::unfinished(change, looked.report.in_progress.as_ref()));
+        outcome::say(&words::unfinished(
+            change,
+            looked.report.in_progress.as_ref(),
+        ));
     }
     if let Some((seen, _)) = &looked.decided {
         outcome::announce(seen);
@@ -69,7 +75,9 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
         warn!("{problem}");
     }
     let services = looked.report.agent.iter().flat_map(|agent| &agent.services);
-    services.filter_map(|service| service.export_advice.as_ref()).for_each(|advice| warn!("{advice}"));
+    services
+        .filter_map(|service| service.export_advice.as_ref())
+        .for_each(|advice| warn!("{advice}"));
     if let Some(error) = looked.error {
         return Err(error);
     }
@@ -98,20 +106,27 @@ impl Looked {
         let mut report = Report::new(Utc::now(), &history, LastPass::read(&options.state_dir));
         report.in_progress = CurrentRun::read(&options.state_dir);
         let unfinished = history.unfinished.take();
-        let mut looked = Looked { report, decided: None, verdict: None, unfinished, error: None };
+        let mut looked = Looked {
+            report,
+            decided: None,
+            verdict: None,
+            unfinished,
+            error: None,
+        };
         if let Err(error) = looked.decide(options, history, patience) {
             looked.report.decision = DecisionReport::unknown(reasons(&error));
             looked.error = Some(error);
         }
         if let Some(change) = &looked.unfinished {
-            looked.report.decision = DecisionReport::unfinished(change, looked.report.in_progress.as_ref());
+            looked.report.decision =
+                DecisionReport::unfinished(change, looked.report.in_progress.as_ref());
         }
         looked
     }
 
     /// Observes and decides, and keeps what it finds out even if it does not come to an end.
     fn decide(&mut self, options: &Options, history: History, patience: Patience) -> Result<()> {
-        if let Some(refusal) = look::managed_by_another(options) {
+        if let Some(refusal) = observe::managed_by_another(options) {
             self.report.decision = DecisionReport::refused(&refusal);
             self.verdict = Some(self.report.decision.sentence.clone());
             return Ok(());
@@ -120,8 +135,11 @@ impl Looked {
         self.report.problems.extend(unread(&options.config_dir));
         let config = Config::read(&options.config_dir)?;
         self.report.schedule = Some(schedule(&config.schedule, self.report.time));
-        let mut seen = look::first_look(&config, history, false)?;
-        self.report.last_pass.iter().for_each(|last| recall(&mut seen.agent, last));
+        let mut seen = observe::first_look(&config, history, false)?;
+        self.report
+            .last_pass
+            .iter()
+            .for_each(|last| recall(&mut seen.agent, last));
         self.report.installer = Some(packages::installer(&config, seen.agent.package.database));
         self.report.observed(&config, &seen);
         let asks = Asks::new(&config, false, patience);
@@ -133,10 +151,12 @@ impl Looked {
         if let (Some(problem), Some(channel)) = (asks.unanswered.take(), &mut self.report.channel) {
             channel.critical = None;
             // "dry-run" has said so on the way.
-            self.report.problems.extend(Some(problem).filter(|_| patience != Patience::Pass));
+            self.report
+                .problems
+                .extend(Some(problem).filter(|_| patience != Patience::Pass));
         }
         self.verdict = words::verdict(&decision);
-        if let Some(error) = look::distrust(&config, &seen, &decision)? {
+        if let Some(error) = observe::distrust(&config, &seen, &decision)? {
             self.distrusted(&decision, &error);
         }
         self.decided = Some((seen, decision));
@@ -158,7 +178,8 @@ impl Looked {
             return;
         };
         let line = format!("could not {}: {error}", action.attempt());
-        (self.report.decision.state, self.report.decision.sentence) = (State::InsecureConfig, line.clone());
+        (self.report.decision.state, self.report.decision.sentence) =
+            (State::InsecureConfig, line.clone());
         self.verdict = Some(line);
     }
 
@@ -177,8 +198,15 @@ impl Looked {
 /// An ordinary user may not see which program a process runs; what the last pass saw of the same process is still so.
 fn recall(agent: &mut Agent, last: &LastPass) {
     let installed = &agent.package.version;
-    for service in agent.services.iter_mut().filter(|service| service.binary == Binary::Unknown) {
-        let known = last.running.get(&service.unit).filter(|known| Some(known.pid) == service.pid);
+    for service in agent
+        .services
+        .iter_mut()
+        .filter(|service| service.binary == Binary::Unknown)
+    {
+        let known = last
+            .running
+            .get(&service.unit)
+            .filter(|known| Some(known.pid) == service.pid);
         if known.is_some_and(|known| known.version != *installed) {
             service.binary = Binary::Replaced;
         }
@@ -187,8 +215,15 @@ fn recall(agent: &mut Agent, last: &LastPass) {
 
 /// The schedule as it is now, and when the agent wrote it.
 pub fn schedule(file: &Path, now: DateTime<Utc>) -> ScheduleReport {
-    let written = std::fs::symlink_metadata(file).and_then(|metadata| metadata.modified()).ok();
-    ScheduleReport::of(file.to_path_buf(), &Schedule::read(file), written.map(DateTime::from), now)
+    let written = std::fs::symlink_metadata(file)
+        .and_then(|metadata| metadata.modified())
+        .ok();
+    ScheduleReport::of(
+        file.to_path_buf(),
+        &Schedule::read(file),
+        written.map(DateTime::from),
+        now,
+    )
 }
 
 fn print_json(report: &Report) -> Result<()> {

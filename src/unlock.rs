@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::act::lock::{Lock, Taken};
-use crate::act::packages;
-use crate::act::record::Record;
-use crate::act::service;
+use crate::agent::service::restart;
 use crate::cli::Options;
-use crate::observe::config::PACKAGES;
-use crate::observe::database;
-use crate::observe::history::History;
-use crate::observe::package::Installed;
-use crate::outcome::{self, Exit, require_root};
+use crate::config::PACKAGES;
+use crate::packages;
+use crate::packages::database;
+use crate::packages::package::Installed;
+use crate::report::outcome;
+use crate::report::outcome::{Exit, require_root};
+use crate::state::history::History;
+use crate::state::lock::{Lock, Taken};
+use crate::state::record::Record;
 
 /// The service that the timer starts.
 const SERVICE: &str = "teleport-upgrade.service";
@@ -30,10 +31,12 @@ const LOOK: Duration = Duration::from_secs(1);
 pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     require_root("unlock")?;
     if !recorded && !History::read(&options.state_dir).locked_by_us {
-        outcome::say("this program has not locked the agent of this host: there is nothing to take back");
+        outcome::say(
+            "this program has not locked the agent of this host: there is nothing to take back",
+        );
         return Ok(Exit::Fine);
     }
-    while recorded && service::is_at_work(SERVICE) {
+    while recorded && restart::is_at_work(SERVICE) {
         thread::sleep(LOOK);
     }
     let lock = alone(&options.state_dir, recorded)?;
@@ -69,7 +72,10 @@ fn locked() -> Result<Option<Installed>> {
         found.retain(|package| package.held);
         if found.len() > 1 {
             let names: Vec<String> = found.into_iter().map(|package| package.name).collect();
-            bail!("several editions of the agent are locked ({}); unlock by hand what is to be", names.join(", "));
+            bail!(
+                "several editions of the agent are locked ({}); unlock by hand what is to be",
+                names.join(", ")
+            );
         }
         if !found.is_empty() {
             return Ok(found.pop());

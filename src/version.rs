@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::printable;
+use crate::system::text::printable;
 
 /// A semantic version, written without the leading `v` that Teleport's own tools sometimes put before it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,7 +51,10 @@ impl Version {
     pub fn from_rpm(text: &str) -> Result<Self, NotAVersion> {
         // A hyphen can stand nowhere else. The release goes back into command lines as it is.
         let (version, release) = text.split_once('-').unwrap_or((text, ""));
-        if !release.chars().all(|c| c.is_ascii_alphanumeric() || "._+~^".contains(c)) {
+        if !release
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._+~^".contains(c))
+        {
             return Err(NotAVersion(printable(text, 40)));
         }
         version.replacen('~', "-", 1).replace('_', "-").parse()
@@ -132,9 +135,22 @@ mod tests {
 
     #[test]
     fn error_is_safe_to_print() {
-        let error = "\u{1b}[31m14\u{7}".parse::<Version>().unwrap_err().to_string();
-        assert!(!error.contains('\u{1b}') && !error.contains('\u{7}'), "{error:?}");
-        assert!("x".repeat(10_000).parse::<Version>().unwrap_err().to_string().len() < 100);
+        let error = "\u{1b}[31m14\u{7}"
+            .parse::<Version>()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            !error.contains('\u{1b}') && !error.contains('\u{7}'),
+            "{error:?}"
+        );
+        assert!(
+            "x".repeat(10_000)
+                .parse::<Version>()
+                .unwrap_err()
+                .to_string()
+                .len()
+                < 100
+        );
     }
 
     #[test]
@@ -155,7 +171,11 @@ mod tests {
             ("14.0.0~rc.1-2", "14.0.0-rc.1"),
             ("14.0.0-rc.1", "14.0.0-rc.1"),
         ] {
-            assert_eq!(Version::from_debian(debian).unwrap(), version(expected), "{debian}");
+            assert_eq!(
+                Version::from_debian(debian).unwrap(),
+                version(expected),
+                "{debian}"
+            );
         }
     }
 
@@ -170,7 +190,12 @@ mod tests {
         ] {
             assert_eq!(Version::from_rpm(rpm).unwrap(), version(expected), "{rpm}");
         }
-        for rpm in ["14.3.33-*", "14.3.33-1;reboot", "14.3.33-1-1", "14.3.33-1 2"] {
+        for rpm in [
+            "14.3.33-*",
+            "14.3.33-1;reboot",
+            "14.3.33-1-1",
+            "14.3.33-1 2",
+        ] {
             assert!(Version::from_rpm(rpm).is_err(), "{rpm}");
         }
     }
@@ -180,9 +205,21 @@ mod tests {
         for text in ["14.3.33", "15.0.0-rc.1", "15.0.0-alpha"] {
             let version = version(text);
             assert_eq!(version.to_debian(), text.replace('-', "~"));
-            assert_eq!(Version::from_debian(&version.to_debian()).unwrap(), version, "{text}");
-            assert_eq!(Version::from_rpm(&format!("{}-1", version.to_rpm())).unwrap(), version, "{text}");
+            assert_eq!(
+                Version::from_debian(&version.to_debian()).unwrap(),
+                version,
+                "{text}"
+            );
+            assert_eq!(
+                Version::from_rpm(&format!("{}-1", version.to_rpm())).unwrap(),
+                version,
+                "{text}"
+            );
         }
-        assert_eq!(version("15.0.0-rc-1").to_rpm(), "15.0.0~rc_1", "a hyphen would begin the release");
+        assert_eq!(
+            version("15.0.0-rc-1").to_rpm(),
+            "15.0.0~rc_1",
+            "a hyphen would begin the release"
+        );
     }
 }

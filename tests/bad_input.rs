@@ -8,10 +8,18 @@ use std::time::Duration;
 #[track_caller]
 fn refused(host: &Host, ran: Ran, status: i32, parts: &[&str]) {
     let ran = ran.expect(status);
-    let said: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    let said: Vec<&str> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
     assert_eq!(said.len(), 1, "one line: {}", ran.stderr);
     for part in parts {
-        assert!(said[0].contains(part), "{part:?} is missing in: {}", said[0]);
+        assert!(
+            said[0].contains(part),
+            "{part:?} is missing in: {}",
+            said[0]
+        );
     }
     assert!(said[0].len() < 600, "{}", said[0]);
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
@@ -23,19 +31,58 @@ fn every_file_of_the_configuration() {
     let host = Host::with_upgrade();
     let endpoint = "releases.example.com/current\n";
     for (name, text, status, parts) in [
-        ("endpoint", "", 2, vec!["/etc/teleport-upgrade.d/endpoint: there is no release channel; write the address"]),
-        ("endpoint", "http://releases.example.com/current", 2, vec!["/endpoint: it starts with http://", "over TLS"]),
-        ("endpoint", "releases.example.com/a b", 2, vec!["/endpoint: \"releases.example.com/a b\" has characters"]),
-        ("endpoint", "\u{1b}[31mred", 2, vec!["/endpoint: \"\\u{1b}[31mred\""]),
+        (
+            "endpoint",
+            "",
+            2,
+            vec![
+                "/etc/teleport-upgrade.d/endpoint: there is no release channel; write the address",
+            ],
+        ),
+        (
+            "endpoint",
+            "http://releases.example.com/current",
+            2,
+            vec!["/endpoint: it starts with http://", "over TLS"],
+        ),
+        (
+            "endpoint",
+            "releases.example.com/a b",
+            2,
+            vec!["/endpoint: \"releases.example.com/a b\" has characters"],
+        ),
+        (
+            "endpoint",
+            "\u{1b}[31mred",
+            2,
+            vec!["/endpoint: \"\\u{1b}[31mred\""],
+        ),
         (
             "package",
             "teleprot",
             2,
-            vec!["/package: \"teleprot\" is not known; write one of: teleport-ent, teleport-ent-fips, teleport"],
+            vec![
+                "/package: \"teleprot\" is not known; write one of: teleport-ent, teleport-ent-fips, teleport",
+            ],
         ),
-        ("package", "teleport", 2, vec!["names teleport, which is not installed (teleport-ent is)"]),
-        ("installer", "brew", 2, vec!["/installer: \"brew\" is not known; write one of: apt"]),
-        ("insecure", "maybe", 2, vec!["/insecure: \"maybe\" is not known; write one of: yes, no"]),
+        (
+            "package",
+            "teleport",
+            2,
+            vec!["names teleport, which is not installed (teleport-ent is)"],
+        ),
+        (
+            "installer",
+            "brew",
+            2,
+            vec!["/installer: \"brew\" is not known; write one of: apt"],
+        ),
+        (
+            "insecure",
+            "maybe",
+            2,
+            vec!["/insecure: \"maybe\" is not known; write one of: yes, no"],
+        ),
         (
             "insecure",
             "yes",
@@ -44,9 +91,24 @@ fn every_file_of_the_configuration() {
                 "/endpoint: the file \"insecure\" says yes, which is for this very host only, and releases.example.com is another",
             ],
         ),
-        ("service", "rm -rf /", 2, vec!["/service: \"rm -rf /\" is not the name of a service"]),
-        ("lock-wait-seconds", "soon", 2, vec!["/lock-wait-seconds: \"soon\" is not a number of seconds"]),
-        ("observe-seconds", "1.5", 2, vec!["/observe-seconds: \"1.5\" is not a number of seconds"]),
+        (
+            "service",
+            "rm -rf /",
+            2,
+            vec!["/service: \"rm -rf /\" is not the name of a service"],
+        ),
+        (
+            "lock-wait-seconds",
+            "soon",
+            2,
+            vec!["/lock-wait-seconds: \"soon\" is not a number of seconds"],
+        ),
+        (
+            "observe-seconds",
+            "1.5",
+            2,
+            vec!["/observe-seconds: \"1.5\" is not a number of seconds"],
+        ),
     ] {
         let before = host.read(&format!("/etc/teleport-upgrade.d/{name}"));
         host.configure(name, text);
@@ -57,47 +119,107 @@ fn every_file_of_the_configuration() {
         }
     }
     host.remove("/etc/teleport-upgrade.d/endpoint");
-    refused(&host, host.upgrader("run"), 2, &["/etc/teleport-upgrade.d/endpoint: there is no release channel"]);
+    refused(
+        &host,
+        host.upgrader("run"),
+        2,
+        &["/etc/teleport-upgrade.d/endpoint: there is no release channel"],
+    );
     host.configure("endpoint", endpoint);
     host.set_mode("/etc/teleport-upgrade.d/endpoint", 0o666);
-    refused(&host, host.upgrader("run"), 2, &["/endpoint: others than root can write it (mode 0666); run `chown root"]);
+    refused(
+        &host,
+        host.upgrader("run"),
+        2,
+        &["/endpoint: others than root can write it (mode 0666); run `chown root"],
+    );
     host.remove("/etc/teleport-upgrade.d");
-    refused(&host, host.upgrader("run"), 2, &["/etc/teleport-upgrade.d: there is no such", "make this directory"]);
+    refused(
+        &host,
+        host.upgrader("run"),
+        2,
+        &[
+            "/etc/teleport-upgrade.d: there is no such",
+            "make this directory",
+        ],
+    );
 }
 
 #[test]
 fn a_file_that_nobody_reads_is_told_of_to_who_looks() {
     let host = Host::with_upgrade();
     let told = "/etc/teleport-upgrade.d/scheduel: no file of this name is read; did you mean \"schedule\"? Rename it, or remove it";
-    for name in ["scheduel", "pin.dpkg-old", "pin.rpmsave", "pin~", ".pin.swp"] {
+    for name in [
+        "scheduel",
+        "pin.dpkg-old",
+        "pin.rpmsave",
+        "pin~",
+        ".pin.swp",
+    ] {
         host.configure(name, "13\n");
     }
     let dry = host.upgrader("dry-run").expect(0);
-    assert_eq!(dry.stderr, format!("{}warning: {told}\n", host.cluster_unknown()));
+    assert_eq!(
+        dry.stderr,
+        format!("{}warning: {told}\n", host.cluster_unknown())
+    );
     for command in ["status", "dry-run"] {
-        let json: Value = serde_json::from_str(&host.run(&["teleport-upgrade", command, "--json"]).expect(0).stdout).unwrap();
+        let json: Value = serde_json::from_str(
+            &host
+                .run(&["teleport-upgrade", command, "--json"])
+                .expect(0)
+                .stdout,
+        )
+        .unwrap();
         assert_eq!(json["problems"][0], told, "{command}");
     }
     let page = host.upgrader("status").expect(0).stdout;
-    assert!(page.split_whitespace().collect::<Vec<_>>().join(" ").contains(told), "{page}");
+    assert!(
+        page.split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .contains(told),
+        "{page}"
+    );
     // Where it is the one that is missing, too.
     host.remove("/etc/teleport-upgrade.d/endpoint");
     host.configure("endpiont", "releases.example.com/current\n");
     let dry = host.upgrader("dry-run").expect(2);
-    assert!(dry.stderr.contains("did you mean \"endpoint\"?"), "{}", dry.stderr);
+    assert!(
+        dry.stderr.contains("did you mean \"endpoint\"?"),
+        "{}",
+        dry.stderr
+    );
     // A pass looks for no such file.
     host.configure("endpoint", "releases.example.com/current\n");
-    assert_eq!(host.upgrader("run").expect(0).stderr.matches("no file of this name").count(), 0);
+    assert_eq!(
+        host.upgrader("run")
+            .expect(0)
+            .stderr
+            .matches("no file of this name")
+            .count(),
+        0
+    );
 }
 
 #[test]
 fn a_tolerated_endpoint_is_used_and_the_better_spelling_named() {
     let host = Host::with_upgrade();
-    for text in ["https://releases.example.com/current", "releases.example.com/current/", "releases.example.com/current/version"] {
+    for text in [
+        "https://releases.example.com/current",
+        "releases.example.com/current/",
+        "releases.example.com/current/version",
+    ] {
         host.configure("endpoint", text);
         let ran = host.upgrader("dry-run").expect(0);
-        assert!(ran.stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)"), "{}", ran.stdout);
-        let better = "warning: /etc/teleport-upgrade.d/endpoint: write it as releases.example.com/current\n";
+        assert!(
+            ran.stdout
+                .starts_with("an upgrade is available (14.3.33 -> 14.3.34)"),
+            "{}",
+            ran.stdout
+        );
+        let better =
+            "warning: /etc/teleport-upgrade.d/endpoint: write it as releases.example.com/current\n";
         assert_eq!(ran.stderr, format!("{better}{}", host.cluster_unknown()));
     }
 }
@@ -110,7 +232,12 @@ fn plain_http_is_for_this_very_host() {
     host.configure("endpoint", "localhost:8080/current");
     host.configure("insecure", "yes");
     let ran = host.upgrader("dry-run").expect(0);
-    assert!(ran.stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)"), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .starts_with("an upgrade is available (14.3.33 -> 14.3.34)"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]
@@ -118,60 +245,131 @@ fn every_answer_that_is_no_version() {
     let host = Host::with_upgrade();
     let address = "https://releases.example.com/current/version: ";
     for (response, parts) in [
-        (Response::status(404), vec!["the server answered with status 404", "check the address in the file \"endpoint\""]),
-        (Response::status(403), vec!["the server answered with status 403"]),
+        (
+            Response::status(404),
+            vec![
+                "the server answered with status 404",
+                "check the address in the file \"endpoint\"",
+            ],
+        ),
+        (
+            Response::status(403),
+            vec!["the server answered with status 403"],
+        ),
         (
             Response::ok("<!DOCTYPE html><html><body>Please log in</body></html>"),
             vec!["the answer is a web page, not a version", "login page"],
         ),
         (Response::ok(""), vec!["the answer is empty"]),
         (Response::ok("\n\n"), vec!["the answer is empty"]),
-        (Response::ok("9".repeat(10_000_000)), vec!["the answer is longer than 1 KiB"]),
-        (Response::ok("14.3.34; reboot"), vec!["\"14.3.34; reboot\" is not a version like 14.3.33"]),
-        (Response::ok("--allow-unauthenticated"), vec!["\"--allow-unauthenticated\" is not a version"]),
-        (Response::ok("14.3.34\n14.3.35"), vec!["\"14.3.34\\n14.3.35\" is not a version"]),
-        (Response::ok("\u{1b}]0;owned\u{7}"), vec!["\"\\u{1b}]0;owned\\u{7}\" is not a version"]),
-        (Response::ok(vec![0xff, 0xfe, 0x00]), vec!["the answer is not text"]),
-        (Response::redirect("http://releases.example.com/current/version"), vec!["an address without TLS"]),
-        (Response::redirect("https://releases.example.com/current/version"), vec!["from one address to another without end"]),
+        (
+            Response::ok("9".repeat(10_000_000)),
+            vec!["the answer is longer than 1 KiB"],
+        ),
+        (
+            Response::ok("14.3.34; reboot"),
+            vec!["\"14.3.34; reboot\" is not a version like 14.3.33"],
+        ),
+        (
+            Response::ok("--allow-unauthenticated"),
+            vec!["\"--allow-unauthenticated\" is not a version"],
+        ),
+        (
+            Response::ok("14.3.34\n14.3.35"),
+            vec!["\"14.3.34\\n14.3.35\" is not a version"],
+        ),
+        (
+            Response::ok("\u{1b}]0;owned\u{7}"),
+            vec!["\"\\u{1b}]0;owned\\u{7}\" is not a version"],
+        ),
+        (
+            Response::ok(vec![0xff, 0xfe, 0x00]),
+            vec!["the answer is not text"],
+        ),
+        (
+            Response::redirect("http://releases.example.com/current/version"),
+            vec!["an address without TLS"],
+        ),
+        (
+            Response::redirect("https://releases.example.com/current/version"),
+            vec!["from one address to another without end"],
+        ),
     ] {
         host.releases.route("/current/version", response);
-        refused(&host, host.upgrader("run"), 1, &[&[address][..], &parts].concat());
+        refused(
+            &host,
+            host.upgrader("run"),
+            1,
+            &[&[address][..], &parts].concat(),
+        );
     }
 }
 
 #[test]
 fn a_redirect_to_another_secure_address_is_followed() {
     let host = Host::with_upgrade();
-    host.releases.route("/current/version", Response::redirect("https://releases.example.com/elsewhere"));
+    host.releases.route(
+        "/current/version",
+        Response::redirect("https://releases.example.com/elsewhere"),
+    );
     host.releases.route("/elsewhere", Response::ok("v14.3.34"));
-    assert!(host.upgrader("dry-run").expect(0).stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)"));
+    assert!(
+        host.upgrader("dry-run")
+            .expect(0)
+            .stdout
+            .starts_with("an upgrade is available (14.3.33 -> 14.3.34)")
+    );
 }
 
 #[test]
 fn what_may_pass_is_tried_three_times_and_then_temporary() {
     let host = Host::with_upgrade();
-    host.releases.route("/current/version", Response::status(500));
+    host.releases
+        .route("/current/version", Response::status(500));
     refused(
         &host,
         host.upgrader("run"),
         75,
-        &["cannot reach https://releases.example.com/current/version", "status 500", "the next pass tries again"],
+        &[
+            "cannot reach https://releases.example.com/current/version",
+            "status 500",
+            "the next pass tries again",
+        ],
     );
     assert_eq!(host.releases.paths().len(), 3);
     host.releases.stop();
-    refused(&host, host.upgrader("run"), 75, &["the connection was refused"]);
+    refused(
+        &host,
+        host.upgrader("run"),
+        75,
+        &["the connection was refused"],
+    );
     host.configure("endpoint", "no-such-host.example.com/current");
-    refused(&host, host.upgrader("run"), 75, &["https://no-such-host.example.com/current/version", "there is no such host"]);
+    refused(
+        &host,
+        host.upgrader("run"),
+        75,
+        &[
+            "https://no-such-host.example.com/current/version",
+            "there is no such host",
+        ],
+    );
 }
 
 #[test]
 fn the_service_counts_a_temporary_failure_as_success() {
     let host = Host::with_upgrade();
     host.releases.stop();
-    host.run(&["systemctl", "start", "teleport-upgrade.service"]).expect(0);
-    assert!(host.journal("teleport-upgrade.service").contains("cannot reach https://releases.example.com/current/version"));
-    assert_eq!(host.property("teleport-upgrade.service", "Result"), "success");
+    host.run(&["systemctl", "start", "teleport-upgrade.service"])
+        .expect(0);
+    assert!(
+        host.journal("teleport-upgrade.service")
+            .contains("cannot reach https://releases.example.com/current/version")
+    );
+    assert_eq!(
+        host.property("teleport-upgrade.service", "Result"),
+        "success"
+    );
 }
 
 #[test]
@@ -188,13 +386,23 @@ fn a_server_that_says_nothing_costs_a_bounded_time() {
 
 #[test]
 fn critical_that_is_no_answer_is_not_critical() {
-    for response in [Response::status(404), Response::ok("<html>"), Response::ok(""), Response::ok("maybe")] {
+    for response in [
+        Response::status(404),
+        Response::ok("<html>"),
+        Response::ok(""),
+        Response::ok("maybe"),
+    ] {
         let host = Host::with_upgrade();
         host.closed_window();
         host.releases.route("/current/critical", response);
         let ran = host.upgrader("run").expect(0);
         assert!(ran.stdout.contains("waiting to upgrade"), "{}", ran.stdout);
-        assert!(ran.stderr.contains("warning: https://releases.example.com/current/critical: "), "{}", ran.stderr);
+        assert!(
+            ran.stderr
+                .contains("warning: https://releases.example.com/current/critical: "),
+            "{}",
+            ran.stderr
+        );
     }
 }
 
@@ -202,16 +410,30 @@ fn critical_that_is_no_answer_is_not_critical() {
 fn certificates_that_must_not_be_trusted() {
     let host = Host::with_upgrade();
     for (certificate, part) in [
-        (Cert::Expired, "the server's certificate has expired on 2001-01-01 00:00 UTC, and this host's clock says 20"),
+        (
+            Cert::Expired,
+            "the server's certificate has expired on 2001-01-01 00:00 UTC, and this host's clock says 20",
+        ),
         (
             Cert::NotYetValid,
             "the server's certificate is not valid yet but from 2090-01-01 00:00 UTC, and this host's clock says 20",
         ),
-        (Cert::SelfSigned, "the server's certificate is signed by nobody this host trusts"),
-        (Cert::OtherName, "the server's certificate is for another name"),
+        (
+            Cert::SelfSigned,
+            "the server's certificate is signed by nobody this host trusts",
+        ),
+        (
+            Cert::OtherName,
+            "the server's certificate is for another name",
+        ),
     ] {
         host.releases.set_cert(certificate);
-        refused(&host, host.upgrader("run"), 1, &["https://releases.example.com/current/version: ", part]);
+        refused(
+            &host,
+            host.upgrader("run"),
+            1,
+            &["https://releases.example.com/current/version: ", part],
+        );
     }
     host.releases.set_cert(Cert::Good);
     host.upgrader("run").expect(0);
@@ -222,16 +444,31 @@ fn no_agent_on_the_host() {
     let host = Host::new();
     host.configure("endpoint", "releases.example.com/current");
     let ran = host.upgrader("run").expect(2);
-    assert!(ran.stderr.contains("no Teleport agent is installed on this host"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("no Teleport agent is installed on this host"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
 fn two_editions_on_the_host() {
     let host = Host::with_upgrade();
-    host.repository.publish(&[Package::agent("teleport", "14.3.33").below("/opt/second")]);
+    host.repository
+        .publish(&[Package::agent("teleport", "14.3.33").below("/opt/second")]);
     host.run(&["apt-get", "-q", "update"]).expect(0);
-    host.run(&["apt-get", "-q", "-y", "install", "teleport"]).expect(0);
-    refused(&host, host.upgrader("run"), 2, &["several editions of the agent are installed (teleport", "name the one to upgrade"]);
+    host.run(&["apt-get", "-q", "-y", "install", "teleport"])
+        .expect(0);
+    refused(
+        &host,
+        host.upgrader("run"),
+        2,
+        &[
+            "several editions of the agent are installed (teleport",
+            "name the one to upgrade",
+        ],
+    );
     host.configure("package", "teleport-ent\n");
     host.upgrader("run").expect(0);
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.34");

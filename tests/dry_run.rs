@@ -10,13 +10,29 @@ fn dry_run_changes_nothing_whatever_it_finds() {
     let before = host.snapshot();
     let would = "would now upgrade from 14.3.33 to 14.3.34: the maintenance window is open until ";
     let ran = host.upgrader("dry-run").expect(0);
-    assert_eq!(ran.stdout.lines().next(), Some("an upgrade is available (14.3.33 -> 14.3.34)"));
-    assert!(ran.stdout.lines().nth(1).unwrap().starts_with(would), "{}", ran.stdout);
-    let said = host.run(&["teleport-upgrade", "dry-run", "-v"]).expect(0).stderr;
+    assert_eq!(
+        ran.stdout.lines().next(),
+        Some("an upgrade is available (14.3.33 -> 14.3.34)")
+    );
+    assert!(
+        ran.stdout.lines().nth(1).unwrap().starts_with(would),
+        "{}",
+        ran.stdout
+    );
+    let said = host
+        .run(&["teleport-upgrade", "dry-run", "-v"])
+        .expect(0)
+        .stderr;
     assert!(said.contains("debug: running apt-config dump\n"), "{said}");
-    assert!(!said.contains("debug: apt-config: "), "all of apt's settings: {said}");
+    assert!(
+        !said.contains("debug: apt-config: "),
+        "all of apt's settings: {said}"
+    );
     host.set_version("14.3.33");
-    assert_eq!(host.upgrader("dry-run").expect(0).stdout, "no upgrades available (14.3.33 == 14.3.33)\n");
+    assert_eq!(
+        host.upgrader("dry-run").expect(0).stdout,
+        "no upgrades available (14.3.33 == 14.3.33)\n"
+    );
     host.set_version("garbage");
     host.upgrader("dry-run").expect(1);
     host.assert_unchanged(&before);
@@ -41,8 +57,17 @@ fn dry_run_leaves_no_mark_for_a_missing_schedule() {
 #[test]
 fn dry_run_works_for_an_ordinary_user() {
     let host = Host::with_upgrade();
-    let ran = host.command(&["teleport-upgrade", "dry-run"]).user("alice").run().expect(0);
-    assert!(ran.stdout.starts_with("an upgrade is available (14.3.33 -> 14.3.34)\nwould now upgrade"), "{}", ran.stdout);
+    let ran = host
+        .command(&["teleport-upgrade", "dry-run"])
+        .user("alice")
+        .run()
+        .expect(0);
+    assert!(
+        ran.stdout
+            .starts_with("an upgrade is available (14.3.33 -> 14.3.34)\nwould now upgrade"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(ran.stderr, host.cluster_unknown());
 }
 
@@ -50,7 +75,11 @@ fn dry_run_works_for_an_ordinary_user() {
 fn what_changes_the_host_is_for_root() {
     let host = Host::with_upgrade();
     for command in ["run", "force"] {
-        let ran = host.command(&["teleport-upgrade", command]).user("alice").run().expect(2);
+        let ran = host
+            .command(&["teleport-upgrade", command])
+            .user("alice")
+            .run()
+            .expect(2);
         let said = format!(
             "error: \"{command}\" must be run as root; try: sudo teleport-upgrade {command} (\"dry-run\" and \"status\" need no root)\n"
         );

@@ -1,7 +1,10 @@
 //! The fuzzers' targets with every input that is kept in `tests/fuzz/corpus`, and with what becomes of it when bytes of it change: the
 //! fuzzers in short, for a compiler of any kind. The changes are the same each time.
 
-#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test, as it should")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what goes wrong fails the test, as it should"
+)]
 
 #[path = "fuzz/targets.rs"]
 mod targets;
@@ -23,8 +26,13 @@ fn every_input_that_is_kept_and_what_becomes_of_it() {
 }
 
 fn replay(name: &str) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
-    let mut files: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz/corpus")
+        .join(name);
+    let mut files: Vec<_> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     assert!(!files.is_empty(), "{name} has no corpus");
     let inputs: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();

@@ -60,16 +60,30 @@ fn what_no_known_key_has_signed_is_not_installed(generation: Generation, manager
     let refused = |what: &str| {
         let ran = host.upgrader("run");
         println!("{what}: {}", ran.stdout);
-        assert!(ran.status != 0 && ran.stdout.contains("not signed by a key that this host trusts"), "{what}: {ran:?}");
+        assert!(
+            ran.status != 0
+                && ran
+                    .stdout
+                    .contains("not signed by a key that this host trusts"),
+            "{what}: {ran:?}"
+        );
         host.assert_agent_runs("14.3.33");
     };
     host.repository.sign_with(Key::Unknown);
     if manager == Manager::Apt {
         refused("signed by an unknown key");
         host.repository.sign_with(Key::Trusted);
-        let suite = host.repository.root().join("dists").join(generation.codename());
+        let suite = host
+            .repository
+            .root()
+            .join("dists")
+            .join(generation.codename());
         let signed = std::fs::read_to_string(suite.join("InRelease")).unwrap();
-        std::fs::write(suite.join("InRelease"), signed.replacen("Label: Teleport", "Label: teleport", 1)).unwrap();
+        std::fs::write(
+            suite.join("InRelease"),
+            signed.replacen("Label: Teleport", "Label: teleport", 1),
+        )
+        .unwrap();
         refused("changed after it was signed");
         std::fs::remove_file(suite.join("InRelease")).unwrap();
         refused("without a signature");
@@ -91,28 +105,63 @@ fn what_no_known_key_has_signed_is_not_installed(generation: Generation, manager
 }
 
 /// The units that are ours, and the agent's, which has a drop-in of ours.
-const UNITS: [&str; 3] = ["teleport-upgrade.service", "teleport-upgrade.timer", "teleport.service"];
+const UNITS: [&str; 3] = [
+    "teleport-upgrade.service",
+    "teleport-upgrade.timer",
+    "teleport.service",
+];
 
 fn the_timer_upgrades_and_systemd_has_nothing_to_complain_of(generation: Generation) {
     let host = Host::with_upgrade_from(generation.with(Manager::Apt));
     let started = host.property("teleport.service", "InvocationID");
     let hurry = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nOnUnitInactiveSec=30min\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
-    host.write("/etc/systemd/system/teleport-upgrade.timer.d/hurry.conf", hurry);
+    host.write(
+        "/etc/systemd/system/teleport-upgrade.timer.d/hurry.conf",
+        hurry,
+    );
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"]).expect(0);
-    let ended = || host.property("teleport-upgrade.service", "ExecMainExitTimestampMonotonic") != "0";
-    host.wait_for("the end of the run that the timer starts", Duration::from_secs(120), ended);
-    assert_eq!(host.property("teleport-upgrade.service", "Result"), "success", "{}", host.journal("teleport-upgrade.service"));
+    host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"])
+        .expect(0);
+    let ended =
+        || host.property("teleport-upgrade.service", "ExecMainExitTimestampMonotonic") != "0";
+    host.wait_for(
+        "the end of the run that the timer starts",
+        Duration::from_secs(120),
+        ended,
+    );
+    assert_eq!(
+        host.property("teleport-upgrade.service", "Result"),
+        "success",
+        "{}",
+        host.journal("teleport-upgrade.service")
+    );
     host.assert_agent_runs("14.3.34");
-    assert_eq!(host.property("teleport.service", "InvocationID"), started, "reloaded, not restarted");
+    assert_eq!(
+        host.property("teleport.service", "InvocationID"),
+        started,
+        "reloaded, not restarted"
+    );
     let next = || host.property("teleport-upgrade.timer", "NextElapseUSecMonotonic");
-    host.wait_for("the next time of the timer", SOON, || !["", "0", "infinity"].contains(&next().as_str()));
+    host.wait_for("the next time of the timer", SOON, || {
+        !["", "0", "infinity"].contains(&next().as_str())
+    });
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    let said = host.shell("journalctl --quiet --no-pager --output=cat --priority=warning _PID=1").expect(0).stdout;
-    let complaints = said.lines().filter(|line| UNITS.iter().any(|unit| line.contains(unit)));
+    let said = host
+        .shell("journalctl --quiet --no-pager --output=cat --priority=warning _PID=1")
+        .expect(0)
+        .stdout;
+    let complaints = said
+        .lines()
+        .filter(|line| UNITS.iter().any(|unit| line.contains(unit)));
     // Containers here have no such controller, which is no matter of the unit.
-    let complaints: Vec<&str> = complaints.filter(|line| !line.contains("Failed to read pids.max for control group")).collect();
-    assert!(complaints.is_empty(), "{}: {complaints:#?}", generation.name());
+    let complaints: Vec<&str> = complaints
+        .filter(|line| !line.contains("Failed to read pids.max for control group"))
+        .collect();
+    assert!(
+        complaints.is_empty(),
+        "{}: {complaints:#?}",
+        generation.name()
+    );
 }
 
 fn the_units_are_as_systemd_wants_them(generation: Generation) {
@@ -121,13 +170,34 @@ fn the_units_are_as_systemd_wants_them(generation: Generation) {
         // What is wrong with other units than this is none of our business; older systemd does not tell them apart.
         let verified = host.run(&["systemd-analyze", "verify", "--man=no", unit]);
         let said = format!("{}{}", verified.stdout, verified.stderr);
-        let ours: Vec<&str> = said.lines().filter(|line| UNITS.iter().any(|unit| line.contains(unit))).collect();
+        let ours: Vec<&str> = said
+            .lines()
+            .filter(|line| UNITS.iter().any(|unit| line.contains(unit)))
+            .collect();
         assert!(ours.is_empty(), "{}: {unit}: {ours:#?}", generation.name());
     }
-    let scored = host.run(&["systemd-analyze", "security", "--no-pager", "teleport-upgrade.service"]).expect(0).stdout;
-    let level = scored.lines().last().and_then(|line| line.rsplit_once(": ")).and_then(|(_, level)| level.split(' ').next());
-    println!("{}: systemd-analyze security: {}", generation.name(), level.unwrap_or("nothing"));
-    let level: f32 = level.and_then(|level| level.parse().ok()).unwrap_or_else(|| panic!("{scored}"));
+    let scored = host
+        .run(&[
+            "systemd-analyze",
+            "security",
+            "--no-pager",
+            "teleport-upgrade.service",
+        ])
+        .expect(0)
+        .stdout;
+    let level = scored
+        .lines()
+        .last()
+        .and_then(|line| line.rsplit_once(": "))
+        .and_then(|(_, level)| level.split(' ').next());
+    println!(
+        "{}: systemd-analyze security: {}",
+        generation.name(),
+        level.unwrap_or("nothing")
+    );
+    let level: f32 = level
+        .and_then(|level| level.parse().ok())
+        .unwrap_or_else(|| panic!("{scored}"));
     assert!(level < 5.0, "{scored}");
 }
 
@@ -139,15 +209,27 @@ fn a_source_with_its_key_inside(generation: Generation) {
     let host = Host::with_upgrade_from(generation.with(Manager::Apt));
     let codename = generation.codename();
     let source = |key: Key| {
-        let key: String = key.public().lines().map(|line| format!(" {}\n", if line.is_empty() { "." } else { line })).collect();
+        let key: String = key
+            .public()
+            .lines()
+            .map(|line| format!(" {}\n", if line.is_empty() { "." } else { line }))
+            .collect();
         let url = "https://apt.example.com/debian/";
         host.remove(Manager::Apt.source_file());
-        let fields = format!("Types: deb\nURIs: {url}\nSuites: {codename}\nComponents: stable/rolling\nSigned-By:\n{key}");
+        let fields = format!(
+            "Types: deb\nURIs: {url}\nSuites: {codename}\nComponents: stable/rolling\nSigned-By:\n{key}"
+        );
         host.write("/etc/apt/sources.list.d/teleport.sources", &fields);
     };
     source(Key::Unknown);
     let ran = host.upgrader("run");
-    assert!(ran.status != 0 && ran.stdout.contains("not signed by a key that this host trusts"), "{ran:?}");
+    assert!(
+        ran.status != 0
+            && ran
+                .stdout
+                .contains("not signed by a key that this host trusts"),
+        "{ran:?}"
+    );
     host.assert_agent_runs("14.3.33");
     source(Key::Trusted);
     host.upgrader("run").expect(0);
@@ -157,9 +239,13 @@ fn a_source_with_its_key_inside(generation: Generation) {
 fn what_else_the_solver_would_change(generation: Generation) {
     let host = Host::with_upgrade_from(generation.with(Manager::Apt));
     let library = |version: &str| Package::new("library", version);
-    host.repository.publish(&[library("1.0.0"), Package::new("unrelated", "1.0.0").depends("library (<< 2)")]);
+    host.repository.publish(&[
+        library("1.0.0"),
+        Package::new("unrelated", "1.0.0").depends("library (<< 2)"),
+    ]);
     host.shell(Manager::Apt.refresh()).expect(0);
-    host.shell(&Manager::Apt.install("unrelated", None)).expect(0);
+    host.shell(&Manager::Apt.install("unrelated", None))
+        .expect(0);
     // The one can only be had by the removal of the other, or not at all.
     for needs in ["library (>= 2)", "nothing-has-this"] {
         host.repository.publish(&[library("2.0.0")]);
@@ -168,7 +254,13 @@ fn what_else_the_solver_would_change(generation: Generation) {
         println!("{needs}: {}", ran.stdout);
         assert_ne!(ran.status, 0, "{ran:?}");
         host.assert_agent_runs("14.3.33");
-        assert_eq!((host.installed("library").as_str(), host.installed("unrelated").as_str()), ("ii 1.0.0", "ii 1.0.0"));
+        assert_eq!(
+            (
+                host.installed("library").as_str(),
+                host.installed("unrelated").as_str()
+            ),
+            ("ii 1.0.0", "ii 1.0.0")
+        );
     }
     host.offer(Package::agent("teleport-ent", "14.3.34"));
     host.upgrader("run").expect(0);

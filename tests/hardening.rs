@@ -39,22 +39,44 @@ fn all_package_managers_and_usual_scripts_work_within_the_unit() {
                 host.offer(Package::agent("teleport-ent", "14.3.34").postinst(USUAL));
                 host.configure("observe-seconds", "1\n");
                 host.open_window();
-                host.run(&["systemctl", "start", "teleport-upgrade.service"]).expect(0);
+                host.run(&["systemctl", "start", "teleport-upgrade.service"])
+                    .expect(0);
                 let journal = host.journal("teleport-upgrade.service");
-                assert_eq!(host.property("teleport-upgrade.service", "Result"), "success", "{journal}");
-                assert!(journal.contains("done: upgraded from 14.3.33 to 14.3.34"), "{journal}");
-                assert!(host.read("/run/script.ended").is_some(), "the script came to its end: {journal}");
+                assert_eq!(
+                    host.property("teleport-upgrade.service", "Result"),
+                    "success",
+                    "{journal}"
+                );
+                assert!(
+                    journal.contains("done: upgraded from 14.3.33 to 14.3.34"),
+                    "{journal}"
+                );
+                assert!(
+                    host.read("/run/script.ended").is_some(),
+                    "the script came to its end: {journal}"
+                );
                 assert_eq!(host.read("/run/script.alice").as_deref(), Some("1000\n"));
                 host.assert_agent_runs("14.3.34");
                 assert_eq!(host.mode("/usr/lib/teleport-extra/helper"), 0o4755);
                 let powers = host.read("/run/script.powers").unwrap();
-                assert!(powers.contains("Seccomp:\t2"), "the script ran within the sandbox: {powers}");
+                assert!(
+                    powers.contains("Seccomp:\t2"),
+                    "the script ran within the sandbox: {powers}"
+                );
                 // The agent that was reloaded is not within the sandbox.
-                let powers = host.shell("grep CapBnd /proc/$(cat /run/teleport.pid)/status /proc/1/status").stdout;
-                let powers: Vec<&str> =
-                    powers.lines().filter_map(|line| line.rsplit_once('\t')).map(|(_, powers)| powers).collect();
+                let powers = host
+                    .shell("grep CapBnd /proc/$(cat /run/teleport.pid)/status /proc/1/status")
+                    .stdout;
+                let powers: Vec<&str> = powers
+                    .lines()
+                    .filter_map(|line| line.rsplit_once('\t'))
+                    .map(|(_, powers)| powers)
+                    .collect();
                 assert_eq!(powers[0], powers[1], "{powers:?}");
-                assert!(!host.read("/run/script.powers").unwrap().contains(powers[0]), "{powers:?}");
+                assert!(
+                    !host.read("/run/script.powers").unwrap().contains(powers[0]),
+                    "{powers:?}"
+                );
             });
         }
     });
@@ -72,24 +94,48 @@ fn children_get_no_variable_no_descriptor_and_no_program_of_the_callers() {
                HTTPS_PROXY= TMPDIR=/nowhere LANG=tlh; exec /usr/sbin/teleport-upgrade run";
     host.run(&["/bin/bash", "-c", run]).expect(0);
     host.assert_agent_runs("14.3.34");
-    assert!(host.read("/run/fake").is_none(), "a program from the caller's PATH was run");
+    assert!(
+        host.read("/run/fake").is_none(),
+        "a program from the caller's PATH was run"
+    );
     let variables = host.read("/run/script.env").unwrap();
-    for name in ["SECRET", "IFS", "BASH_ENV", "PERL5OPT", "PYTHONPATH", "APT_CONFIG", "DPKG_ROOT=/x", "TMPDIR", "LANG=tlh", "fakes"]
-    {
-        assert!(!variables.contains(name), "{name} is in the environment of a package's script:\n{variables}");
+    for name in [
+        "SECRET",
+        "IFS",
+        "BASH_ENV",
+        "PERL5OPT",
+        "PYTHONPATH",
+        "APT_CONFIG",
+        "DPKG_ROOT=/x",
+        "TMPDIR",
+        "LANG=tlh",
+        "fakes",
+    ] {
+        assert!(
+            !variables.contains(name),
+            "{name} is in the environment of a package's script:\n{variables}"
+        );
     }
     let descriptors = host.read("/run/script.fds").unwrap();
     for file in ["shadow", "a-secret", "passwd", "teleport-upgrade/"] {
-        assert!(!descriptors.contains(file), "{file} is open in a package's script:\n{descriptors}");
+        assert!(
+            !descriptors.contains(file),
+            "{file} is open in a package's script:\n{descriptors}"
+        );
     }
 }
 
 #[test]
 fn a_pass_may_take_as_long_as_it_takes_on_an_old_systemd_too() {
     let host = Host::new();
-    assert_eq!(host.property("teleport-upgrade.service", "TimeoutStartUSec"), "infinity");
+    assert_eq!(
+        host.property("teleport-upgrade.service", "TimeoutStartUSec"),
+        "infinity"
+    );
     // systemd before 229 ends at once what has a limit by that name.
-    let unit = host.read("/usr/lib/systemd/system/teleport-upgrade.service").unwrap();
+    let unit = host
+        .read("/usr/lib/systemd/system/teleport-upgrade.service")
+        .unwrap();
     assert!(!unit.contains("=infinity"), "{unit}");
 }
 
@@ -98,8 +144,21 @@ fn the_unit_is_less_exposed_than_those_of_its_kind() {
     let host = Host::new();
     let exposure = |unit: &str| {
         let unit = format!("/usr/lib/systemd/system/{unit}");
-        let ran = host.run(&["systemd-analyze", "security", "--offline=true", "--no-pager", &unit]).expect(0);
-        let level = ran.stdout.lines().last().and_then(|line| line.rsplit_once(": ")).map(|(_, level)| level.to_string());
+        let ran = host
+            .run(&[
+                "systemd-analyze",
+                "security",
+                "--offline=true",
+                "--no-pager",
+                &unit,
+            ])
+            .expect(0);
+        let level = ran
+            .stdout
+            .lines()
+            .last()
+            .and_then(|line| line.rsplit_once(": "))
+            .map(|(_, level)| level.to_string());
         let level = level.and_then(|level| level.split(' ').next()?.parse::<f32>().ok());
         level.unwrap_or_else(|| panic!("{}{}", ran.stdout, ran.stderr))
     };
@@ -108,10 +167,24 @@ fn the_unit_is_less_exposed_than_those_of_its_kind() {
                      Environment=\"ABRT_IGNORE_PYTHON=1\"\nExecStart=/usr/bin/dnf-automatic /etc/dnf/automatic.conf --timer\n";
     host.write("/usr/lib/systemd/system/dnf-automatic.service", automatic);
     let ours = exposure("teleport-upgrade.service");
-    for (unit, theirs) in ["apt-daily-upgrade.service", "dnf-automatic.service"].map(|unit| (unit, exposure(unit))) {
+    for (unit, theirs) in
+        ["apt-daily-upgrade.service", "dnf-automatic.service"].map(|unit| (unit, exposure(unit)))
+    {
         println!("{unit} {theirs}, teleport-upgrade.service {ours}");
-        assert!(ours < theirs && ours < 5.0, "{unit} {theirs}, teleport-upgrade.service {ours}");
+        assert!(
+            ours < theirs && ours < 5.0,
+            "{unit} {theirs}, teleport-upgrade.service {ours}"
+        );
     }
-    let verified = host.run(&["systemd-analyze", "verify", "--man=no", "/usr/lib/systemd/system/teleport-upgrade.service"]);
-    assert!(!format!("{}{}", verified.stdout, verified.stderr).contains("teleport-upgrade.service:"), "{}", verified.stderr);
+    let verified = host.run(&[
+        "systemd-analyze",
+        "verify",
+        "--man=no",
+        "/usr/lib/systemd/system/teleport-upgrade.service",
+    ]);
+    assert!(
+        !format!("{}{}", verified.stdout, verified.stderr).contains("teleport-upgrade.service:"),
+        "{}",
+        verified.stderr
+    );
 }

@@ -4,7 +4,10 @@ use crate::host::{Host, Manager, Package, SOON, WAITS};
 
 /// Runs passes until one finds nothing new; what changed just now is asked for again.
 fn settle(host: &Host) {
-    let history = || host.read("/var/lib/teleport-upgrade/history.json").unwrap_or_default();
+    let history = || {
+        host.read("/var/lib/teleport-upgrade/history.json")
+            .unwrap_or_default()
+    };
     host.wait_for("a pass that learns nothing", SOON, || {
         let before = history();
         host.upgrader("run").expect(0);
@@ -28,10 +31,17 @@ fn an_idle_pass_starts_no_program_and_makes_one_request() {
         let trace = "strace -f -qq -o /run/trace -e trace=execve,getdents64,open,openat /usr/sbin/teleport-upgrade run";
         host.shell(trace).expect(0);
         let trace = host.read("/run/trace").unwrap();
-        let programs: Vec<&str> = trace.lines().filter(|line| line.contains("execve(") && line.ends_with("= 0")).collect();
+        let programs: Vec<&str> = trace
+            .lines()
+            .filter(|line| line.contains("execve(") && line.ends_with("= 0"))
+            .collect();
         assert_eq!(programs.len(), 1, "itself: {programs:?}");
         assert_eq!(host.releases.paths(), ["/current/version"]);
-        assert_eq!(trace.matches("/etc/ssl/certs").count(), 1, "the trust store is read once, as one file: {trace}");
+        assert_eq!(
+            trace.matches("/etc/ssl/certs").count(),
+            1,
+            "the trust store is read once, as one file: {trace}"
+        );
         if manager == Manager::Apt {
             let mut directories = trace.lines().filter(|line| line.contains("O_DIRECTORY"));
             assert!(
@@ -49,15 +59,26 @@ fn what_others_do_to_the_package_is_seen_at_once() {
         let host = Host::with_agent_from(manager, "14.3.33");
         host.configure("lock", "no\n");
         host.closed_window();
-        host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
+        host.repository
+            .publish(&[Package::agent("teleport-ent", "14.3.34")]);
         settle(&host);
         host.shell(manager.refresh()).expect(0);
-        host.shell(&manager.install("teleport-ent", Some("14.3.34"))).expect(0);
-        assert!(dry_run(&host).starts_with("an upgrade is available (14.3.34 -> 14.3.33)"), "{manager:?}: {}", dry_run(&host));
+        host.shell(&manager.install("teleport-ent", Some("14.3.34")))
+            .expect(0);
+        assert!(
+            dry_run(&host).starts_with("an upgrade is available (14.3.34 -> 14.3.33)"),
+            "{manager:?}: {}",
+            dry_run(&host)
+        );
         host.set_version("14.3.34");
-        host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+        host.run(&["systemctl", "restart", "teleport.service"])
+            .expect(0);
         settle(&host);
-        assert_eq!(dry_run(&host), "no upgrades available (14.3.34 == 14.3.34)\n", "{manager:?}");
+        assert_eq!(
+            dry_run(&host),
+            "no upgrades available (14.3.34 == 14.3.34)\n",
+            "{manager:?}"
+        );
         // Somebody's lock is seen, and so not set once more.
         host.shell(&manager.locks("teleport-ent")[0]).expect(0);
         host.configure("lock", "yes\n");
@@ -78,31 +99,50 @@ fn what_happens_to_the_service_is_seen_at_once() {
     let old = host.agent_pid();
     host.run(&["kill", "-KILL", &old.to_string()]).expect(0);
     host.wait_for("another process", SOON, || {
-        restarts() == "1" && host.read("/run/teleport.pid").is_some_and(|_| host.is_alive(host.agent_pid()))
+        restarts() == "1"
+            && host
+                .read("/run/teleport.pid")
+                .is_some_and(|_| host.is_alive(host.agent_pid()))
     });
     assert_eq!(dry_run(&host), up_to_date);
     host.upgrader("run").expect(0);
     assert!(
-        host.read("/var/lib/teleport-upgrade/history.json").unwrap().contains("\"teleport.service\": 1"),
+        host.read("/var/lib/teleport-upgrade/history.json")
+            .unwrap()
+            .contains("\"teleport.service\": 1"),
         "the restart is counted"
     );
     settle(&host);
     // Running, and then given up by systemd.
-    host.write("/etc/systemd/system/teleport.service.d/no.conf", "[Service]\nRestart=no\n");
+    host.write(
+        "/etc/systemd/system/teleport.service.d/no.conf",
+        "[Service]\nRestart=no\n",
+    );
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    host.run(&["kill", "-KILL", &host.agent_pid().to_string()]).expect(0);
-    host.wait_for("the failure", SOON, || host.property("teleport.service", "ActiveState") == "failed");
+    host.run(&["kill", "-KILL", &host.agent_pid().to_string()])
+        .expect(0);
+    host.wait_for("the failure", SOON, || {
+        host.property("teleport.service", "ActiveState") == "failed"
+    });
     assert!(
-        dry_run(&host).contains("would now have teleport.service run the installed 14.3.33: teleport.service has failed"),
+        dry_run(&host).contains(
+            "would now have teleport.service run the installed 14.3.33: teleport.service has failed"
+        ),
         "{}",
         dry_run(&host)
     );
     // It was stopped by somebody, and is left so.
-    host.run(&["systemctl", "reset-failed", "teleport.service"]).expect(0);
-    host.run(&["systemctl", "start", "teleport.service"]).expect(0);
-    host.wait_for("the agent", SOON, || host.read("/run/teleport.pid").is_some_and(|_| host.is_alive(host.agent_pid())));
+    host.run(&["systemctl", "reset-failed", "teleport.service"])
+        .expect(0);
+    host.run(&["systemctl", "start", "teleport.service"])
+        .expect(0);
+    host.wait_for("the agent", SOON, || {
+        host.read("/run/teleport.pid")
+            .is_some_and(|_| host.is_alive(host.agent_pid()))
+    });
     settle(&host);
-    host.run(&["systemctl", "stop", "teleport.service"]).expect(0);
+    host.run(&["systemctl", "stop", "teleport.service"])
+        .expect(0);
     assert_eq!(dry_run(&host), up_to_date);
 }
 
@@ -112,12 +152,23 @@ fn an_install_that_is_under_way_is_seen() {
     host.configure("lock", "no\n");
     host.closed_window();
     settle(&host);
-    host.repository.publish(&[Package::agent("teleport-ent", "14.3.34").postinst(WAITS)]);
+    host.repository
+        .publish(&[Package::agent("teleport-ent", "14.3.34").postinst(WAITS)]);
     host.shell(Manager::Apt.refresh()).expect(0);
-    let install = host.spawn(&["sh", "-c", &Manager::Apt.install("teleport-ent", Some("14.3.34"))]);
-    host.wait_for("dpkg at work", SOON, || host.read("/run/installing").is_some());
+    let install = host.spawn(&[
+        "sh",
+        "-c",
+        &Manager::Apt.install("teleport-ent", Some("14.3.34")),
+    ]);
+    host.wait_for("dpkg at work", SOON, || {
+        host.read("/run/installing").is_some()
+    });
     // dpkg has noted so far what it does, and not yet written its status file anew.
-    assert!(dry_run(&host).starts_with("an upgrade is available (14.3.34 -> 14.3.33)"), "{}", dry_run(&host));
+    assert!(
+        dry_run(&host).starts_with("an upgrade is available (14.3.34 -> 14.3.33)"),
+        "{}",
+        dry_run(&host)
+    );
     host.write("/run/go-on", "");
     install.wait().expect(0);
 }
@@ -131,7 +182,10 @@ fn an_authority_beside_the_main_file_of_the_trust_store_counts_too() {
 fn an_authority_with_a_newer_key_beside_the_main_file_counts_too() {
     // The main file still has the authority's old key, under the same name.
     let old = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj '/CN=Test Authority'";
-    only_the_whole_store_knows_the_server(old, "the signature of the server's certificate is wrong");
+    only_the_whole_store_knows_the_server(
+        old,
+        "the signature of the server's certificate is wrong",
+    );
 }
 
 /// The server's authority is taken out of the main file, for what a command prints, and comes back beside it.
@@ -145,7 +199,10 @@ fn only_the_whole_store_knows_the_server(instead: &str, objection: &str) {
     let stranger = host.upgrader("dry-run").expect(1).stderr;
     assert!(stranger.contains(objection), "{stranger}");
     host.write("/etc/ssl/certs/own.pem", own);
-    assert_eq!(dry_run(&host), "no upgrades available (14.3.33 == 14.3.33)\n");
+    assert_eq!(
+        dry_run(&host),
+        "no upgrades available (14.3.33 == 14.3.33)\n"
+    );
 }
 
 #[test]
@@ -166,8 +223,12 @@ fn changes_of_the_unit_are_seen(host: &Host) {
     host.closed_window();
     settle(host);
     // The running process knows nothing of it, and is in charge as before.
-    let start = "/usr/local/bin/teleport start --config /etc/other.yaml --pid-file=/run/teleport.pid";
-    host.write("/etc/systemd/system/teleport.service.d/other.conf", &format!("[Service]\nExecStart=\nExecStart={start}\n"));
+    let start =
+        "/usr/local/bin/teleport start --config /etc/other.yaml --pid-file=/run/teleport.pid";
+    host.write(
+        "/etc/systemd/system/teleport.service.d/other.conf",
+        &format!("[Service]\nExecStart=\nExecStart={start}\n"),
+    );
     host.write("/etc/other.yaml", "auth_service:\n  enabled: yes\n");
     // Nor does systemd, until it is told.
     host.upgrader("run").expect(0);
@@ -176,14 +237,17 @@ fn changes_of_the_unit_are_seen(host: &Host) {
     assert!(said.contains("auth_service in /etc/other.yaml"), "{said}");
     host.remove("/etc/systemd/system/teleport.service.d/other.conf");
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+    host.run(&["systemctl", "restart", "teleport.service"])
+        .expect(0);
     settle(host);
     // A unit that is gone, and came back.
     let unit = "/usr/lib/systemd/system/teleport.service";
-    host.shell(&format!("mv {unit} /run/kept; systemctl daemon-reload")).expect(0);
+    host.shell(&format!("mv {unit} /run/kept; systemctl daemon-reload"))
+        .expect(0);
     let said = host.upgrader("dry-run").expect(0).stderr;
     assert!(said.contains("this host has no teleport.service"), "{said}");
-    host.shell(&format!("mv /run/kept {unit}; systemctl daemon-reload")).expect(0);
+    host.shell(&format!("mv /run/kept {unit}; systemctl daemon-reload"))
+        .expect(0);
     assert_eq!(host.upgrader("dry-run").expect(0).stderr, "");
 }
 
@@ -197,5 +261,8 @@ fn a_kept_answer_that_makes_no_sense_is_asked_for_anew() {
     assert_ne!(torn, history);
     host.write("/var/lib/teleport-upgrade/history.json", &torn);
     host.upgrader("run").expect(0);
-    assert_eq!(host.read("/var/lib/teleport-upgrade/history.json").unwrap(), history);
+    assert_eq!(
+        host.read("/var/lib/teleport-upgrade/history.json").unwrap(),
+        history
+    );
 }

@@ -6,7 +6,14 @@ const STATE: &str = "/var/lib/teleport-upgrade";
 
 /// Kills the pass and all that it has started at once, as a power cut would.
 fn cut_off(host: &Host, pass: Running) {
-    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    host.run(&[
+        "systemctl",
+        "kill",
+        "--kill-whom=all",
+        "--signal=SIGKILL",
+        pass.unit(),
+    ])
+    .expect(0);
     assert_ne!(pass.wait().status, 0);
 }
 
@@ -16,9 +23,15 @@ fn cut_off_in_the_install(package: Package) -> Host {
     let host = Host::with_upgrade();
     host.offer(package.postinst(WAITS));
     let pass = host.spawn(&["teleport-upgrade", "run"]);
-    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.wait_for("the install", SOON, || {
+        host.read("/run/installing").is_some()
+    });
     cut_off(&host, pass);
-    assert!(host.installed("teleport-ent").starts_with("iF "), "{}", host.installed("teleport-ent"));
+    assert!(
+        host.installed("teleport-ent").starts_with("iF "),
+        "{}",
+        host.installed("teleport-ent")
+    );
     host.write("/run/go-on", "");
     host.closed_window();
     host
@@ -34,20 +47,29 @@ fn a_pass_that_was_killed_is_finished_by_the_next() {
     host.releases.stop();
     let said = host.upgrader("dry-run").expect(75).stdout;
     assert!(
-        said.contains("upgrade from 14.3.33 to 14.3.34 of ") && said.contains(" was interrupted; the next run resumes it"),
+        said.contains("upgrade from 14.3.33 to 14.3.34 of ")
+            && said.contains(" was interrupted; the next run resumes it"),
         "{said}"
     );
     let ran = host.upgrader("run").expect(75);
     assert!(
-        ran.stderr.contains("was cut off while it changed teleport-ent from 14.3.33 to 14.3.34; finishing it"),
+        ran.stderr.contains(
+            "was cut off while it changed teleport-ent from 14.3.33 to 14.3.34; finishing it"
+        ),
         "{}",
         ran.stderr
     );
-    assert_eq!(ran.stdout, "done: upgraded from 14.3.33 to 14.3.34, because an earlier pass was cut off\n");
+    assert_eq!(
+        ran.stdout,
+        "done: upgraded from 14.3.33 to 14.3.34, because an earlier pass was cut off\n"
+    );
     host.assert_agent_runs("14.3.34");
     host.releases.start();
     let pid = host.agent_pid();
-    assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.34 == 14.3.34)\n");
+    assert_eq!(
+        host.upgrader("run").expect(0).stdout,
+        "no upgrades available (14.3.34 == 14.3.34)\n"
+    );
     assert_eq!(host.agent_pid(), pid);
 }
 
@@ -55,13 +77,22 @@ fn a_pass_that_was_killed_is_finished_by_the_next() {
 fn a_version_is_finished_as_the_repository_spells_it() {
     let host = Host::with_upgrade();
     host.repository.remove("teleport-ent", "14.3.34");
-    host.repository.publish(&[agent("14.3.34-1").preinst(WAITS)]);
+    host.repository
+        .publish(&[agent("14.3.34-1").preinst(WAITS)]);
     let pass = host.spawn(&["teleport-upgrade", "run"]);
-    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.wait_for("the install", SOON, || {
+        host.read("/run/installing").is_some()
+    });
     cut_off(&host, pass);
     host.write("/run/go-on", "");
     host.upgrader("run").expect(0);
-    assert_eq!((host.installed("teleport-ent").as_str(), host.running_version().as_str()), ("ii 14.3.34-1", "14.3.34"));
+    assert_eq!(
+        (
+            host.installed("teleport-ent").as_str(),
+            host.running_version().as_str()
+        ),
+        ("ii 14.3.34-1", "14.3.34")
+    );
 }
 
 #[test]
@@ -73,7 +104,9 @@ fn a_pass_that_was_killed_before_the_install_has_changed_nothing() {
         let _ = std::io::copy(stream, &mut std::io::sink());
     });
     let pass = host.spawn(&["teleport-upgrade", "run"]);
-    host.wait_for("the download", SOON, || host.packages.paths().contains(&path));
+    host.wait_for("the download", SOON, || {
+        host.packages.paths().contains(&path)
+    });
     cut_off(&host, pass);
     host.packages.remove_route(&path);
     host.closed_window();
@@ -95,7 +128,12 @@ fn what_a_person_installed_meanwhile_is_left_alone() {
     .expect(0);
     host.wait_for("the agent", SOON, || host.running_version() == "14.3.36");
     let pid = host.agent_pid();
-    assert!(host.upgrader("run").expect(0).stdout.contains("no upgrades available (14.3.36 == 14.3.36)"));
+    assert!(
+        host.upgrader("run")
+            .expect(0)
+            .stdout
+            .contains("no upgrades available (14.3.36 == 14.3.36)")
+    );
     host.assert_agent_runs("14.3.36");
     assert_eq!(host.agent_pid(), pid);
 }
@@ -103,12 +141,20 @@ fn what_a_person_installed_meanwhile_is_left_alone() {
 #[test]
 fn another_edition_installed_meanwhile_is_left_alone() {
     let host = cut_off_in_the_install(agent("14.3.34"));
-    host.repository.publish(&[Package::agent("teleport", "14.3.34")]);
+    host.repository
+        .publish(&[Package::agent("teleport", "14.3.34")]);
     host.shell("dpkg --configure -a && apt-get -q update && apt-get -q -y purge teleport-ent && apt-get -q -y install teleport")
         .expect(0);
-    host.shell("systemctl enable teleport && systemctl restart teleport").expect(0);
+    host.shell("systemctl enable teleport && systemctl restart teleport")
+        .expect(0);
     host.upgrader("run").expect(0);
-    assert_eq!((host.installed("teleport").as_str(), host.installed("teleport-ent").as_str()), ("ii 14.3.34", ""));
+    assert_eq!(
+        (
+            host.installed("teleport").as_str(),
+            host.installed("teleport-ent").as_str()
+        ),
+        ("ii 14.3.34", "")
+    );
     assert_eq!(host.property("teleport.service", "ActiveState"), "active");
 }
 
@@ -116,7 +162,8 @@ fn another_edition_installed_meanwhile_is_left_alone() {
 fn a_half_installed_agent_is_not_forgotten_while_the_repository_is_down() {
     let host = cut_off_in_the_install(agent("14.3.34"));
     // What a kill in the middle of the unpacking leaves.
-    let half = "/^Package: teleport-ent$/,/^$/s/^Status: .*/Status: install reinstreq half-installed/";
+    let half =
+        "/^Package: teleport-ent$/,/^$/s/^Status: .*/Status: install reinstreq half-installed/";
     host.shell(&format!("rm -f /var/cache/apt/archives/*.deb; dpkg --configure -a; sed -i '{half}' /var/lib/dpkg/status"))
         .expect(0);
     assert_eq!(host.installed("teleport-ent"), "iHR14.3.34");
@@ -131,12 +178,24 @@ fn a_half_installed_agent_is_not_forgotten_while_the_repository_is_down() {
 fn a_stop_after_finishing_does_not_kill_the_next_install() {
     let host = cut_off_in_the_install(agent("14.3.34"));
     host.open_window();
-    let waits = WAITS.replace("/run/installing", "/run/installing-2").replace("/run/go-on", "/run/go-on-2");
+    let waits = WAITS
+        .replace("/run/installing", "/run/installing-2")
+        .replace("/run/go-on", "/run/go-on-2");
     host.offer(agent("14.3.35").postinst(&waits));
-    host.run(&["systemctl", "start", "--no-block", "teleport-upgrade.service"]).expect(0);
-    host.wait_for("the second install", SOON, || host.read("/run/installing-2").is_some());
+    host.run(&[
+        "systemctl",
+        "start",
+        "--no-block",
+        "teleport-upgrade.service",
+    ])
+    .expect(0);
+    host.wait_for("the second install", SOON, || {
+        host.read("/run/installing-2").is_some()
+    });
     let stop = host.spawn(&["systemctl", "stop", "teleport-upgrade.service"]);
-    host.wait_for("the stop", SOON, || host.property("teleport-upgrade.service", "ActiveState") == "deactivating");
+    host.wait_for("the stop", SOON, || {
+        host.property("teleport-upgrade.service", "ActiveState") == "deactivating"
+    });
     host.write("/run/go-on-2", "");
     stop.wait().expect(0);
     host.assert_agent_runs("14.3.35");
@@ -147,23 +206,44 @@ fn a_history_that_cannot_be_written_afterwards_costs_no_second_install() {
     let host = Host::with_upgrade();
     host.offer(agent("14.3.34").postinst(&format!("mkdir -p {STATE}/history.json.new")));
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34"), "{}", ran.stdout);
-    assert!(ran.stderr.contains("warning: /var/lib/teleport-upgrade/history.json: cannot write it"), "{}", ran.stderr);
+    assert!(
+        ran.stdout
+            .contains("done: upgraded from 14.3.33 to 14.3.34"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr
+            .contains("warning: /var/lib/teleport-upgrade/history.json: cannot write it"),
+        "{}",
+        ran.stderr
+    );
     host.remove(&format!("{STATE}/history.json.new"));
     host.closed_window();
     let pid = host.agent_pid();
     host.upgrader("run").expect(0);
     assert_eq!(host.agent_pid(), pid, "the agent is left alone");
-    assert!(!host.read(&format!("{STATE}/history.json")).unwrap().contains("unfinished"));
+    assert!(
+        !host
+            .read(&format!("{STATE}/history.json"))
+            .unwrap()
+            .contains("unfinished")
+    );
 }
 
 #[test]
 fn nothing_is_touched_that_could_not_be_recorded_first() {
     let host = Host::with_upgrade();
     host.upgrader("dry-run").expect(0);
-    host.shell(&format!("mkdir -p {STATE}/history.json.new")).expect(0);
+    host.shell(&format!("mkdir -p {STATE}/history.json.new"))
+        .expect(0);
     let ran = host.upgrader("run").expect(1);
-    assert!(ran.stderr.contains("error: /var/lib/teleport-upgrade/history.json: cannot write it"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("error: /var/lib/teleport-upgrade/history.json: cannot write it"),
+        "{}",
+        ran.stderr
+    );
     host.assert_agent_runs("14.3.33");
 }
 
@@ -179,8 +259,17 @@ while not os.path.exists('/run/let-go'): time.sleep(0.05)
 fn kept_waiting(host: &Host) -> Running<'_> {
     let holder = host.spawn(&["python3", "-c", HOLD]);
     host.wait_for("the lock", SOON, || host.read("/run/held").is_some());
-    host.run(&["systemctl", "start", "--no-block", "teleport-upgrade.service"]).expect(0);
-    host.wait_for("the pass", SOON, || host.journal("teleport-upgrade.service").contains("waiting for python3"));
+    host.run(&[
+        "systemctl",
+        "start",
+        "--no-block",
+        "teleport-upgrade.service",
+    ])
+    .expect(0);
+    host.wait_for("the pass", SOON, || {
+        host.journal("teleport-upgrade.service")
+            .contains("waiting for python3")
+    });
     holder
 }
 
@@ -191,7 +280,10 @@ fn a_window_that_closes_while_a_pass_waits_is_closed() {
     host.closed_window();
     host.write("/run/let-go", "");
     holder.wait().expect(0);
-    host.wait_for("the pass's end", SOON, || host.journal("teleport-upgrade.service").contains("waiting to upgrade from 14.3.33"));
+    host.wait_for("the pass's end", SOON, || {
+        host.journal("teleport-upgrade.service")
+            .contains("waiting to upgrade from 14.3.33")
+    });
     host.assert_agent_runs("14.3.33");
 }
 
@@ -199,7 +291,8 @@ fn a_window_that_closes_while_a_pass_waits_is_closed() {
 fn a_stop_before_anything_is_begun_is_obeyed_at_once() {
     let host = Host::with_upgrade();
     let holder = kept_waiting(&host);
-    host.run(&["systemctl", "stop", "teleport-upgrade.service"]).expect(0);
+    host.run(&["systemctl", "stop", "teleport-upgrade.service"])
+        .expect(0);
     host.write("/run/let-go", "");
     holder.wait().expect(0);
     host.assert_agent_runs("14.3.33");
@@ -218,7 +311,11 @@ fn the_mark_is_cleared_even_if_the_version_server_is_down() {
     host.releases.start();
     host.configure("schedule", "");
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("if the next pass still finds it so"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("if the next pass still finds it so"),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("14.3.33");
 }
 
@@ -227,8 +324,15 @@ fn a_service_that_a_failing_script_stopped_is_started_again() {
     let host = Host::with_upgrade();
     host.offer(agent("14.3.34").preinst("systemctl stop teleport.service; exit 1"));
     let ran = host.upgrader("run").expect(1);
-    assert!(ran.stderr.contains("teleport.service was stopped during the upgrade; starting it"), "{}", ran.stderr);
-    host.wait_for("the agent", SOON, || host.property("teleport.service", "ActiveState") == "active");
+    assert!(
+        ran.stderr
+            .contains("teleport.service was stopped during the upgrade; starting it"),
+        "{}",
+        ran.stderr
+    );
+    host.wait_for("the agent", SOON, || {
+        host.property("teleport.service", "ActiveState") == "active"
+    });
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
 }
 
@@ -236,8 +340,11 @@ fn a_service_that_a_failing_script_stopped_is_started_again() {
 fn one_crash_is_systemds_to_mend() {
     let host = Host::with_upgrade();
     host.closed_window();
-    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"]).expect(0);
-    host.wait_for("the crash", SOON, || host.property("teleport.service", "SubState") == "auto-restart");
+    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
+        .expect(0);
+    host.wait_for("the crash", SOON, || {
+        host.property("teleport.service", "SubState") == "auto-restart"
+    });
     let ran = host.upgrader("run").expect(0);
     assert!(ran.stdout.contains("waiting to upgrade"), "{}", ran.stdout);
 }
@@ -248,10 +355,20 @@ fn an_agent_that_is_down_at_the_wanted_version_is_not_up_to_date() {
     host.set_version("14.3.33");
     host.closed_window();
     let short = "head -c 4096 /usr/local/bin/teleport > /usr/local/bin/new; chmod 755 /usr/local/bin/new; mv /usr/local/bin/new /usr/local/bin/teleport";
-    host.shell(&format!("{short}; systemctl kill --signal=SIGKILL teleport.service")).expect(0);
-    host.wait_for("the crash", SOON, || host.property("teleport.service", "SubState") != "running");
+    host.shell(&format!(
+        "{short}; systemctl kill --signal=SIGKILL teleport.service"
+    ))
+    .expect(0);
+    host.wait_for("the crash", SOON, || {
+        host.property("teleport.service", "SubState") != "running"
+    });
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("done: installed 14.3.33 again (/usr/local/bin/teleport is cut short: "), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("done: installed 14.3.33 again (/usr/local/bin/teleport is cut short: "),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("14.3.33");
 }
 
@@ -260,10 +377,19 @@ fn no_user_can_keep_the_updater_from_working() {
     let host = Host::with_upgrade();
     host.set_version("14.3.33");
     host.upgrader("run").expect(0);
-    let ran = host.command(&["flock", "--exclusive", "/var/lib/teleport-upgrade/lock", "true"]).user("alice").run();
+    let ran = host
+        .command(&[
+            "flock",
+            "--exclusive",
+            "/var/lib/teleport-upgrade/lock",
+            "true",
+        ])
+        .user("alice")
+        .run();
     assert_ne!(ran.status, 0, "{}", ran.stdout);
     // A FIFO where the agent's pid file should be.
-    host.shell("rm /run/teleport.pid && mkfifo /run/teleport.pid").expect(0);
+    host.shell("rm /run/teleport.pid && mkfifo /run/teleport.pid")
+        .expect(0);
     host.upgrader("run").expect(0);
 }
 
@@ -271,8 +397,15 @@ fn no_user_can_keep_the_updater_from_working() {
 fn what_dpkg_complains_of_in_other_packages_is_not_our_business() {
     let host = Host::with_upgrade();
     let odd = "Package: odd\\nStatus: install ok installed\\nArchitecture: all\\nVersion: odd-1\\nDescription: x\\n";
-    host.shell(&format!("printf '\\n{odd}' >> /var/lib/dpkg/status")).expect(0);
-    assert_ne!(host.run(&["dpkg-query", "-W", "teleport-ent"]).expect(0).stderr, "", "else this test shows nothing");
+    host.shell(&format!("printf '\\n{odd}' >> /var/lib/dpkg/status"))
+        .expect(0);
+    assert_ne!(
+        host.run(&["dpkg-query", "-W", "teleport-ent"])
+            .expect(0)
+            .stderr,
+        "",
+        "else this test shows nothing"
+    );
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
 }
@@ -283,7 +416,9 @@ fn a_service_that_does_not_exist_is_named() {
     host.configure("service", "teleprot\n");
     let ran = host.upgrader("run").expect(2);
     assert!(
-        ran.stderr.contains("/etc/teleport-upgrade.d/service: this host has no teleprot.service; write the name"),
+        ran.stderr.contains(
+            "/etc/teleport-upgrade.d/service: this host has no teleprot.service; write the name"
+        ),
         "{}",
         ran.stderr
     );
@@ -302,9 +437,15 @@ fn an_outcome_that_nobody_reads_stops_nothing() {
 fn a_service_that_a_failing_repair_stopped_is_not_taken_for_stopped_on_purpose() {
     let host = Host::with_upgrade();
     host.set_version("14.3.33");
-    host.repository.publish(&[agent("14.3.33").preinst("systemctl stop teleport.service; test -e /run/mended")]);
-    let half = "/^Package: teleport-ent$/,/^$/s/^Status: .*/Status: install reinstreq half-installed/";
-    host.shell(&format!("rm -f /var/cache/apt/archives/*.deb; sed -i '{half}' /var/lib/dpkg/status")).expect(0);
+    host.repository.publish(&[
+        agent("14.3.33").preinst("systemctl stop teleport.service; test -e /run/mended")
+    ]);
+    let half =
+        "/^Package: teleport-ent$/,/^$/s/^Status: .*/Status: install reinstreq half-installed/";
+    host.shell(&format!(
+        "rm -f /var/cache/apt/archives/*.deb; sed -i '{half}' /var/lib/dpkg/status"
+    ))
+    .expect(0);
     host.upgrader("run").expect(12);
     host.write("/run/mended", "");
     host.upgrader("run").expect(0);
@@ -318,14 +459,25 @@ fn a_way_back_that_cannot_be_fetched_now_is_gone_later() {
     host.shell("apt-get clean").expect(0);
     // The repository goes away as soon as the bad version is there.
     let gone = "sed -i s/apt.example.com/gone.example.com/ /etc/hosts";
-    host.offer(agent("14.3.34").behaviour("crash-at-once").without_reload().postinst(gone));
+    host.offer(
+        agent("14.3.34")
+            .behaviour("crash-at-once")
+            .without_reload()
+            .postinst(gone),
+    );
     host.upgrader("run").expect(12);
     host.releases.stop();
     host.upgrader("run").expect(12);
     host.releases.start();
-    host.shell("sed -i s/gone.example.com/apt.example.com/ /etc/hosts").expect(0);
+    host.shell("sed -i s/gone.example.com/apt.example.com/ /etc/hosts")
+        .expect(0);
     let ran = host.upgrader("run").expect(11);
-    assert!(ran.stdout.contains("the version before is back and runs well"), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("the version before is back and runs well"),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("14.3.33");
 }
 
@@ -333,7 +485,8 @@ fn a_way_back_that_cannot_be_fetched_now_is_gone_later() {
 fn a_host_that_cannot_go_back_takes_a_newer_version() {
     let host = Host::with_upgrade();
     host.configure("observe-seconds", "5\n");
-    host.repository.publish(&[agent("14.3.33").postinst("exit 1")]);
+    host.repository
+        .publish(&[agent("14.3.33").postinst("exit 1")]);
     host.offer(agent("14.3.34").behaviour("crash-at-once").without_reload());
     host.upgrader("run").expect(12);
     host.offer(agent("14.3.35"));
@@ -348,9 +501,17 @@ fn a_history_that_stays_as_it_is_ends_the_pass_all_the_same() {
     let unfinished = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.32", "from_package_version": "14.3.32", "to": "14.3.33",
         "to_package_version": "14.3.33", "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
     host.write(&format!("{STATE}/history.json"), unfinished);
-    host.shell(&format!("mkdir -p {STATE}/history.json.new")).expect(0);
+    host.shell(&format!("mkdir -p {STATE}/history.json.new"))
+        .expect(0);
     let ran = host.upgrader("run").expect(0);
-    assert_eq!(ran.stdout.matches("done: upgraded from 14.3.32 to 14.3.33").count(), 1, "{}", ran.stdout);
+    assert_eq!(
+        ran.stdout
+            .matches("done: upgraded from 14.3.32 to 14.3.33")
+            .count(),
+        1,
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]
@@ -370,9 +531,15 @@ fn one_service_that_is_down_does_not_cost_the_sessions_of_another() {
     let host = Host::with_upgrade();
     host.set_version("14.3.33");
     host.closed_window();
-    host.write("/etc/systemd/system/second.service", "[Service]\nExecStart=/bin/false\n");
-    host.shell("systemctl daemon-reload; systemctl start second.service").expect(0);
-    host.wait_for("the failure", SOON, || host.property("second.service", "ActiveState") == "failed");
+    host.write(
+        "/etc/systemd/system/second.service",
+        "[Service]\nExecStart=/bin/false\n",
+    );
+    host.shell("systemctl daemon-reload; systemctl start second.service")
+        .expect(0);
+    host.wait_for("the failure", SOON, || {
+        host.property("second.service", "ActiveState") == "failed"
+    });
     host.configure("service", "teleport\nsecond\n");
     let pid = host.agent_pid();
     host.upgrader("run").expect(12);
@@ -382,9 +549,12 @@ fn one_service_that_is_down_does_not_cost_the_sessions_of_another() {
 #[test]
 fn a_reload_that_is_under_way_is_waited_for() {
     let host = Host::with_upgrade();
-    host.shell("apt-get -q update && apt-get -y -q install teleport-ent=14.3.34").expect(0);
+    host.shell("apt-get -q update && apt-get -y -q install teleport-ent=14.3.34")
+        .expect(0);
     // As by a pass that was killed right after it had asked for it, or by a person. A second one in its middle would be one too many.
-    let ran = host.shell("systemctl reload teleport.service; teleport-upgrade run").expect(0);
+    let ran = host
+        .shell("systemctl reload teleport.service; teleport-upgrade run")
+        .expect(0);
     host.assert_agent_runs("14.3.34");
     assert!(!ran.stderr.contains("reloading"), "{}", ran.stderr);
 }

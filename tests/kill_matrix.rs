@@ -21,7 +21,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (names, count): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|word| word.parse::<usize>().is_err());
+    let (names, count): (Vec<&String>, Vec<&String>) = arguments
+        .iter()
+        .partition(|word| word.parse::<usize>().is_err());
     let mut managers: Vec<Manager> = names.iter().filter_map(|name| named(name)).collect();
     let mut layouts: Vec<Layout> = names.iter().filter_map(|name| layout(name)).collect();
     if managers.len() + layouts.len() != names.len() {
@@ -35,10 +37,18 @@ fn main() -> ExitCode {
         layouts = Layout::ALL.to_vec();
     }
     let count: Option<usize> = count.first().and_then(|count| count.parse().ok());
-    let pairs = managers.iter().flat_map(|manager| layouts.iter().map(|layout| (*manager, *layout)));
-    let lost: usize = pairs.map(|(manager, layout)| matrix(manager, layout, count)).sum();
+    let pairs = managers
+        .iter()
+        .flat_map(|manager| layouts.iter().map(|layout| (*manager, *layout)));
+    let lost: usize = pairs
+        .map(|(manager, layout)| matrix(manager, layout, count))
+        .sum();
     println!("did not converge: {lost}");
-    if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if lost == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn matrix(manager: Manager, layout: Layout, count: Option<usize>) -> usize {
@@ -46,8 +56,18 @@ fn matrix(manager: Manager, layout: Layout, count: Option<usize>) -> usize {
     let (count_by_default, further): (usize, Vec<Cut>) = match manager {
         Manager::Apt => (40, renames(14).collect()),
         // dnf writes to databases of its own before and after rpm's.
-        Manager::Yum | Manager::Dnf5 => (25, renames(5).chain((25..=200).step_by(25).map(Cut::Database)).collect()),
-        Manager::Zypper => (25, renames(5).chain((15..=120).step_by(15).map(Cut::Database)).collect()),
+        Manager::Yum | Manager::Dnf5 => (
+            25,
+            renames(5)
+                .chain((25..=200).step_by(25).map(Cut::Database))
+                .collect(),
+        ),
+        Manager::Zypper => (
+            25,
+            renames(5)
+                .chain((15..=120).step_by(15).map(Cut::Database))
+                .collect(),
+        ),
     };
     kill::sweep(manager, layout, count.unwrap_or(count_by_default), &further)
 }

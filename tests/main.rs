@@ -1,5 +1,8 @@
 //! The tests that run on real hosts, one file per subject.
-#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test, as it should")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what goes wrong fails the test, as it should"
+)]
 
 mod apt;
 mod bad_input;

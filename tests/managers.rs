@@ -64,7 +64,10 @@ fn could_not(host: &Host, ran: Ran, status: i32, parts: &[&str]) {
     let ran = ran.expect(status);
     let outcome = ran.stdout.lines().last().unwrap_or_default();
     println!("{outcome}");
-    assert!(outcome.starts_with("could not upgrade from 14.3.33 to 14.3.34: "), "{outcome}");
+    assert!(
+        outcome.starts_with("could not upgrade from 14.3.33 to 14.3.34: "),
+        "{outcome}"
+    );
     for part in parts {
         assert!(outcome.contains(part), "{part:?} is missing in: {outcome}");
     }
@@ -73,8 +76,15 @@ fn could_not(host: &Host, ran: Ran, status: i32, parts: &[&str]) {
 
 /// Runs a pass that is expected to fail, and shows all that it said if that fails the test.
 fn pass(host: &Host) -> Ran {
-    let ran = host.command(&["teleport-upgrade", "--verbose", "run"]).run();
-    let debug = ran.stderr.lines().filter(|line| !line.contains("systemctl")).collect::<Vec<_>>().join("\n");
+    let ran = host
+        .command(&["teleport-upgrade", "--verbose", "run"])
+        .run();
+    let debug = ran
+        .stderr
+        .lines()
+        .filter(|line| !line.contains("systemctl"))
+        .collect::<Vec<_>>()
+        .join("\n");
     println!("{debug}\n");
     ran
 }
@@ -89,14 +99,18 @@ fn upgrades(host: &Host) -> Ran {
 
 fn up_down_again_and_exactly(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
-    host.repository.publish(&[Package::agent("teleport-ent", "14.3.35")]);
+    host.repository
+        .publish(&[Package::agent("teleport-ent", "14.3.35")]);
     upgrades(&host);
     host.set_version("14.3.33");
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.33");
     host.remove("/usr/local/bin/teleport");
     host.upgrader("run").expect(0);
-    assert_eq!(host.run(&["teleport", "version", "--raw"]).expect(0).stdout, "14.3.33\n");
+    assert_eq!(
+        host.run(&["teleport", "version", "--raw"]).expect(0).stdout,
+        "14.3.33\n"
+    );
     host.assert_agent_runs("14.3.33");
 }
 
@@ -116,7 +130,10 @@ fn a_target_that_the_repository_does_not_have(manager: Manager) {
 fn a_package_that_was_tampered_with(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     flip(&host.repository.file("teleport-ent", "14.3.34"));
-    let reason = format!("{} does not serve the package that its index names", manager.source_file());
+    let reason = format!(
+        "{} does not serve the package that its index names",
+        manager.source_file()
+    );
     could_not(&host, pass(&host), 1, &[&reason, "have its operator"]);
     flip(&host.repository.file("teleport-ent", "14.3.34"));
     upgrades(&host);
@@ -126,7 +143,10 @@ fn a_package_that_is_missing(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     let file = host.repository.file("teleport-ent", "14.3.34");
     std::fs::rename(&file, file.with_extension("away")).unwrap();
-    let reason = format!("{} does not serve the package that its index names", manager.source_file());
+    let reason = format!(
+        "{} does not serve the package that its index names",
+        manager.source_file()
+    );
     could_not(&host, pass(&host), 1, &[&reason, "have its operator"]);
     std::fs::rename(file.with_extension("away"), &file).unwrap();
     upgrades(&host);
@@ -139,7 +159,12 @@ fn an_index_that_was_tampered_with(manager: Manager) {
     host.repository.publish(&[Package::new("other", "1.0.0")]);
     host.repository.keep();
     host.repository.damage_index();
-    could_not(&host, pass(&host), 75, &["cannot be reached or read", "the next pass tries again"]);
+    could_not(
+        &host,
+        pass(&host),
+        75,
+        &["cannot be reached or read", "the next pass tries again"],
+    );
     host.repository.restore();
     upgrades(&host);
 }
@@ -151,8 +176,16 @@ fn a_repository_signed_by_an_unknown_key_with_older_lists_cached(manager: Manage
     // Another index than the one that the host has, else zypper sees no need to fetch it.
     host.repository.publish(&[Package::new("other", "1.0.0")]);
     host.repository.sign_with(Key::Unknown);
-    let reason = format!("{} is not signed by a key that this host trusts", manager.source_file());
-    could_not(&host, pass(&host), 1, &[&reason, "install Teleport's present signing key"]);
+    let reason = format!(
+        "{} is not signed by a key that this host trusts",
+        manager.source_file()
+    );
+    could_not(
+        &host,
+        pass(&host),
+        1,
+        &[&reason, "install Teleport's present signing key"],
+    );
     host.repository.sign_with(Key::Trusted);
     upgrades(&host);
 }
@@ -176,8 +209,16 @@ fn a_repository_that_does_not_answer(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     host.shell(manager.refresh()).expect(0);
     host.packages.stop();
-    let reason = format!("the repository of {} cannot be reached", manager.source_file());
-    could_not(&host, pass(&host), 75, &[&reason, "the next pass tries again"]);
+    let reason = format!(
+        "the repository of {} cannot be reached",
+        manager.source_file()
+    );
+    could_not(
+        &host,
+        pass(&host),
+        75,
+        &[&reason, "the next pass tries again"],
+    );
     host.packages.start();
     upgrades(&host);
 }
@@ -189,7 +230,16 @@ fn a_repository_that_says_nothing(manager: Manager) {
     let silent = Server::raw(&host.network, "127.0.0.2:443", |mut stream| {
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    could_not(&host, pass(&host), 75, &["cannot be reached", "did not end within 2 s", "the next pass tries again"]);
+    could_not(
+        &host,
+        pass(&host),
+        75,
+        &[
+            "cannot be reached",
+            "did not end within 2 s",
+            "the next pass tries again",
+        ],
+    );
     drop(silent);
     host.packages.start();
     host.remove("/etc/teleport-upgrade.d/refresh-seconds");
@@ -199,7 +249,15 @@ fn a_repository_that_says_nothing(manager: Manager) {
 fn a_script_that_fails_before_the_install(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     host.offer(Package::agent("teleport-ent", "14.3.34").preinst("test -e /run/sound"));
-    could_not(&host, pass(&host), 1, &["a script of the package failed: ", "see what it lacks on this host"]);
+    could_not(
+        &host,
+        pass(&host),
+        1,
+        &[
+            "a script of the package failed: ",
+            "see what it lacks on this host",
+        ],
+    );
     host.write("/run/sound", "");
     upgrades(&host);
 }
@@ -209,7 +267,12 @@ fn a_script_that_fails_after_the_install(manager: Manager) {
     host.offer(Package::agent("teleport-ent", "14.3.34").postinst("exit 1"));
     if manager == Manager::Apt {
         // dpkg does not call such a package installed.
-        could_not(&host, pass(&host), 11, &["the version before is back and runs well"]);
+        could_not(
+            &host,
+            pass(&host),
+            11,
+            &["the version before is back and runs well"],
+        );
         host.offer(Package::agent("teleport-ent", "14.3.35"));
         host.upgrader("run").expect(0);
         host.assert_agent_runs("14.3.35");
@@ -229,13 +292,19 @@ fn fill(host: &Host, directory: &str) {
 }
 
 fn make_room(host: &Host, directory: &str) {
-    host.run(&["mount", "-o", "remount,size=100m", directory]).expect(0);
+    host.run(&["mount", "-o", "remount,size=100m", directory])
+        .expect(0);
 }
 
 fn a_full_disk_on_the_target(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     fill(&host, "/usr/local/bin");
-    could_not(&host, pass(&host), 1, &["there is no room for it on the disk", "make room"]);
+    could_not(
+        &host,
+        pass(&host),
+        1,
+        &["there is no room for it on the disk", "make room"],
+    );
     make_room(&host, "/usr/local/bin");
     upgrades(&host);
 }
@@ -244,7 +313,12 @@ fn a_full_disk_in_the_cache(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     host.shell(manager.refresh()).expect(0);
     fill(&host, manager.cache());
-    could_not(&host, pass(&host), 1, &["there is no room for it on the disk", "make room"]);
+    could_not(
+        &host,
+        pass(&host),
+        1,
+        &["there is no room for it on the disk", "make room"],
+    );
     make_room(&host, manager.cache());
     upgrades(&host);
 }
@@ -261,9 +335,17 @@ while not os.path.exists('/run/let-go'): time.sleep(0.05)
 /// What others hold while they work.
 fn locks(manager: Manager) -> &'static [&'static str] {
     match manager {
-        Manager::Apt => &["/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"],
+        Manager::Apt => &[
+            "/var/lib/dpkg/lock-frontend",
+            "/var/lib/apt/lists/lock",
+            "/var/cache/apt/archives/lock",
+        ],
         Manager::Dnf5 => &["/var/lib/dnf/system-repo.lock", "/var/lib/rpm/.rpm.lock"],
-        Manager::Yum => &["/var/cache/dnf/metadata_lock.pid", "/var/lib/dnf/rpmdb_lock.pid", "/var/lib/rpm/.rpm.lock"],
+        Manager::Yum => &[
+            "/var/cache/dnf/metadata_lock.pid",
+            "/var/lib/dnf/rpmdb_lock.pid",
+            "/var/lib/rpm/.rpm.lock",
+        ],
         Manager::Zypper => &["/run/zypp.pid", "/var/lib/rpm/.rpm.lock"],
     }
 }
@@ -277,7 +359,9 @@ fn a_lock_that_is_let_go_in_time_costs_only_time(manager: Manager) {
         let upgrade = host.spawn(&["systemd-cat", "-t", "upgrade", "teleport-upgrade", "run"]);
         let waits = format!("waiting for python3 (process {pid}), which holds ");
         host.wait_for("the line that names the holder", SOON, || {
-            host.shell("journalctl -q -o cat -t upgrade").stdout.contains(&waits)
+            host.shell("journalctl -q -o cat -t upgrade")
+                .stdout
+                .contains(&waits)
         });
         host.write("/run/let-go", "");
         upgrade.wait().expect(0);
@@ -292,7 +376,9 @@ fn a_lock_that_is_held_too_long(manager: Manager) {
         let holder = host.spawn(&["python3", "-c", HOLD, path]);
         host.wait_for("the lock", SOON, || host.read("/run/held").is_some());
         let pid = host.property(holder.unit(), "MainPID");
-        let said = format!("is in use by python3 (process {pid}), for longer than 1 s; the next pass tries again");
+        let said = format!(
+            "is in use by python3 (process {pid}), for longer than 1 s; the next pass tries again"
+        );
         could_not(&host, pass(&host), 75, &[&said]);
         host.write("/run/let-go", "");
         holder.wait().expect(0);
@@ -304,22 +390,48 @@ fn a_lock_that_is_held_too_long(manager: Manager) {
 
 fn no_other_package_is_changed(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
-    host.repository.publish(&[Package::new("library", "1.0.0"), Package::new("unrelated", "1.0.0")]);
+    host.repository.publish(&[
+        Package::new("library", "1.0.0"),
+        Package::new("unrelated", "1.0.0"),
+    ]);
     host.shell(manager.refresh()).expect(0);
     host.shell(&manager.install("library", None)).expect(0);
     host.shell(&manager.install("unrelated", None)).expect(0);
-    host.repository.publish(&[Package::new("library", "2.0.0"), Package::new("unrelated", "2.0.0")]);
+    host.repository.publish(&[
+        Package::new("library", "2.0.0"),
+        Package::new("unrelated", "2.0.0"),
+    ]);
     host.offer(Package::agent("teleport-ent", "14.3.34").depends("library (>= 2)"));
-    could_not(&host, pass(&host), 1, &["it would change other packages too (library)", "by hand"]);
+    could_not(
+        &host,
+        pass(&host),
+        1,
+        &["it would change other packages too (library)", "by hand"],
+    );
     host.offer(Package::agent("teleport-ent", "14.3.34").depends("library (>= 1)"));
     upgrades(&host);
-    assert_eq!((host.installed("library").as_str(), host.installed("unrelated").as_str()), ("ii 1.0.0", "ii 1.0.0"));
+    assert_eq!(
+        (
+            host.installed("library").as_str(),
+            host.installed("unrelated").as_str()
+        ),
+        ("ii 1.0.0", "ii 1.0.0")
+    );
 }
 
 fn a_dependency_that_nothing_provides(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     host.offer(Package::agent("teleport-ent", "14.3.34").depends("library (>= 2)"));
-    could_not(&host, pass(&host), 1, &["it does not fit this host: ", "library", "install what it needs"]);
+    could_not(
+        &host,
+        pass(&host),
+        1,
+        &[
+            "it does not fit this host: ",
+            "library",
+            "install what it needs",
+        ],
+    );
     host.offer(Package::agent("teleport-ent", "14.3.34"));
     upgrades(&host);
 }
@@ -329,14 +441,25 @@ fn a_locked_agent_is_left_alone_by_others_and_upgraded_by_us(manager: Manager) {
         let host = Host::with_upgrade_from(manager);
         host.shell(&lock).expect(0);
         let update = host.shell(manager.update_all()).expect(0);
-        assert!(host.installed("teleport-ent").ends_with(" 14.3.33"), "{lock}: {}", update.stdout);
+        assert!(
+            host.installed("teleport-ent").ends_with(" 14.3.33"),
+            "{lock}: {}",
+            update.stdout
+        );
         host.upgrader("run").expect(0);
-        assert!(host.installed("teleport-ent").ends_with(" 14.3.34"), "{lock}");
+        assert!(
+            host.installed("teleport-ent").ends_with(" 14.3.34"),
+            "{lock}"
+        );
         assert_eq!(host.running_version(), "14.3.34");
         // The lock is still there, and no obstacle to the way back either.
         host.offer(Package::agent("teleport-ent", "14.3.35"));
         let update = host.shell(manager.update_all()).expect(0);
-        assert!(host.installed("teleport-ent").ends_with(" 14.3.34"), "{lock}: {}", update.stdout);
+        assert!(
+            host.installed("teleport-ent").ends_with(" 14.3.34"),
+            "{lock}: {}",
+            update.stdout
+        );
         host.set_version("14.3.33");
         host.upgrader("run").expect(0);
         assert_eq!(host.running_version(), "14.3.33");
@@ -347,7 +470,12 @@ fn a_locked_agent_is_left_alone_by_others_and_upgraded_by_us(manager: Manager) {
 #[track_caller]
 fn ordinary_update(host: &Host, expected: &str) {
     let update = host.shell(host.manager.update_all()).expect(0);
-    assert_eq!(host.installed("teleport-ent"), format!("ii {expected}"), "{}", update.stdout);
+    assert_eq!(
+        host.installed("teleport-ent"),
+        format!("ii {expected}"),
+        "{}",
+        update.stdout
+    );
 }
 
 fn the_agent_is_locked_from_the_first_run_on(manager: Manager) {
@@ -359,7 +487,8 @@ fn the_agent_is_locked_from_the_first_run_on(manager: Manager) {
     ordinary_update(&host, "14.3.33");
     host.set_version("14.3.34");
     upgrades(&host);
-    host.repository.publish(&[Package::agent("teleport-ent", "14.3.35")]);
+    host.repository
+        .publish(&[Package::agent("teleport-ent", "14.3.35")]);
     ordinary_update(&host, "14.3.34");
     // The lock is ours, and goes when it is not wanted any more.
     host.configure("lock", "no\n");
@@ -374,7 +503,8 @@ fn a_lock_of_the_administrators_is_never_taken_away(manager: Manager) {
         host.upgrader("run").expect(0);
         host.configure("lock", "no\n");
         host.upgrader("run").expect(0);
-        host.repository.publish(&[Package::agent("teleport-ent", "14.3.35")]);
+        host.repository
+            .publish(&[Package::agent("teleport-ent", "14.3.35")]);
         ordinary_update(&host, "14.3.34");
     }
 }
@@ -388,17 +518,30 @@ fn puts_the_lock_back_once(host: &Host) {
     host.write("/var/lib/teleport-upgrade/history.json", CUT_OFF);
     host.remove("/usr/local/bin/teleport");
     let ran = pass(host).expect(0);
-    assert!(!ran.stderr.contains("could not be put on hold"), "{}", ran.stderr);
-    host.repository.publish(&[Package::agent("teleport-ent", "14.3.35")]);
+    assert!(
+        !ran.stderr.contains("could not be put on hold"),
+        "{}",
+        ran.stderr
+    );
+    host.repository
+        .publish(&[Package::agent("teleport-ent", "14.3.35")]);
     host.shell(host.manager.update_all()).expect(0);
     assert!(host.installed("teleport-ent").ends_with(" 14.3.34"));
     let files = "/var/lib/dpkg/status /etc/dnf/plugins/versionlock.list /etc/zypp/locks /etc/yum.repos.d/teleport.repo";
-    let locks = || host.shell(&format!("grep -h -A 1 -E 'hold|!teleport|solvable_name|exclude=' {files}")).stdout;
+    let locks = || {
+        host.shell(&format!(
+            "grep -h -A 1 -E 'hold|!teleport|solvable_name|exclude=' {files}"
+        ))
+        .stdout
+    };
     let before = locks();
     assert!(!before.is_empty());
     host.set_version("14.3.35");
     pass(host).expect(0);
-    assert_eq!((host.running_version().as_str(), locks()), ("14.3.35", before));
+    assert_eq!(
+        (host.running_version().as_str(), locks()),
+        ("14.3.35", before)
+    );
 }
 
 fn a_lock_that_was_lost_is_put_back_once(manager: Manager) {
@@ -421,7 +564,8 @@ fn an_exclude_in_a_file_of_another_name_is_known_again_and_taken_back() {
     let host = Host::with_upgrade_from(Manager::Yum);
     host.set_version("14.3.33");
     host.shell("rm /etc/dnf/plugins/versionlock.* /usr/lib/python3/dist-packages/dnf-plugins/versionlock.py").expect(0);
-    host.shell("cd /etc/yum.repos.d && mv teleport.repo teleport-yum.repo").expect(0);
+    host.shell("cd /etc/yum.repos.d && mv teleport.repo teleport-yum.repo")
+        .expect(0);
     let before = host.read("/etc/yum.repos.d/teleport-yum.repo");
     host.upgrader("run").expect(0);
     assert_ne!(host.read("/etc/yum.repos.d/teleport-yum.repo"), before);
@@ -434,20 +578,41 @@ fn an_exclude_in_a_file_of_another_name_is_known_again_and_taken_back() {
 fn a_dead_second_repository(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     let file = manager.source_file().replace("teleport", "dead");
-    host.write(&file, &manager.source("dead", "https://dead.example.com/", host.generation.codename()));
+    host.write(
+        &file,
+        &manager.source(
+            "dead",
+            "https://dead.example.com/",
+            host.generation.codename(),
+        ),
+    );
     upgrades(&host);
 }
 
 fn a_repository_among_others(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     let file = manager.source_file().replace("teleport", "packages");
-    let ours = host.read(manager.source_file()).unwrap().replace("teleport]", "packages]");
+    let ours = host
+        .read(manager.source_file())
+        .unwrap()
+        .replace("teleport]", "packages]");
     host.remove(manager.source_file());
-    host.write(&file, &format!("{ours}\n{}", manager.source("dead", "https://dead.example.com/", host.generation.codename())));
+    host.write(
+        &file,
+        &format!(
+            "{ours}\n{}",
+            manager.source(
+                "dead",
+                "https://dead.example.com/",
+                host.generation.codename()
+            )
+        ),
+    );
     let ran = pass(&host).expect(0);
     // dnf does not say when it goes on without a repository.
     assert!(
-        manager != Manager::Zypper && manager != Manager::Apt || ran.stderr.contains("going on with the index as it is"),
+        manager != Manager::Zypper && manager != Manager::Apt
+            || ran.stderr.contains("going on with the index as it is"),
         "{}",
         ran.stderr
     );
@@ -458,9 +623,18 @@ fn a_pass_that_was_killed_is_finished_by_the_next(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
     let cut_off = host.spawn(&["teleport-upgrade", "run"]);
-    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.wait_for("the install", SOON, || {
+        host.read("/run/installing").is_some()
+    });
     // The whole group of processes at once, as a power cut would.
-    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", cut_off.unit()]).expect(0);
+    host.run(&[
+        "systemctl",
+        "kill",
+        "--kill-whom=all",
+        "--signal=SIGKILL",
+        cut_off.unit(),
+    ])
+    .expect(0);
     assert_ne!(cut_off.wait().status, 0);
     println!("{manager:?} leaves: {}", host.installed("teleport-ent"));
     host.write("/run/go-on", "");
@@ -473,7 +647,10 @@ fn a_pass_that_was_killed_is_finished_by_the_next(manager: Manager) {
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
     host.assert_agent_runs("14.3.34");
     host.releases.start();
-    assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.34 == 14.3.34)\n");
+    assert_eq!(
+        host.upgrader("run").expect(0).stdout,
+        "no upgrades available (14.3.34 == 14.3.34)\n"
+    );
 }
 
 fn an_installer_that_contradicts_the_database(manager: Manager) {
@@ -491,7 +668,11 @@ fn an_installer_that_contradicts_the_database(manager: Manager) {
         );
         for command in ["run", "force", "dry-run"] {
             let refused = host.upgrader(command).expect(2);
-            assert!(refused.stderr.starts_with(&said) && refused.stderr.contains(right), "{}", refused.stderr);
+            assert!(
+                refused.stderr.starts_with(&said) && refused.stderr.contains(right),
+                "{}",
+                refused.stderr
+            );
         }
     }
     host.configure("installer", right);
@@ -500,19 +681,36 @@ fn an_installer_that_contradicts_the_database(manager: Manager) {
 
 /// How many of each program a pass has run.
 fn processes(ran: &Ran, programs: &[&str]) -> Vec<usize> {
-    let runs = |program: &&str| ran.stderr.lines().filter(|line| line.contains(&format!("debug: running {program} "))).count();
+    let runs = |program: &&str| {
+        ran.stderr
+            .lines()
+            .filter(|line| line.contains(&format!("debug: running {program} ")))
+            .count()
+    };
     programs.iter().map(runs).collect()
 }
 
 /// Waits until the databases' files are so old that an answer is kept: how soon after a change a pass comes is a matter of the machine.
 fn settled(host: &Host) {
-    let changed_lately = "find /var/lib/dpkg/status /var/lib/dpkg/updates /var/lib/rpm -newerct '-4 seconds'";
-    host.wait_for("the package databases to be 4 s old", SOON, || host.shell(changed_lately).stdout.is_empty());
+    let changed_lately =
+        "find /var/lib/dpkg/status /var/lib/dpkg/updates /var/lib/rpm -newerct '-4 seconds'";
+    host.wait_for("the package databases to be 4 s old", SOON, || {
+        host.shell(changed_lately).stdout.is_empty()
+    });
 }
 
 fn no_process_too_many(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
-    let programs = ["dpkg-query", "apt-get", "apt-cache", "dpkg", "rpm", "dnf", "zypper", "rpmkeys"];
+    let programs = [
+        "dpkg-query",
+        "apt-get",
+        "apt-cache",
+        "dpkg",
+        "rpm",
+        "dnf",
+        "zypper",
+        "rpmkeys",
+    ];
     // Locking the package costs another process, once.
     host.configure("lock", "no\n");
     settled(&host);
@@ -537,8 +735,16 @@ fn no_process_too_many(manager: Manager) {
 fn a_package_that_is_not_signed(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     host.offer(Package::agent("teleport-ent", "14.3.34").signed(None));
-    let reason = format!("the package in the repository of {} is not signed by a key that this host trusts", manager.source_file());
-    could_not(&host, pass(&host), 1, &[&reason, "install Teleport's present signing key"]);
+    let reason = format!(
+        "the package in the repository of {} is not signed by a key that this host trusts",
+        manager.source_file()
+    );
+    could_not(
+        &host,
+        pass(&host),
+        1,
+        &[&reason, "install Teleport's present signing key"],
+    );
     host.offer(Package::agent("teleport-ent", "14.3.34"));
     upgrades(&host);
 }
@@ -546,8 +752,16 @@ fn a_package_that_is_not_signed(manager: Manager) {
 fn a_package_signed_by_an_unknown_key(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     host.offer(Package::agent("teleport-ent", "14.3.34").signed(Some(Key::Unknown)));
-    let reason = format!("the package in the repository of {} is not signed by a key that this host trusts", manager.source_file());
-    could_not(&host, pass(&host), 1, &[&reason, "install Teleport's present signing key"]);
+    let reason = format!(
+        "the package in the repository of {} is not signed by a key that this host trusts",
+        manager.source_file()
+    );
+    could_not(
+        &host,
+        pass(&host),
+        1,
+        &[&reason, "install Teleport's present signing key"],
+    );
     host.offer(Package::agent("teleport-ent", "14.3.34"));
     upgrades(&host);
 }
@@ -557,7 +771,12 @@ fn any_release_of_the_target_will_do(manager: Manager) {
     host.repository.remove("teleport-ent", "14.3.34");
     host.offer(Package::agent("teleport-ent", "14.3.34").release("2.el9"));
     upgrades(&host);
-    assert_eq!(host.run(&["rpm", "-q", "--qf", "%{RELEASE}", "teleport-ent"]).expect(0).stdout, "2.el9");
+    assert_eq!(
+        host.run(&["rpm", "-q", "--qf", "%{RELEASE}", "teleport-ent"])
+            .expect(0)
+            .stdout,
+        "2.el9"
+    );
 }
 
 fn an_agent_that_the_database_lists_twice(manager: Manager) {
@@ -565,18 +784,47 @@ fn an_agent_that_the_database_lists_twice(manager: Manager) {
     let file = host.repository.file("teleport-ent", "14.3.34");
     std::fs::copy(file, host.path("/run/agent.rpm")).unwrap();
     // What a transaction leaves that was cut off between its two halves.
-    host.run(&["rpm", "--install", "--justdb", "--force", "--noscripts", "/run/agent.rpm"]).expect(0);
-    assert_eq!(host.run(&["rpm", "-q", "teleport-ent"]).stdout.lines().count(), 2);
+    host.run(&[
+        "rpm",
+        "--install",
+        "--justdb",
+        "--force",
+        "--noscripts",
+        "/run/agent.rpm",
+    ])
+    .expect(0);
+    assert_eq!(
+        host.run(&["rpm", "-q", "teleport-ent"])
+            .stdout
+            .lines()
+            .count(),
+        2
+    );
     for target in ["14.3.34", "14.3.33"] {
         host.set_version(target);
         pass(&host).expect(0);
         host.assert_agent_runs(target);
     }
     // The older one of the two is wanted, which package managers take for there already.
-    host.run(&["rpm", "--install", "--justdb", "--force", "--noscripts", "/run/agent.rpm"]).expect(0);
+    host.run(&[
+        "rpm",
+        "--install",
+        "--justdb",
+        "--force",
+        "--noscripts",
+        "/run/agent.rpm",
+    ])
+    .expect(0);
     pass(&host).expect(0);
     host.assert_agent_runs("14.3.33");
-    assert_eq!(host.run(&["rpm", "-q", "teleport-ent"]).expect(0).stdout.lines().count(), 1);
+    assert_eq!(
+        host.run(&["rpm", "-q", "teleport-ent"])
+            .expect(0)
+            .stdout
+            .lines()
+            .count(),
+        1
+    );
 }
 
 /// yum 3 as its manual describes it, made of dnf: it knows none of dnf's options, and goes down when told so only.
@@ -616,7 +864,16 @@ fn yum_3_is_spoken_to_by_its_documented_command_line() {
     let log = host.read("/run/yum.log").unwrap();
     let verb = |verb: &str| log.lines().filter(|line| line.contains(verb)).count();
     // Each of the three simulated and carried out.
-    assert_eq!([verb(" install "), verb(" downgrade "), verb(" reinstall "), verb(" expire-cache")], [2, 2, 2, 3], "{log}");
+    assert_eq!(
+        [
+            verb(" install "),
+            verb(" downgrade "),
+            verb(" reinstall "),
+            verb(" expire-cache")
+        ],
+        [2, 2, 2, 3],
+        "{log}"
+    );
 }
 
 #[test]
@@ -624,12 +881,34 @@ fn a_package_in_both_databases_is_dpkgs_unless_the_installer_is_of_rpm() {
     let host = Host::with_agent("14.3.33");
     let rpms = Repository::new(Manager::Yum, &host.directory().join("rpms"));
     rpms.publish(&[Package::agent("teleport-ent", "14.3.30")]);
-    std::fs::copy(rpms.file("teleport-ent", "14.3.30"), host.path("/run/agent.rpm")).unwrap();
-    host.run(&["rpm", "--install", "--justdb", "--nodeps", "--nosignature", "/run/agent.rpm"]).expect(0);
+    std::fs::copy(
+        rpms.file("teleport-ent", "14.3.30"),
+        host.path("/run/agent.rpm"),
+    )
+    .unwrap();
+    host.run(&[
+        "rpm",
+        "--install",
+        "--justdb",
+        "--nodeps",
+        "--nosignature",
+        "/run/agent.rpm",
+    ])
+    .expect(0);
     host.set_version("14.3.34");
-    for (installer, found) in [("", "14.3.33"), ("apt", "14.3.33"), ("yum", "14.3.30"), ("zypper", "14.3.30"), ("nop", "14.3.33")] {
+    for (installer, found) in [
+        ("", "14.3.33"),
+        ("apt", "14.3.33"),
+        ("yum", "14.3.30"),
+        ("zypper", "14.3.30"),
+        ("nop", "14.3.33"),
+    ] {
         host.configure("installer", installer);
         let ran = host.upgrader("dry-run").expect(0);
-        assert_eq!(ran.stdout.lines().next().unwrap(), format!("an upgrade is available ({found} -> 14.3.34)"), "{installer}");
+        assert_eq!(
+            ran.stdout.lines().next().unwrap(),
+            format!("an upgrade is available ({found} -> 14.3.34)"),
+            "{installer}"
+        );
     }
 }

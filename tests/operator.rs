@@ -19,7 +19,8 @@ const FAILED: &str = "MESSAGE_ID=8f3f3f92afd14fc689d5042250f08770";
 /// A host of which everything is told that can be.
 fn host() -> Host {
     let host = Host::with_upgrade();
-    host.run(&["mkdir", "-p", "/var/lib/prometheus/node-exporter"]).expect(0);
+    host.run(&["mkdir", "-p", "/var/lib/prometheus/node-exporter"])
+        .expect(0);
     host.configure("metrics", "/var/lib/prometheus/node-exporter\n");
     host.closed_window();
     host
@@ -34,7 +35,11 @@ struct Told<'host> {
 
 impl<'host> Told<'host> {
     fn of(host: &'host Host) -> Told<'host> {
-        Told { host, objects: Vec::new(), metrics: Vec::new() }
+        Told {
+            host,
+            objects: Vec::new(),
+            metrics: Vec::new(),
+        }
     }
 
     /// Makes a pass, which must end so.
@@ -49,7 +54,12 @@ impl<'host> Told<'host> {
     /// A metric of the last pass, without its common prefix; nothing if there is none.
     fn metric(&self, name: &str) -> String {
         let prefix = format!("teleport_upgrade_{name} ");
-        let value = self.metrics.last().unwrap().lines().find_map(|line| line.strip_prefix(&prefix));
+        let value = self
+            .metrics
+            .last()
+            .unwrap()
+            .lines()
+            .find_map(|line| line.strip_prefix(&prefix));
         value.unwrap_or_default().to_owned()
     }
 
@@ -59,10 +69,20 @@ impl<'host> Told<'host> {
         // On a machine that has much to do, a server may be slower than the time that "status" gives it.
         let mut json = String::new();
         self.host.wait_for(&format!("the state {state}"), SOON, || {
-            json = self.host.run(&["teleport-upgrade", "status", "--json"]).expect(0).stdout;
+            json = self
+                .host
+                .run(&["teleport-upgrade", "status", "--json"])
+                .expect(0)
+                .stdout;
             serde_json::from_str::<Value>(&json).unwrap()["decision"]["state"] == state
         });
-        let status = || self.host.command(&["teleport-upgrade", "status"]).user("alice").run().expect(0);
+        let status = || {
+            self.host
+                .command(&["teleport-upgrade", "status"])
+                .user("alice")
+                .run()
+                .expect(0)
+        };
         let mut page = status();
         self.host.wait_for("an answer in time", SOON, || {
             let slow = page.stdout.contains("no answer in time");
@@ -72,14 +92,28 @@ impl<'host> Told<'host> {
             !slow
         });
         assert_eq!(page.stderr, "", "status has a place for what is strange");
-        assert!(page.stdout.lines().all(|line| line.chars().count() <= 80), "{}", page.stdout);
+        assert!(
+            page.stdout.lines().all(|line| line.chars().count() <= 80),
+            "{}",
+            page.stdout
+        );
         let flat = page.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(flat.contains(reason), "{reason:?} is missing in:\n{}", page.stdout);
+        assert!(
+            flat.contains(reason),
+            "{reason:?} is missing in:\n{}",
+            page.stdout
+        );
         let object: Value = serde_json::from_str(&json).unwrap();
         let sentence = object["decision"]["sentence"].as_str().unwrap();
-        assert!(sentence.contains(reason), "{reason:?} is missing in: {sentence}");
+        assert!(
+            sentence.contains(reason),
+            "{reason:?} is missing in: {sentence}"
+        );
         let dry = self.host.run(&["teleport-upgrade", "dry-run"]);
-        assert!(format!("{}{}", dry.stdout, dry.stderr).contains(reason), "{reason:?} is missing in: {dry:?}");
+        assert!(
+            format!("{}{}", dry.stdout, dry.stderr).contains(reason),
+            "{reason:?} is missing in: {dry:?}"
+        );
         self.objects.push(json);
         (flat, object)
     }
@@ -88,17 +122,28 @@ impl<'host> Told<'host> {
     #[track_caller]
     fn counts_as(&self, state: &str) {
         let metrics = self.metrics.last().unwrap();
-        let states: Vec<&str> =
-            metrics.lines().filter(|line| line.starts_with("teleport_upgrade_state{") && line.ends_with(" 1")).collect();
-        assert_eq!(states, [format!("teleport_upgrade_state{{state=\"{state}\"}} 1")]);
+        let states: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.starts_with("teleport_upgrade_state{") && line.ends_with(" 1"))
+            .collect();
+        assert_eq!(
+            states,
+            [format!("teleport_upgrade_state{{state=\"{state}\"}} 1")]
+        );
     }
 
     /// Asserts what a person who logs in is told: this, or nothing.
     #[track_caller]
     fn notice(&self, part: Option<&str>) {
-        let text = self.host.read(NOTICE).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let text = self
+            .host
+            .read(NOTICE)
+            .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
         match part {
-            Some(part) => assert!(text.as_ref().is_some_and(|text| text.contains(part)), "{part:?} is missing in: {text:?}"),
+            Some(part) => assert!(
+                text.as_ref().is_some_and(|text| text.contains(part)),
+                "{part:?} is missing in: {text:?}"
+            ),
             None => assert_eq!(text, None),
         }
     }
@@ -107,7 +152,9 @@ impl<'host> Told<'host> {
     fn check(self) {
         assert!(!self.objects.is_empty());
         validate(&self.objects);
-        self.metrics.iter().for_each(|metrics| promtool(&["check", "metrics"], metrics));
+        self.metrics
+            .iter()
+            .for_each(|metrics| promtool(&["check", "metrics"], metrics));
     }
 }
 
@@ -118,15 +165,32 @@ fn project(path: &str) -> PathBuf {
 /// Feeds a program of this machine, and asserts that it finds nothing wrong.
 #[track_caller]
 fn feed(command: &mut Command, text: &str) {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run tests/setup");
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run tests/setup");
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}\n{text}", String::from_utf8_lossy(&said));
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{}\n{text}",
+        String::from_utf8_lossy(&said)
+    );
 }
 
 fn promtool(arguments: &[&str], text: &str) {
-    feed(Command::new(project("target/tools/promtool")).args(arguments), text);
+    feed(
+        Command::new(project("target/tools/promtool")).args(arguments),
+        text,
+    );
 }
 
 fn validate(objects: &[String]) {
@@ -147,23 +211,41 @@ for number, instance in enumerate(json.load(sys.stdin)):
         print(number, error)
 ";
     let text = format!("[{}]", objects.join(","));
-    feed(Command::new("python3").args(["-c", VALIDATE]).arg(project("packaging/status.schema.json")), &text);
+    feed(
+        Command::new("python3")
+            .args(["-c", VALIDATE])
+            .arg(project("packaging/status.schema.json")),
+        &text,
+    );
 }
 
 #[test]
 fn the_example_alerts_are_good_rules_on_metrics_that_there_are() {
     let alerts = project("packaging/alerts.yml");
-    let checked = Command::new(project("target/tools/promtool")).args(["check", "rules"]).arg(&alerts).output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let checked = Command::new(project("target/tools/promtool"))
+        .args(["check", "rules"])
+        .arg(&alerts)
+        .output()
+        .unwrap();
+    assert!(
+        checked.status.success(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
     let host = host();
     host.upgrader("run").expect(0);
     let metrics = host.read(METRICS).unwrap();
     let alerts = std::fs::read_to_string(alerts).unwrap();
-    let named: Vec<&str> =
-        alerts.split(|c: char| !c.is_ascii_lowercase() && c != '_').filter(|word| word.starts_with("teleport_upgrade_")).collect();
+    let named: Vec<&str> = alerts
+        .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+        .filter(|word| word.starts_with("teleport_upgrade_"))
+        .collect();
     assert!(named.len() >= 6, "{named:?}");
     for name in named {
-        assert!(metrics.contains(&format!("# TYPE {name} ")), "{name} is missing in:\n{metrics}");
+        assert!(
+            metrics.contains(&format!("# TYPE {name} ")),
+            "{name} is missing in:\n{metrics}"
+        );
     }
 }
 
@@ -171,12 +253,20 @@ fn the_example_alerts_are_good_rules_on_metrics_that_there_are() {
 fn states_that_leave_the_agent_as_it_is() {
     let host = host();
     let mut told = Told::of(&host);
-    told.shows("waiting", "outside the maintenance window; the next one opens ");
+    told.shows(
+        "waiting",
+        "outside the maintenance window; the next one opens ",
+    );
 
     told.pass(0);
-    let (page, object) = told.shows("waiting", "waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window");
+    let (page, object) = told.shows(
+        "waiting",
+        "waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window",
+    );
     told.counts_as("waiting");
-    told.notice(Some("will be upgraded from 14.3.33 to 14.3.34 in the maintenance window that opens "));
+    told.notice(Some(
+        "will be upgraded from 14.3.33 to 14.3.34 in the maintenance window that opens ",
+    ));
     for part in [
         "installed teleport-ent 14.3.33, by apt",
         "teleport.service is running, and runs 14.3.33",
@@ -188,25 +278,52 @@ fn states_that_leave_the_agent_as_it_is() {
     ] {
         assert!(page.contains(part), "{part:?} is missing in: {page}");
     }
-    assert_eq!((&object["agent"]["installed"], &object["agent"]["running"]), (&"14.3.33".into(), &"14.3.33".into()));
-    assert_eq!((&object["channel"]["target"], &object["channel"]["critical"]), (&"14.3.34".into(), &false.into()));
-    assert_eq!(object["decision"]["opens"], object["schedule"]["windows"][0]["start"]);
     assert_eq!(
-        (told.metric("up_to_date"), told.metric("healthy"), told.metric("window_open")),
+        (&object["agent"]["installed"], &object["agent"]["running"]),
+        (&"14.3.33".into(), &"14.3.33".into())
+    );
+    assert_eq!(
+        (&object["channel"]["target"], &object["channel"]["critical"]),
+        (&"14.3.34".into(), &false.into())
+    );
+    assert_eq!(
+        object["decision"]["opens"],
+        object["schedule"]["windows"][0]["start"]
+    );
+    assert_eq!(
+        (
+            told.metric("up_to_date"),
+            told.metric("healthy"),
+            told.metric("window_open")
+        ),
         ("0".into(), "1".into(), "0".into())
     );
-    assert!(told.metric("next_window_timestamp_seconds").parse::<i64>().unwrap() > 0);
+    assert!(
+        told.metric("next_window_timestamp_seconds")
+            .parse::<i64>()
+            .unwrap()
+            > 0
+    );
 
     host.set_critical("yes");
-    let (_, object) = told.shows("due", "would now upgrade from 14.3.33 to 14.3.34: the release channel calls it critical");
+    let (_, object) = told.shows(
+        "due",
+        "would now upgrade from 14.3.33 to 14.3.34: the release channel calls it critical",
+    );
     assert_eq!(object["channel"]["critical"], true);
     host.set_critical("no");
     host.open_window();
-    let (page, _) = told.shows("due", "would now upgrade from 14.3.33 to 14.3.34: the maintenance window is open until ");
+    let (page, _) = told.shows(
+        "due",
+        "would now upgrade from 14.3.33 to 14.3.34: the maintenance window is open until ",
+    );
     assert!(page.contains("open until "), "{page}");
 
     let source = host.read("/etc/apt/sources.list.d/teleport.list").unwrap();
-    host.write("/etc/apt/sources.list.d/teleport.list", &source.replacen('[', "[trusted=yes ", 1));
+    host.write(
+        "/etc/apt/sources.list.d/teleport.list",
+        &source.replacen('[', "[trusted=yes ", 1),
+    );
     told.shows(
         "insecure-config",
         "could not upgrade from 14.3.33 to 14.3.34: this host would take packages that nobody it trusts has signed",
@@ -220,7 +337,10 @@ fn states_that_leave_the_agent_as_it_is() {
     // What passes by itself is no failure.
     host.packages.stop();
     told.pass(75);
-    assert_eq!((told.metric("failures_total"), told.metric("window_open")), ("1".into(), "1".into()));
+    assert_eq!(
+        (told.metric("failures_total"), told.metric("window_open")),
+        ("1".into(), "1".into())
+    );
     host.packages.start();
 
     host.set_version("14.4.0-rc.1");
@@ -232,27 +352,46 @@ fn states_that_leave_the_agent_as_it_is() {
     told.pass(0);
     told.counts_as("pinned");
     let (page, object) = told.shows("pinned", "pinned to major version 13");
-    assert!(page.contains("pinned to major version 13, by the file \"pin\""), "{page}");
-    assert!(page.contains("systemctl enable"), "the next version may be one that this host may have: {page}");
+    assert!(
+        page.contains("pinned to major version 13, by the file \"pin\""),
+        "{page}"
+    );
+    assert!(
+        page.contains("systemctl enable"),
+        "the next version may be one that this host may have: {page}"
+    );
     assert_eq!(object["limits"]["pin"], "major version 13");
     host.remove("/etc/teleport-upgrade.d/pin");
 
     host.set_version("none");
     told.pass(0);
     told.counts_as("paused");
-    told.shows("paused", "no upgrades available (14.3.33 stays: the release channel names no version)");
+    told.shows(
+        "paused",
+        "no upgrades available (14.3.33 stays: the release channel names no version)",
+    );
     assert_eq!(told.metric("up_to_date"), "1");
 
     host.set_version("14.3.33");
     told.pass(0);
     told.counts_as("up-to-date");
     told.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
-    host.run(&["systemctl", "stop", "teleport.service"]).expect(0);
+    host.run(&["systemctl", "stop", "teleport.service"])
+        .expect(0);
     told.pass(0);
-    assert_eq!((told.metric("up_to_date"), told.metric("healthy")), ("1".into(), "0".into()));
+    assert_eq!(
+        (told.metric("up_to_date"), told.metric("healthy")),
+        ("1".into(), "0".into())
+    );
     let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
     assert!(page.contains("teleport.service is stopped"), "{page}");
-    assert_eq!((&object["agent"]["healthy"], &object["agent"]["services"][0]["state"]), (&false.into(), &"stopped".into()));
+    assert_eq!(
+        (
+            &object["agent"]["healthy"],
+            &object["agent"]["services"][0]["state"]
+        ),
+        (&false.into(), &"stopped".into())
+    );
     told.check();
 }
 
@@ -262,22 +401,39 @@ fn states_of_a_host_without_a_schedule() {
     let mut told = Told::of(&host);
     for (text, state, why) in [
         ("", "empty", "the maintenance schedule is empty"),
-        ("1 2 3\n", "unreadable", "the maintenance schedule cannot be used"),
-        ("1000 2000\n", "past", "the maintenance schedule is outdated"),
+        (
+            "1 2 3\n",
+            "unreadable",
+            "the maintenance schedule cannot be used",
+        ),
+        (
+            "1000 2000\n",
+            "past",
+            "the maintenance schedule is outdated",
+        ),
     ] {
         host.configure("schedule", text);
-        let (page, object) = told.shows("waiting", &format!("waiting to upgrade from 14.3.33 to 14.3.34: {why}"));
+        let (page, object) = told.shows(
+            "waiting",
+            &format!("waiting to upgrade from 14.3.33 to 14.3.34: {why}"),
+        );
         assert_eq!(object["schedule"]["state"], state);
         assert!(page.contains(&format!("schedule {why}")), "{page}");
     }
     host.remove("/etc/teleport-upgrade.d/schedule");
-    told.shows("waiting", "the agent has exported no maintenance schedule; if the next pass still finds it so");
+    told.shows(
+        "waiting",
+        "the agent has exported no maintenance schedule; if the next pass still finds it so",
+    );
     told.pass(0);
     told.counts_as("waiting");
     told.notice(Some(
         "will be upgraded from 14.3.33 to 14.3.34 at the next check, within the hour. Sessions may be interrupted then.",
     ));
-    told.shows("due", "would now upgrade from 14.3.33 to 14.3.34: the agent has exported no maintenance schedule");
+    told.shows(
+        "due",
+        "would now upgrade from 14.3.33 to 14.3.34: the agent has exported no maintenance schedule",
+    );
     // Whoever does not want the notice has it taken away.
     host.configure("notice", "no\n");
     host.closed_window();
@@ -293,14 +449,23 @@ fn an_agent_that_exports_no_windows_is_told_of_until_its_restart() {
     let mut told = Told::of(&host);
     let restart = |expected: Option<&str>| {
         let before = host.agent_pid();
-        host.run(&["systemctl", "restart", "teleport.service"]).expect(0);
+        host.run(&["systemctl", "restart", "teleport.service"])
+            .expect(0);
         host.wait_for("the restart", SOON, || host.agent_pid() != before);
         let ran = host.upgrader("dry-run").expect(0);
-        let warned = ran.stderr.lines().any(|line| expected.is_some_and(|part| line.starts_with(&format!("warning: {part}"))));
+        let warned = ran
+            .stderr
+            .lines()
+            .any(|line| expected.is_some_and(|part| line.starts_with(&format!("warning: {part}"))));
         assert_eq!(warned, expected.is_some(), "{ran:?}");
     };
     let page = |user: &str| {
-        let page = host.command(&["teleport-upgrade", "status"]).user(user).run().expect(0).stdout;
+        let page = host
+            .command(&["teleport-upgrade", "status"])
+            .user(user)
+            .run()
+            .expect(0)
+            .stdout;
         page.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let (later, never) = (
@@ -312,24 +477,43 @@ fn an_agent_that_exports_no_windows_is_told_of_until_its_restart() {
     let drop_in = "/etc/systemd/system/teleport.service.d/zz.conf";
     host.write(drop_in, "[Service]\nEnvironment=\n");
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    assert!(!page("root").contains("export "), "the process is what it was");
+    assert!(
+        !page("root").contains("export "),
+        "the process is what it was"
+    );
     restart(Some(never));
     let (_, object) = told.shows("waiting", "outside the maintenance window");
     assert_eq!(object["agent"]["services"][0]["exports_windows"], false);
     host.remove(drop_in);
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    assert!(page("root").contains(&format!("export {later}")), "{}", page("root"));
+    assert!(
+        page("root").contains(&format!("export {later}")),
+        "{}",
+        page("root")
+    );
     // Nobody else may look into its environment.
     assert!(!page("alice").contains("export "), "{}", page("alice"));
-    let object = host.command(&["teleport-upgrade", "status", "--json"]).user("alice").run().expect(0).stdout;
-    assert_eq!(serde_json::from_str::<Value>(&object).unwrap()["agent"]["services"][0]["exports_windows"], Value::Null);
+    let object = host
+        .command(&["teleport-upgrade", "status", "--json"])
+        .user("alice")
+        .run()
+        .expect(0)
+        .stdout;
+    assert_eq!(
+        serde_json::from_str::<Value>(&object).unwrap()["agent"]["services"][0]["exports_windows"],
+        Value::Null
+    );
     // An upgrade that reloads it brings it none either.
     host.open_window();
     let before = host.agent_pid();
     told.pass(0);
     host.assert_agent_runs("14.3.34");
     assert_ne!(host.agent_pid(), before);
-    assert!(page("root").contains(&format!("export {later}")), "{}", page("root"));
+    assert!(
+        page("root").contains(&format!("export {later}")),
+        "{}",
+        page("root")
+    );
     restart(None);
     let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
     assert_eq!(object["agent"]["services"][0]["exports_windows"], true);
@@ -346,7 +530,11 @@ fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
         // Until the client hangs up.
         let _ = std::io::copy(stream, &mut std::io::sink());
     });
-    let ran = host.command(&["teleport-upgrade", "status"]).user("alice").run().expect(0);
+    let ran = host
+        .command(&["teleport-upgrade", "status"])
+        .user("alice")
+        .run()
+        .expect(0);
     // A pass would wait ten seconds for each of three answers.
     assert!(ran.elapsed < Duration::from_secs(8), "{:?}", ran.elapsed);
     let flat = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -356,18 +544,30 @@ fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
         "installed teleport-ent 14.3.33",
         "schedule good",
     ] {
-        assert!(flat.contains(part), "{part:?} is missing in:\n{}", ran.stdout);
+        assert!(
+            flat.contains(part),
+            "{part:?} is missing in:\n{}",
+            ran.stdout
+        );
     }
 
     host.releases.stop();
-    let (_, object) =
-        told.shows("unknown", "cannot reach https://releases.example.com/current/version: the connection was refused");
-    assert_eq!((&object["channel"]["answered"], &object["channel"]["target"]), (&false.into(), &Value::Null));
+    let (_, object) = told.shows(
+        "unknown",
+        "cannot reach https://releases.example.com/current/version: the connection was refused",
+    );
+    assert_eq!(
+        (&object["channel"]["answered"], &object["channel"]["target"]),
+        (&false.into(), &Value::Null)
+    );
     assert_eq!(object["last_pass"]["target"], "14.3.34");
     let success = told.metric("last_success_timestamp_seconds");
     told.pass(75);
     told.counts_as("unknown");
-    assert_eq!((told.metric("up_to_date"), told.metric("healthy")), (String::new(), "1".into()));
+    assert_eq!(
+        (told.metric("up_to_date"), told.metric("healthy")),
+        (String::new(), "1".into())
+    );
     assert_eq!(told.metric("last_success_timestamp_seconds"), success);
     // As far as anybody knows, it still waits.
     told.notice(Some("will be upgraded from 14.3.33 to 14.3.34"));
@@ -378,12 +578,29 @@ fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
 fn a_host_that_is_not_set_up_says_what_is_missing() {
     let host = Host::new();
     let ran = host.upgrader("status").expect(2);
-    assert!(ran.stdout.contains("/etc/teleport-upgrade.d/endpoint: there is no release channel"), "{}", ran.stdout);
-    assert!(ran.stdout.starts_with("Upgrade\n"), "nothing is known of the agent: {}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("/etc/teleport-upgrade.d/endpoint: there is no release channel"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.starts_with("Upgrade\n"),
+        "nothing is known of the agent: {}",
+        ran.stdout
+    );
     host.configure("endpoint", "releases.example.com/current\n");
     let ran = host.upgrader("status").expect(2);
-    assert!(ran.stdout.contains("no Teleport agent is installed on this host"), "{}", ran.stdout);
-    let json = host.run(&["teleport-upgrade", "status", "--json"]).expect(2).stdout;
+    assert!(
+        ran.stdout
+            .contains("no Teleport agent is installed on this host"),
+        "{}",
+        ran.stdout
+    );
+    let json = host
+        .run(&["teleport-upgrade", "status", "--json"])
+        .expect(2)
+        .stdout;
     validate(&[json]);
 }
 
@@ -397,8 +614,17 @@ fn states_around_a_change() {
     host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
     host.open_window();
     let pass = host.spawn(&["teleport-upgrade", "run"]);
-    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
-    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    host.wait_for("the install", SOON, || {
+        host.read("/run/installing").is_some()
+    });
+    host.run(&[
+        "systemctl",
+        "kill",
+        "--kill-whom=all",
+        "--signal=SIGKILL",
+        pass.unit(),
+    ])
+    .expect(0);
     pass.wait();
     told.shows("interrupted", "was interrupted; the next run resumes it");
     host.write("/run/go-on", "");
@@ -407,8 +633,17 @@ fn states_around_a_change() {
     told.notice(None);
     assert_eq!(told.metric("upgrades_total"), "1");
     let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
-    assert!(page.contains("from 14.3.33 to 14.3.34 in total 1 upgrade, 0 rollbacks, 0 failures"), "{page}");
-    assert_eq!((&object["last_upgrade"]["from"], &object["last_upgrade"]["to"]), (&"14.3.33".into(), &"14.3.34".into()));
+    assert!(
+        page.contains("from 14.3.33 to 14.3.34 in total 1 upgrade, 0 rollbacks, 0 failures"),
+        "{page}"
+    );
+    assert_eq!(
+        (
+            &object["last_upgrade"]["from"],
+            &object["last_upgrade"]["to"]
+        ),
+        (&"14.3.33".into(), &"14.3.34".into())
+    );
 
     // A version that does not run.
     host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
@@ -416,8 +651,20 @@ fn states_around_a_change() {
     told.counts_as("skipped");
     let (page, object) = told.shows("skipped", "not trying 14.3.35 again: on ");
     assert!(page.contains("1 upgrade, 1 rollback, 0 failures"), "{page}");
-    assert_eq!((&object["failed_version"]["target"], &object["counts"]["rollbacks"]), (&"14.3.35".into(), &1.into()));
-    assert_eq!((told.metric("rollbacks_total"), told.metric("failures_total")), ("1".into(), "0".into()));
+    assert_eq!(
+        (
+            &object["failed_version"]["target"],
+            &object["counts"]["rollbacks"]
+        ),
+        (&"14.3.35".into(), &1.into())
+    );
+    assert_eq!(
+        (
+            told.metric("rollbacks_total"),
+            told.metric("failures_total")
+        ),
+        ("1".into(), "0".into())
+    );
     host.upgrader("force").expect(11);
     told.pass(0);
     assert_eq!(told.metric("rollbacks_total"), "2");
@@ -426,16 +673,32 @@ fn states_around_a_change() {
     host.closed_window();
     host.offer(Package::agent("teleport-ent", "14.3.36"));
     host.run(&["apt-get", "-q", "update"]).expect(0);
-    host.run(&["apt-get", "-q", "-y", "--allow-change-held-packages", "install", "teleport-ent=14.3.36"]).expect(0);
+    host.run(&[
+        "apt-get",
+        "-q",
+        "-y",
+        "--allow-change-held-packages",
+        "install",
+        "teleport-ent=14.3.36",
+    ])
+    .expect(0);
     told.pass(0);
     told.counts_as("waiting");
-    told.notice(Some("will be restarted to run 14.3.36 in the maintenance window"));
+    told.notice(Some(
+        "will be restarted to run 14.3.36 in the maintenance window",
+    ));
     let (page, object) =
         told.shows("waiting", "waiting to have teleport.service run the installed 14.3.36: outside the maintenance window");
-    assert!(page.contains("teleport.service is running, and still runs 14.3.34"), "{page}");
+    assert!(
+        page.contains("teleport.service is running, and still runs 14.3.34"),
+        "{page}"
+    );
     assert!(page.contains("failed here 14.3.35, "), "{page}");
     let agent = &object["agent"];
-    assert_eq!((&agent["running"], &agent["services"][0]["binary"]), (&"14.3.34".into(), &"replaced".into()));
+    assert_eq!(
+        (&agent["running"], &agent["services"][0]["binary"]),
+        (&"14.3.34".into(), &"replaced".into())
+    );
     host.open_window();
     told.pass(0);
     told.counts_as("up-to-date");
@@ -443,13 +706,27 @@ fn states_around_a_change() {
 
     // In pieces, and then down, too.
     host.closed_window();
-    host.shell("cd /usr/local/bin && head -c 100000 teleport >cut && chmod 755 cut && mv cut teleport").expect(0);
+    host.shell(
+        "cd /usr/local/bin && head -c 100000 teleport >cut && chmod 755 cut && mv cut teleport",
+    )
+    .expect(0);
     told.pass(0);
     told.counts_as("waiting");
-    told.notice(Some("(14.3.36) will be installed again in the maintenance window"));
-    let (page, object) = told.shows("waiting", "waiting to install 14.3.36 again (/usr/local/bin/teleport is cut short");
-    assert!(page.contains("damaged /usr/local/bin/teleport is cut short"), "{page}");
-    assert_eq!((&object["agent"]["healthy"], &object["decision"]["action"]), (&false.into(), &"reinstall".into()));
+    told.notice(Some(
+        "(14.3.36) will be installed again in the maintenance window",
+    ));
+    let (page, object) = told.shows(
+        "waiting",
+        "waiting to install 14.3.36 again (/usr/local/bin/teleport is cut short",
+    );
+    assert!(
+        page.contains("damaged /usr/local/bin/teleport is cut short"),
+        "{page}"
+    );
+    assert_eq!(
+        (&object["agent"]["healthy"], &object["decision"]["action"]),
+        (&false.into(), &"reinstall".into())
+    );
     assert_eq!(told.metric("healthy"), "0");
     told.check();
 }
@@ -459,17 +736,38 @@ fn a_service_that_is_down_is_no_longer_waited_for() {
     let host = host();
     let mut told = Told::of(&host);
     told.pass(0);
-    host.write("/etc/systemd/system/teleport.service.d/no.conf", "[Service]\nRestart=no\n");
+    host.write(
+        "/etc/systemd/system/teleport.service.d/no.conf",
+        "[Service]\nRestart=no\n",
+    );
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"]).expect(0);
-    host.wait_for("the agent's failure", SOON, || host.property("teleport.service", "ActiveState") == "failed");
-    let (page, object) = told.shows("due", "would now upgrade from 14.3.33 to 14.3.34: teleport.service has failed (signal)");
-    assert!(page.contains("teleport.service has failed (signal)"), "{page}");
-    assert_eq!((&object["agent"]["healthy"], &object["agent"]["running"]), (&false.into(), &Value::Null));
+    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
+        .expect(0);
+    host.wait_for("the agent's failure", SOON, || {
+        host.property("teleport.service", "ActiveState") == "failed"
+    });
+    let (page, object) = told.shows(
+        "due",
+        "would now upgrade from 14.3.33 to 14.3.34: teleport.service has failed (signal)",
+    );
+    assert!(
+        page.contains("teleport.service has failed (signal)"),
+        "{page}"
+    );
+    assert_eq!(
+        (&object["agent"]["healthy"], &object["agent"]["running"]),
+        (&false.into(), &Value::Null)
+    );
     host.set_version("14.3.33");
-    told.shows("due", "would now have teleport.service run the installed 14.3.33");
+    told.shows(
+        "due",
+        "would now have teleport.service run the installed 14.3.33",
+    );
     host.set_version("14.3.34-rc.1");
-    told.shows("due", "would now have teleport.service run the installed 14.3.33");
+    told.shows(
+        "due",
+        "would now have teleport.service run the installed 14.3.33",
+    );
     told.check();
 }
 
@@ -478,8 +776,14 @@ fn events_are_found_in_the_journal_by_their_identity() {
     let host = host();
     let start = || host.run(&["systemctl", "start", SERVICE]);
     let found = |event: &str| -> Vec<Value> {
-        let lines = host.run(&["journalctl", "--quiet", "--output=json", event]).expect(0).stdout;
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let lines = host
+            .run(&["journalctl", "--quiet", "--output=json", event])
+            .expect(0)
+            .stdout;
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     };
     start().expect(0);
     host.set_version("16.0.0-rc.1");
@@ -496,29 +800,72 @@ fn events_are_found_in_the_journal_by_their_identity() {
     host.releases.stop();
     start().expect(0);
     for (event, count, priority, message) in [
-        (UPGRADED, 1, "6", "done: upgraded from 14.3.33 to 14.3.34, because the maintenance window is open until "),
-        (ROLLED_BACK, 1, "3", "could not upgrade from 14.3.34 to 14.3.35: "),
+        (
+            UPGRADED,
+            1,
+            "6",
+            "done: upgraded from 14.3.33 to 14.3.34, because the maintenance window is open until ",
+        ),
+        (
+            ROLLED_BACK,
+            1,
+            "3",
+            "could not upgrade from 14.3.34 to 14.3.35: ",
+        ),
         (REFUSED, 1, "3", "not allowed: "),
-        (FAILED, 2, "3", "could not upgrade from 14.3.34 to 14.3.36: the repository of "),
+        (
+            FAILED,
+            2,
+            "3",
+            "could not upgrade from 14.3.34 to 14.3.36: the repository of ",
+        ),
     ] {
         let lines = found(event);
         assert_eq!(lines.len(), count, "{event}: {lines:?}");
         let line = &lines[0];
-        assert!(line["MESSAGE"].as_str().unwrap().starts_with(message), "{line}");
-        assert_eq!((&line["PRIORITY"], &line["_SYSTEMD_UNIT"]), (&priority.into(), &SERVICE.into()));
+        assert!(
+            line["MESSAGE"].as_str().unwrap().starts_with(message),
+            "{line}"
+        );
+        assert_eq!(
+            (&line["PRIORITY"], &line["_SYSTEMD_UNIT"]),
+            (&priority.into(), &SERVICE.into())
+        );
         assert_eq!(line["SYSLOG_IDENTIFIER"], "teleport-upgrade");
     }
     let upgraded = &found(UPGRADED)[0];
     assert_eq!(upgraded["TELEPORT_UPGRADE_FROM"], "14.3.33");
     assert_eq!(upgraded["TELEPORT_UPGRADE_TO"], "14.3.34");
     let journal = host.journal(SERVICE);
-    for line in ["done: upgraded from 14.3.33 to 14.3.34", "not allowed: ", "could not upgrade from 14.3.34 to 14.3.35"] {
+    for line in [
+        "done: upgraded from 14.3.33 to 14.3.34",
+        "not allowed: ",
+        "could not upgrade from 14.3.34 to 14.3.35",
+    ] {
         assert_eq!(journal.matches(line).count(), 1, "{line:?} in:\n{journal}");
     }
     // What passes by itself wakes nobody, what a package manager says is for who asks, and nobody watches a journal.
-    let errors = host.run(&["journalctl", "--quiet", "--priority=err", "--output=cat", "--unit", SERVICE]).expect(0).stdout;
-    assert!(!errors.contains("cannot reach") && journal.contains("cannot reach"), "{errors}\n{journal}");
-    assert!(!journal.contains("Reading package lists") && !journal.contains('…') && !journal.contains('\u{1b}'), "{journal}");
+    let errors = host
+        .run(&[
+            "journalctl",
+            "--quiet",
+            "--priority=err",
+            "--output=cat",
+            "--unit",
+            SERVICE,
+        ])
+        .expect(0)
+        .stdout;
+    assert!(
+        !errors.contains("cannot reach") && journal.contains("cannot reach"),
+        "{errors}\n{journal}"
+    );
+    assert!(
+        !journal.contains("Reading package lists")
+            && !journal.contains('…')
+            && !journal.contains('\u{1b}'),
+        "{journal}"
+    );
 }
 
 #[test]
@@ -528,15 +875,31 @@ fn what_is_going_on_is_shown_on_a_terminal_and_is_gone_at_the_end() {
     host.configure("observe-seconds", "3\n");
     host.offer(Package::agent("teleport-ent", "14.3.34").postinst("sleep 1.5"));
     let terminal = |command: &str| {
-        let ran = host.command(&["script", "--quiet", "--return", "--command", command, "/dev/null"]).env("TERM", "xterm").run();
+        let ran = host
+            .command(&[
+                "script",
+                "--quiet",
+                "--return",
+                "--command",
+                command,
+                "/dev/null",
+            ])
+            .env("TERM", "xterm")
+            .run();
         ran.expect(0).stdout
     };
     let shown = terminal("teleport-upgrade run");
-    for part in ["installing teleport-ent 14.3.34 … 1 s", "verifying teleport.service … 1 s of 3 s"] {
+    for part in [
+        "installing teleport-ent 14.3.34 … 1 s",
+        "verifying teleport.service … 1 s of 3 s",
+    ] {
         assert!(shown.contains(part), "{part:?} is missing in:\n{shown:?}");
     }
     // Whatever was shown is erased before the next line of the log or of the outcome.
-    assert!(shown.contains("\r\x1b[Kdone: upgraded from 14.3.33 to 14.3.34"), "{shown:?}");
+    assert!(
+        shown.contains("\r\x1b[Kdone: upgraded from 14.3.33 to 14.3.34"),
+        "{shown:?}"
+    );
     let coloured = terminal("teleport-upgrade status");
     assert!(coloured.contains("\x1b[1mAgent\x1b[0m"), "{coloured:?}");
     assert!(!terminal("NO_COLOR=1 teleport-upgrade status").contains('\x1b'));
@@ -549,23 +912,43 @@ fn who_logs_in_is_told_what_waits() {
     host.upgrader("run").expect(0);
     // A login at a terminal, as getty has it made, through PAM.
     let login = || {
-        let login = ["script", "--quiet", "--command", "login -f alice", "/dev/null"];
-        host.command(&login).stdin("exit\n").env("TERM", "xterm").run().stdout.replace("\r\n", " ")
+        let login = [
+            "script",
+            "--quiet",
+            "--command",
+            "login -f alice",
+            "/dev/null",
+        ];
+        host.command(&login)
+            .stdin("exit\n")
+            .env("TERM", "xterm")
+            .run()
+            .stdout
+            .replace("\r\n", " ")
     };
     let told = login();
-    assert!(told.contains("The Teleport agent of this host will be upgraded from 14.3.33 to 14.3.34 in the "), "{told}");
+    assert!(
+        told.contains(
+            "The Teleport agent of this host will be upgraded from 14.3.33 to 14.3.34 in the "
+        ),
+        "{told}"
+    );
     assert!(told.contains("Sessions may be interrupted then."), "{told}");
     host.open_window();
     host.upgrader("run").expect(0);
     let told = login();
-    assert!(told.contains("alice@host") && !told.contains("The Teleport agent"), "{told}");
+    assert!(
+        told.contains("alice@host") && !told.contains("The Teleport agent"),
+        "{told}"
+    );
 }
 
 #[test]
 fn node_exporter_serves_the_metrics() {
     let host = host();
     let exporter = host.path("/usr/local/bin/node_exporter");
-    std::fs::copy(project("target/tools/prometheus-node-exporter"), exporter).expect("run tests/setup");
+    std::fs::copy(project("target/tools/prometheus-node-exporter"), exporter)
+        .expect("run tests/setup");
     let _exporter = host.spawn(&[
         "node_exporter",
         "--web.listen-address=127.0.0.1:9100",
@@ -573,8 +956,13 @@ fn node_exporter_serves_the_metrics() {
         "--collector.textfile",
         "--collector.textfile.directory=/var/lib/prometheus/node-exporter",
     ]);
-    let served = || host.run(&["curl", "--silent", "http://127.0.0.1:9100/metrics"]).stdout;
-    host.wait_for("node_exporter", SOON, || served().contains("node_scrape_collector_success{collector=\"textfile\"} 1"));
+    let served = || {
+        host.run(&["curl", "--silent", "http://127.0.0.1:9100/metrics"])
+            .stdout
+    };
+    host.wait_for("node_exporter", SOON, || {
+        served().contains("node_scrape_collector_success{collector=\"textfile\"} 1")
+    });
     host.upgrader("run").expect(0);
     let now = served();
     for part in [
@@ -588,7 +976,8 @@ fn node_exporter_serves_the_metrics() {
         assert!(now.contains(part), "{part:?} is missing in:\n{now}");
     }
     // A proxy between, or whoever else has the page, may not know all kinds of answers.
-    host.releases.route("/current/version", Response::status(404));
+    host.releases
+        .route("/current/version", Response::status(404));
     host.upgrader("run").expect(1);
     assert!(served().contains("teleport_upgrade_failures_total 1"));
 }

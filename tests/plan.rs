@@ -7,7 +7,10 @@ fn versions_match_nothing() {
     let host = Host::with_upgrade();
     host.set_version("14.3.33");
     let pid = host.agent_pid();
-    assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.33 == 14.3.33)\n");
+    assert_eq!(
+        host.upgrader("run").expect(0).stdout,
+        "no upgrades available (14.3.33 == 14.3.33)\n"
+    );
     host.assert_agent_runs("14.3.33");
     assert_eq!(host.agent_pid(), pid);
 }
@@ -24,7 +27,11 @@ fn outside_the_window_nothing() {
         .expect(0)
         .stdout;
     let waits = "waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window; the next one opens";
-    assert!(lines[1].starts_with(&format!("{waits} {} (in ", opens.trim())), "{}", lines[1]);
+    assert!(
+        lines[1].starts_with(&format!("{waits} {} (in ", opens.trim())),
+        "{}",
+        lines[1]
+    );
     host.assert_agent_runs("14.3.33");
 }
 
@@ -35,7 +42,12 @@ fn outside_the_window_but_critical_upgraded() {
         host.closed_window();
         host.set_critical(word);
         let ran = host.upgrader("run").expect(0);
-        assert!(ran.stdout.contains("because the release channel calls it critical"), "{}", ran.stdout);
+        assert!(
+            ran.stdout
+                .contains("because the release channel calls it critical"),
+            "{}",
+            ran.stdout
+        );
         host.assert_agent_runs("14.3.34");
     }
 }
@@ -50,10 +62,20 @@ fn inside_the_window_upgraded() {
 fn first_warns_and_second_upgrades(host: &Host, reason: &str) {
     let first = host.upgrader("run").expect(0);
     assert!(first.stdout.contains(reason), "{}", first.stdout);
-    assert!(first.stdout.contains("if the next pass still finds it so, it upgrades without a window"), "{}", first.stdout);
+    assert!(
+        first
+            .stdout
+            .contains("if the next pass still finds it so, it upgrades without a window"),
+        "{}",
+        first.stdout
+    );
     host.assert_agent_runs("14.3.33");
     let second = host.upgrader("run").expect(0);
-    assert!(second.stdout.contains(&format!("because {reason}")), "{}", second.stdout);
+    assert!(
+        second.stdout.contains(&format!("because {reason}")),
+        "{}",
+        second.stdout
+    );
     host.assert_agent_runs("14.3.34");
 }
 
@@ -73,9 +95,13 @@ fn schedule_outdated_the_first_run_warns_and_the_second_upgrades() {
 
 #[test]
 fn schedule_empty_or_garbage_the_first_run_warns_and_the_second_upgrades() {
-    for (text, reason) in
-        [("", "the maintenance schedule is empty"), ("<html>\n", "the maintenance schedule cannot be used (line 1 ")]
-    {
+    for (text, reason) in [
+        ("", "the maintenance schedule is empty"),
+        (
+            "<html>\n",
+            "the maintenance schedule cannot be used (line 1 ",
+        ),
+    ] {
         let host = Host::with_upgrade();
         host.configure("schedule", text);
         first_warns_and_second_upgrades(&host, reason);
@@ -97,7 +123,8 @@ fn a_good_schedule_in_between_clears_the_mark() {
 #[test]
 fn a_schedule_of_the_agents_own_user_is_read() {
     let host = Host::with_upgrade();
-    host.run(&["chown", "alice", "/etc/teleport-upgrade.d/schedule"]).expect(0);
+    host.run(&["chown", "alice", "/etc/teleport-upgrade.d/schedule"])
+        .expect(0);
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
 }
@@ -107,7 +134,12 @@ fn force_upgrades_whatever_the_window() {
     let host = Host::with_upgrade();
     host.closed_window();
     let ran = host.upgrader("force").expect(0);
-    assert!(ran.stdout.contains("because it was asked for with \"force\""), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("because it was asked for with \"force\""),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("14.3.34");
 }
 
@@ -117,7 +149,10 @@ fn a_channel_without_a_target_changes_nothing() {
     host.set_version("none");
     for command in ["run", "force"] {
         let ran = host.upgrader(command).expect(0);
-        assert_eq!(ran.stdout, "no upgrades available (14.3.33 stays: the release channel names no version)\n");
+        assert_eq!(
+            ran.stdout,
+            "no upgrades available (14.3.33 stays: the release channel names no version)\n"
+        );
     }
     host.assert_agent_runs("14.3.33");
 }

@@ -19,12 +19,22 @@ fn between(manager: Manager, from: &str, to: Package) -> Host {
 
 #[track_caller]
 fn has(ran: &Ran, part: &str) {
-    assert!(ran.stdout.contains(part) || ran.stderr.contains(part), "{part:?} is missing in:\n{}\n{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout.contains(part) || ran.stderr.contains(part),
+        "{part:?} is missing in:\n{}\n{}",
+        ran.stdout,
+        ran.stderr
+    );
 }
 
 #[track_caller]
 fn lacks(ran: &Ran, part: &str) {
-    assert!(!ran.stdout.contains(part) && !ran.stderr.contains(part), "{part:?} is in:\n{}\n{}", ran.stdout, ran.stderr);
+    assert!(
+        !ran.stdout.contains(part) && !ran.stderr.contains(part),
+        "{part:?} is in:\n{}\n{}",
+        ran.stdout,
+        ran.stderr
+    );
 }
 
 /// A release that never joins its cluster is rolled back, with the session and the old process left alone, and is not tried again.
@@ -33,18 +43,33 @@ fn a_release_that_never_joins(from: &str, to: &str) {
     let session = host.open_session();
     let old = host.agent_pid();
     let ran = host.upgrader("run").expect(11);
-    has(&ran, "the new process of teleport.service was not ready within two minutes and ended itself");
+    has(
+        &ran,
+        "the new process of teleport.service was not ready within two minutes and ended itself",
+    );
     // For the table of times from the install to the verdict.
-    println!("{from} -> {to}: never ready, rolled back after {} s", ran.elapsed.as_secs());
-    assert!(session.is_alive() && host.is_alive(old), "the old process was left alone");
+    println!(
+        "{from} -> {to}: never ready, rolled back after {} s",
+        ran.elapsed.as_secs()
+    );
+    assert!(
+        session.is_alive() && host.is_alive(old),
+        "the old process was left alone"
+    );
     host.assert_agent_runs(from);
-    has(&host.upgrader("run").expect(0), &format!("not trying {to} again"));
+    has(
+        &host.upgrader("run").expect(0),
+        &format!("not trying {to} again"),
+    );
     assert!(host.is_alive(old));
     // The pid file names a process that has ended, so that the unit's own command may fail from now on.
     host.offer(agent(&next(to), "sound"));
     let ran = host.upgrader("run").expect(0);
     lacks(&ran, "restarting");
-    assert!(session.is_alive(), "the next version takes over without a restart");
+    assert!(
+        session.is_alive(),
+        "the next version takes over without a restart"
+    );
     host.assert_agent_runs(&next(to));
 }
 
@@ -77,10 +102,14 @@ fn a_release_of_18_that_never_joins_is_rolled_back() {
 /// Every edition says its version in its own way.
 fn every_edition_is_upgraded(edition: &str) {
     let host = Host::new();
-    host.repository.publish(&[Package::agent(edition, "14.3.33")]);
+    host.repository
+        .publish(&[Package::agent(edition, "14.3.33")]);
     host.set_version("14.3.33");
     host.configure("endpoint", "releases.example.com/current\n");
-    host.write("/etc/teleport.yaml", "version: v3\nauth_service: {enabled: no}\nproxy_service: {enabled: no}\n");
+    host.write(
+        "/etc/teleport.yaml",
+        "version: v3\nauth_service: {enabled: no}\nproxy_service: {enabled: no}\n",
+    );
     host.shell(&format!(
         "apt-get -q update && {} && systemctl enable --now teleport.service",
         Manager::Apt.install(edition, Some("14.3.33"))
@@ -114,7 +143,10 @@ fn without_its_cluster(manager: Manager, from: &str, to: &str) {
     host.configure("schedule", "");
     host.upgrader("run").expect(0);
     let ran = host.upgrader("run").expect(0);
-    has(&ran, "no new process of teleport.service could be ready; restarting it (this ends open sessions)");
+    has(
+        &ran,
+        "no new process of teleport.service could be ready; restarting it (this ends open sessions)",
+    );
     host.assert_agent_runs(to);
     let pid = host.agent_pid();
     // Nothing flaps: the next run finds nothing to do, and the agent joins once its cluster is back.
@@ -139,20 +171,27 @@ fn an_agent_of_17_without_its_cluster_is_restarted() {
 fn a_cluster_that_goes_down_during_an_upgrade_rolls_nothing_back() {
     let host = between(Manager::Apt, "17.4.0", agent("17.4.1", "sound"));
     let proxy = host.named_cluster("17.5.0");
-    host.repository.publish(&[agent("17.4.1", "sound").postinst("touch /run/installing")]);
+    host.repository
+        .publish(&[agent("17.4.1", "sound").postinst("touch /run/installing")]);
     let run = host.spawn(&["teleport-upgrade", "run"]);
-    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.wait_for("the install", SOON, || {
+        host.read("/run/installing").is_some()
+    });
     host.agent_settings(&["cluster=down"]);
     proxy.stop();
     let ran = run.wait().expect(0);
-    has(&ran, "restarting teleport.service (this ends open sessions)");
+    has(
+        &ran,
+        "restarting teleport.service (this ends open sessions)",
+    );
     host.assert_agent_runs("17.4.1");
 }
 
 #[test]
 fn an_agent_that_has_lost_its_cluster_by_its_own_fault_is_mended_by_the_new_version() {
     let host = Host::with_agent("17.4.0");
-    host.repository.publish(&[agent("17.4.1", "readyz=unready"), agent("17.4.2", "sound")]);
+    host.repository
+        .publish(&[agent("17.4.1", "readyz=unready"), agent("17.4.2", "sound")]);
     host.configure("observe-seconds", "1\n");
     host.open_window();
     let _proxy = host.named_cluster("17.5.0");
@@ -206,7 +245,10 @@ fn a_reload_that_still_waits_for_a_process_that_has_failed_is_waited_out() {
     // Before 15.1.1 the old process waits for the one that has crashed for two minutes, and takes no other signal.
     host.offer(agent("14.3.35", "sound"));
     let ran = host.upgrader("run").expect(0);
-    has(&ran, "teleport.service is being reloaded already; waiting for that to end");
+    has(
+        &ran,
+        "teleport.service is being reloaded already; waiting for that to end",
+    );
     lacks(&ran, "restarting");
     assert!(session.is_alive());
     host.assert_agent_runs("14.3.35");
@@ -218,7 +260,11 @@ fn the_process_in_charge_is_reloaded_where_systemd_still_has_the_one_before() {
     let session = host.open_session();
     let first = host.agent_pid();
     host.upgrader("run").expect(0);
-    assert_eq!(host.property("teleport.service", "MainPID"), first.to_string(), "it lives on for its session");
+    assert_eq!(
+        host.property("teleport.service", "MainPID"),
+        first.to_string(),
+        "it lives on for its session"
+    );
     host.offer(agent("14.3.35", "sound"));
     let ran = host.upgrader("run").expect(0);
     lacks(&ran, "restarting");
@@ -230,18 +276,49 @@ fn the_process_in_charge_is_reloaded_where_systemd_still_has_the_one_before() {
 fn while_a_new_process_is_waited_for_status_says_so() {
     let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "never-joins"));
     let run = host.spawn(&["teleport-upgrade", "run"]);
-    let status = || host.shell("teleport-upgrade status").stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-    host.wait_for("the wait", SOON, || status().contains("waiting for the new process of teleport.service"));
+    let status = || {
+        host.shell("teleport-upgrade status")
+            .stdout
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    host.wait_for("the wait", SOON, || {
+        status().contains("waiting for the new process of teleport.service")
+    });
     let pid = host.property(run.unit(), "MainPID");
     let now = status();
-    assert!(now.contains("upgrade from 14.3.33 to 14.3.34 in progress since "), "{now}");
-    assert!(now.contains(&format!("(PID {pid}: waiting for the new process of teleport.service)")), "{now}");
+    assert!(
+        now.contains("upgrade from 14.3.33 to 14.3.34 in progress since "),
+        "{now}"
+    );
+    assert!(
+        now.contains(&format!(
+            "(PID {pid}: waiting for the new process of teleport.service)"
+        )),
+        "{now}"
+    );
     let second = host.upgrader("run").expect(75);
-    has(&second, &format!("another teleport-upgrade is running (PID {pid}: upgrading from 14.3.33 to 14.3.34: waiting for"));
-    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", run.unit()]).expect(0);
+    has(
+        &second,
+        &format!(
+            "another teleport-upgrade is running (PID {pid}: upgrading from 14.3.33 to 14.3.34: waiting for"
+        ),
+    );
+    host.run(&[
+        "systemctl",
+        "kill",
+        "--kill-whom=all",
+        "--signal=SIGKILL",
+        run.unit(),
+    ])
+    .expect(0);
     run.wait();
     let now = status();
-    assert!(now.contains("was interrupted; the next run resumes it") && !now.contains("in progress"), "{now}");
+    assert!(
+        now.contains("was interrupted; the next run resumes it") && !now.contains("in progress"),
+        "{now}"
+    );
     // The next run waits for the process that is on its way, and rolls back what has failed.
     host.upgrader("run").expect(11);
     host.assert_agent_runs("14.3.33");
@@ -249,14 +326,20 @@ fn while_a_new_process_is_waited_for_status_says_so() {
 }
 
 fn without_links(manager: Manager) {
-    let host = between(manager, "17.2.9", agent("17.3.0", "sound").links_too_early());
+    let host = between(
+        manager,
+        "17.2.9",
+        agent("17.3.0", "sound").links_too_early(),
+    );
     let session = host.open_session();
     let old = host.agent_pid();
     host.upgrader("run").expect(11);
     host.assert_agent_runs("17.2.9");
-    assert!(session.is_alive() && host.is_alive(old), "nothing was stopped for it");
-    let files =
-        "test -x /usr/local/bin/teleport && test ! -L /usr/local/bin/teleport && test -s /lib/systemd/system/teleport.service";
+    assert!(
+        session.is_alive() && host.is_alive(old),
+        "nothing was stopped for it"
+    );
+    let files = "test -x /usr/local/bin/teleport && test ! -L /usr/local/bin/teleport && test -s /lib/systemd/system/teleport.service";
     host.shell(files).expect(0);
     assert_eq!(host.property("teleport.service", "LoadState"), "loaded");
     has(&host.upgrader("run").expect(0), "not trying 17.3.0 again");
@@ -265,7 +348,10 @@ fn without_links(manager: Manager) {
     host.offer(agent("17.3.1", "sound"));
     host.upgrader("run").expect(0);
     host.assert_agent_runs("17.3.1");
-    assert_eq!(host.shell("readlink /usr/local/bin/teleport").stdout.trim(), "/opt/teleport/system/bin/teleport");
+    assert_eq!(
+        host.shell("readlink /usr/local/bin/teleport").stdout.trim(),
+        "/opt/teleport/system/bin/teleport"
+    );
 }
 
 #[test]
@@ -310,7 +396,10 @@ fn a_version_that_takes_over_and_is_never_ready_is_rolled_back_by_a_reload() {
     let host = between(Manager::Apt, "17.4.0", agent("17.4.1", "readyz=unready"));
     let session = host.open_session();
     let ran = host.upgrader("run").expect(11);
-    has(&ran, "is running but no longer ready (it was ready before the upgrade): /readyz returned 503");
+    has(
+        &ran,
+        "is running but no longer ready (it was ready before the upgrade): /readyz returned 503",
+    );
     lacks(&ran, "restarting");
     assert!(session.is_alive());
     host.assert_agent_runs("17.4.0");
@@ -324,9 +413,16 @@ fn an_agent_whose_unit_has_no_pid_file_is_restarted() {
     // systemd takes the service for ended when the old process ends, and would kill the new one.
     let unit = "[Service]\nPIDFile=\nExecStart=\nExecStart=/usr/local/bin/teleport start --config=/etc/teleport.yaml\n";
     host.write("/etc/systemd/system/teleport.service.d/own.conf", unit);
-    host.shell("systemctl daemon-reload && systemctl restart teleport.service && rm -f /run/teleport.pid").expect(0);
+    host.shell(
+        "systemctl daemon-reload && systemctl restart teleport.service && rm -f /run/teleport.pid",
+    )
+    .expect(0);
     let ran = host.upgrader("run").expect(0);
-    has(&ran, "teleport.service cannot reload; restarting it (this ends open sessions)");
-    let version = "/proc/$(systemctl show --value --property=MainPID teleport.service)/exe version --raw";
+    has(
+        &ran,
+        "teleport.service cannot reload; restarting it (this ends open sessions)",
+    );
+    let version =
+        "/proc/$(systemctl show --value --property=MainPID teleport.service)/exe version --raw";
     assert_eq!(host.shell(version).stdout, "14.3.34\n");
 }

@@ -11,13 +11,26 @@ fn is_taken_back(bad: Package, reason: &str) -> Ran {
     host.offer(bad);
     let ran = host.upgrader("run").expect(11);
     let outcome = ran.stdout.lines().last().unwrap();
-    assert!(outcome.starts_with("could not upgrade from 14.3.33 to 14.3.34: "), "{outcome}");
-    assert!(outcome.contains(reason), "{reason:?} is missing in: {outcome}");
-    assert!(outcome.ends_with("; the version before is back and runs well"), "{outcome}");
+    assert!(
+        outcome.starts_with("could not upgrade from 14.3.33 to 14.3.34: "),
+        "{outcome}"
+    );
+    assert!(
+        outcome.contains(reason),
+        "{reason:?} is missing in: {outcome}"
+    );
+    assert!(
+        outcome.ends_with("; the version before is back and runs well"),
+        "{outcome}"
+    );
     host.assert_agent_runs("14.3.33");
     let pid = host.agent_pid();
     let held = host.upgrader("run").expect(0);
-    assert!(held.stdout.contains("not trying 14.3.34 again: on "), "{}", held.stdout);
+    assert!(
+        held.stdout.contains("not trying 14.3.34 again: on "),
+        "{}",
+        held.stdout
+    );
     assert!(held.stdout.contains(reason), "{}", held.stdout);
     assert_eq!(host.agent_pid(), pid, "the agent is left alone");
     host.configure("observe-seconds", "1\n");
@@ -43,7 +56,10 @@ fn a_version_that_crashes_after_8_seconds() {
 
 #[test]
 fn a_version_that_crashes_after_8_seconds_in_a_service_that_cannot_reload() {
-    is_taken_back(agent("crash-after=8").without_reload(), " s after it started");
+    is_taken_back(
+        agent("crash-after=8").without_reload(),
+        " s after it started",
+    );
 }
 
 #[test]
@@ -53,7 +69,10 @@ fn a_version_that_crashes_only_after_a_reload() {
 
 #[test]
 fn a_version_that_hangs_in_its_start() {
-    is_taken_back(agent("hang-in-start"), "the new process of teleport.service did not replace the old one within 130 s");
+    is_taken_back(
+        agent("hang-in-start"),
+        "the new process of teleport.service did not replace the old one within 130 s",
+    );
 }
 
 #[test]
@@ -76,7 +95,12 @@ fn a_version_that_never_becomes_ready() {
     host.configure("observe-seconds", "1\n");
     host.offer(Package::agent("teleport-ent", "17.2.10").behaviour("readyz=unready"));
     let ran = host.upgrader("run").expect(11);
-    assert!(ran.stdout.contains("no longer ready (it was ready before the upgrade): /readyz returned 503"), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("no longer ready (it was ready before the upgrade): /readyz returned 503"),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("17.2.9");
 }
 
@@ -92,7 +116,10 @@ fn an_agent_that_was_not_ready_before_is_upgraded_all_the_same() {
 
 #[test]
 fn a_version_whose_program_says_nonsense() {
-    is_taken_back(agent("bad-version"), "cannot determine the version of /usr/local/bin/teleport");
+    is_taken_back(
+        agent("bad-version"),
+        "cannot determine the version of /usr/local/bin/teleport",
+    );
 }
 
 #[test]
@@ -103,18 +130,26 @@ fn a_version_whose_program_is_cut_short() {
 
 #[test]
 fn a_version_whose_program_is_for_another_machine() {
-    let other = r"printf '\267\000' | dd of=/usr/local/bin/teleport bs=1 seek=18 conv=notrunc status=none";
-    is_taken_back(agent("sound").postinst(other), "cannot run /usr/local/bin/teleport");
+    let other =
+        r"printf '\267\000' | dd of=/usr/local/bin/teleport bs=1 seek=18 conv=notrunc status=none";
+    is_taken_back(
+        agent("sound").postinst(other),
+        "cannot run /usr/local/bin/teleport",
+    );
 }
 
 #[test]
 fn a_version_whose_install_script_fails() {
-    is_taken_back(agent("sound").postinst("echo the database is on fire >&2; exit 1"), "teleport-ent");
+    is_taken_back(
+        agent("sound").postinst("echo the database is on fire >&2; exit 1"),
+        "teleport-ent",
+    );
 }
 
 #[test]
 fn a_version_without_its_unit() {
-    let without = agent("sound").postinst("rm /lib/systemd/system/teleport.service; systemctl daemon-reload");
+    let without =
+        agent("sound").postinst("rm /lib/systemd/system/teleport.service; systemctl daemon-reload");
     is_taken_back(without, "teleport.service");
 }
 
@@ -126,7 +161,11 @@ fn a_version_that_never_takes_over_does_not_cost_the_sessions() {
     host.offer(agent("crash-at-once"));
     host.upgrader("run").expect(11);
     assert!(session.is_alive());
-    assert_eq!(host.agent_pid(), old, "the process with the session is still in charge");
+    assert_eq!(
+        host.agent_pid(),
+        old,
+        "the process with the session is still in charge"
+    );
     assert!(host.is_alive(old));
     host.assert_agent_runs("14.3.33");
 }
@@ -167,14 +206,25 @@ fn an_upgrade_begun_within_the_agents_service_survives_its_restart() {
     // As on RHEL 7, which does not know all that later ones do.
     let old = "#!/bin/sh\ncase \" $* \" in *' --scope '*' --collect '*) echo 'unrecognized option --collect' >&2; exit 1 ;; esac\n\
                exec /usr/bin/systemd-run.real \"$@\"\n";
-    host.shell("mv /usr/bin/systemd-run /usr/bin/systemd-run.real").expect(0);
+    host.shell("mv /usr/bin/systemd-run /usr/bin/systemd-run.real")
+        .expect(0);
     host.write("/usr/bin/systemd-run", old);
     host.set_mode("/usr/bin/systemd-run", 0o755);
     // A person who came in through the agent.
     let within = "echo $$ > /sys/fs/cgroup/system.slice/teleport.service/cgroup.procs && exec teleport-upgrade force";
     let ran = host.shell(within).expect(0);
-    assert!(ran.stderr.contains("this runs within teleport.service; going on in a scope of its own"), "{}", ran.stderr);
-    assert!(ran.stdout.contains("done: upgraded from 14.3.33 to 14.3.34"), "{}", ran.stdout);
+    assert!(
+        ran.stderr
+            .contains("this runs within teleport.service; going on in a scope of its own"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stdout
+            .contains("done: upgraded from 14.3.33 to 14.3.34"),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("14.3.34");
 }
 
@@ -185,10 +235,20 @@ fn a_shutdown_during_an_upgrade_ends_well_on_the_next_boot() {
     host.offer(
         agent("sound").postinst("touch /run/installing; until systemctl is-system-running | grep -q stopping; do sleep 0.1; done"),
     );
-    host.run(&["systemctl", "start", "--no-block", "teleport-upgrade.service"]).expect(0);
-    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.run(&[
+        "systemctl",
+        "start",
+        "--no-block",
+        "teleport-upgrade.service",
+    ])
+    .expect(0);
+    host.wait_for("the install", SOON, || {
+        host.read("/run/installing").is_some()
+    });
     host.reboot();
-    host.wait_for("the agent", SOON, || host.read("/run/teleport.pid").is_some());
+    host.wait_for("the agent", SOON, || {
+        host.read("/run/teleport.pid").is_some()
+    });
     host.offer(Package::agent("teleport-ent", "14.3.34"));
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
@@ -200,14 +260,23 @@ fn when_neither_version_runs_a_person_is_called_and_the_next_version_still_tried
     // A crash is seen when it happens; a loaded machine gets the time to get there.
     host.configure("observe-seconds", "5\n");
     host.offer(agent("crash-at-once").without_reload());
-    host.repository.publish(&[Package::agent("teleport-ent", "14.3.33").behaviour("crash-at-once")]);
+    host.repository
+        .publish(&[Package::agent("teleport-ent", "14.3.33").behaviour("crash-at-once")]);
     let ran = host.upgrader("run").expect(12);
-    assert!(ran.stdout.contains("and the way back failed: "), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("and the way back failed: "),
+        "{}",
+        ran.stdout
+    );
     assert!(ran.stdout.contains("a person is needed"), "{}", ran.stdout);
     host.offer(Package::agent("teleport-ent", "14.3.35"));
     host.closed_window();
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("because teleport.service "), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("because teleport.service "),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("14.3.35");
 }
 
@@ -216,12 +285,23 @@ fn an_agent_that_is_down_is_upgraded_outside_the_window() {
     let host = Host::with_upgrade();
     host.closed_window();
     host.set_critical("no");
-    host.write("/etc/systemd/system/teleport.service.d/broken.conf", "[Service]\nRestart=no\n");
+    host.write(
+        "/etc/systemd/system/teleport.service.d/broken.conf",
+        "[Service]\nRestart=no\n",
+    );
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"]).expect(0);
-    host.wait_for("the failure", SOON, || host.property("teleport.service", "ActiveState") == "failed");
+    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
+        .expect(0);
+    host.wait_for("the failure", SOON, || {
+        host.property("teleport.service", "ActiveState") == "failed"
+    });
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("because teleport.service has failed (signal), and it can only get better"), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("because teleport.service has failed (signal), and it can only get better"),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("14.3.34");
 }
 
@@ -231,7 +311,9 @@ fn a_signal_during_an_install_waits_for_its_end() {
         let host = Host::with_upgrade();
         host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
         let mut upgrade = host.spawn(&["teleport-upgrade", "run"]);
-        host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+        host.wait_for("the install", SOON, || {
+            host.read("/run/installing").is_some()
+        });
         let pid = host.property(upgrade.unit(), "MainPID");
         host.run(&["kill", "-s", &signal[3..], &pid]).expect(0);
         assert!(upgrade.is_running());
@@ -245,10 +327,20 @@ fn a_signal_during_an_install_waits_for_its_end() {
 fn stopping_the_service_during_an_install_waits_for_its_end() {
     let host = Host::with_upgrade();
     host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
-    host.run(&["systemctl", "start", "--no-block", "teleport-upgrade.service"]).expect(0);
-    host.wait_for("the install", SOON, || host.read("/run/installing").is_some());
+    host.run(&[
+        "systemctl",
+        "start",
+        "--no-block",
+        "teleport-upgrade.service",
+    ])
+    .expect(0);
+    host.wait_for("the install", SOON, || {
+        host.read("/run/installing").is_some()
+    });
     let stop = host.spawn(&["systemctl", "stop", "teleport-upgrade.service"]);
-    host.wait_for("the stop", SOON, || host.property("teleport-upgrade.service", "ActiveState") == "deactivating");
+    host.wait_for("the stop", SOON, || {
+        host.property("teleport-upgrade.service", "ActiveState") == "deactivating"
+    });
     host.write("/run/go-on", "");
     stop.wait().expect(0);
     host.assert_agent_runs("14.3.34");
@@ -260,7 +352,8 @@ fn a_version_that_failed_is_tried_again_by_force() {
     host.configure("observe-seconds", "5\n");
     host.offer(agent("crash-at-once"));
     host.upgrader("run").expect(11);
-    host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
+    host.repository
+        .publish(&[Package::agent("teleport-ent", "14.3.34")]);
     host.upgrader("force").expect(0);
     host.assert_agent_runs("14.3.34");
 }
@@ -276,48 +369,101 @@ fn the_way_back_is_kept_aside_when_the_repository_no_longer_has_it() {
     host.offer(agent("crash-on-reload"));
     let before = host.shell("dpkg-query --status teleport-ent; md5sum $(dpkg-query --listfiles teleport-ent) 2>/dev/null").stdout;
     let ran = host.upgrader("run").expect(11);
-    assert!(ran.stderr.contains("no longer has teleport-ent 14.3.33; keeping it aside for the way back"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("no longer has teleport-ent 14.3.33; keeping it aside for the way back"),
+        "{}",
+        ran.stderr
+    );
     host.assert_agent_runs("14.3.33");
     let after = host.shell("dpkg-query --status teleport-ent; md5sum $(dpkg-query --listfiles teleport-ent) 2>/dev/null").stdout;
-    assert_eq!(after.replace("hold ok", "install ok"), before, "the package is what it was");
-    assert!(host.shell("ls /var/lib/teleport-upgrade/way-back").stdout.is_empty(), "and nothing of it is left aside");
+    assert_eq!(
+        after.replace("hold ok", "install ok"),
+        before,
+        "the package is what it was"
+    );
+    assert!(
+        host.shell("ls /var/lib/teleport-upgrade/way-back")
+            .stdout
+            .is_empty(),
+        "and nothing of it is left aside"
+    );
 }
 
 #[test]
 fn a_way_back_that_was_cut_off_is_gone_to_its_end() {
     let host = Host::with_upgrade();
-    host.repository.publish(&[Package::agent("teleport-ent", "14.3.33").postinst(WAITS)]);
+    host.repository
+        .publish(&[Package::agent("teleport-ent", "14.3.33").postinst(WAITS)]);
     host.offer(agent("bad-version"));
     let pass = host.spawn(&["teleport-upgrade", "run"]);
-    host.wait_for("the way back", SOON, || host.read("/run/installing").is_some());
-    host.run(&["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", pass.unit()]).expect(0);
+    host.wait_for("the way back", SOON, || {
+        host.read("/run/installing").is_some()
+    });
+    host.run(&[
+        "systemctl",
+        "kill",
+        "--kill-whom=all",
+        "--signal=SIGKILL",
+        pass.unit(),
+    ])
+    .expect(0);
     assert_ne!(pass.wait().status, 0);
     host.write("/run/go-on", "");
     let ran = host.upgrader("run").expect(11);
-    assert!(ran.stdout.contains("cannot determine the version of /usr/local/bin/teleport"), "{}", ran.stdout);
-    assert!(!ran.stderr.contains("installing teleport-ent 14.3.34"), "{}", ran.stderr);
+    assert!(
+        ran.stdout
+            .contains("cannot determine the version of /usr/local/bin/teleport"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        !ran.stderr.contains("installing teleport-ent 14.3.34"),
+        "{}",
+        ran.stderr
+    );
     host.assert_agent_runs("14.3.33");
-    assert!(host.upgrader("run").expect(0).stdout.contains("not trying 14.3.34 again"));
+    assert!(
+        host.upgrader("run")
+            .expect(0)
+            .stdout
+            .contains("not trying 14.3.34 again")
+    );
 }
 
 #[test]
 fn services_of_other_types_are_watched_too() {
     for (kind, start) in [
-        ("Type=notify\nNotifyAccess=all", "/usr/local/bin/teleport start --pid-file=/run/teleport.pid"),
+        (
+            "Type=notify\nNotifyAccess=all",
+            "/usr/local/bin/teleport start --pid-file=/run/teleport.pid",
+        ),
         // A process of its own that the shell leaves behind.
-        ("Type=forking", "/bin/sh -c '/usr/local/bin/teleport start --pid-file=/run/teleport.pid & sleep 1'"),
+        (
+            "Type=forking",
+            "/bin/sh -c '/usr/local/bin/teleport start --pid-file=/run/teleport.pid & sleep 1'",
+        ),
     ] {
         let host = Host::with_agent("14.3.33");
         let type_of = |text: &str| {
             text.replace("Type=simple", kind)
                 .lines()
-                .map(|line| if line.starts_with("ExecStart=") { format!("ExecStart={start}\n") } else { format!("{line}\n") })
+                .map(|line| {
+                    if line.starts_with("ExecStart=") {
+                        format!("ExecStart={start}\n")
+                    } else {
+                        format!("{line}\n")
+                    }
+                })
                 .collect::<String>()
         };
         let unit = type_of(&agent_unit("14.3.34"));
         host.write("/etc/systemd/system/teleport.service", &unit);
-        host.shell("systemctl daemon-reload && systemctl restart teleport.service").expect(0);
-        host.wait_for("the agent", SOON, || host.property("teleport.service", "SubState") == "running");
+        host.shell("systemctl daemon-reload && systemctl restart teleport.service")
+            .expect(0);
+        host.wait_for("the agent", SOON, || {
+            host.property("teleport.service", "SubState") == "running"
+        });
         host.open_window();
         host.configure("observe-seconds", "3\n");
         host.offer(agent("crash-on-reload"));

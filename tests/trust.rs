@@ -28,11 +28,11 @@ enum Bad {
     PackageByUnknown,
 }
 
-const APT: &str = "rm -rf /var/lib/apt/lists/*; apt-get -q update; apt-get -q -y install teleport-ent=14.3.34";
+const APT: &str =
+    "rm -rf /var/lib/apt/lists/*; apt-get -q update; apt-get -q -y install teleport-ent=14.3.34";
 const UNAUTHENTICATED: &str = "rm -rf /var/lib/apt/lists/*; apt-get -q -oAcquire::AllowInsecureRepositories=1 update; \
                                apt-get -q -y install teleport-ent=14.3.34";
-const INSECURE: &str =
-    "rm -rf /var/lib/apt/lists/*; apt-get -q update; apt-get -q -y --allow-unauthenticated install teleport-ent=14.3.34";
+const INSECURE: &str = "rm -rf /var/lib/apt/lists/*; apt-get -q update; apt-get -q -y --allow-unauthenticated install teleport-ent=14.3.34";
 /// The host has the lists of a signed repository.
 const DOWNGRADE: &str = "apt-get -q -oAcquire::AllowInsecureRepositories=1 update; \
                          apt-get -q -y --allow-unauthenticated install teleport-ent=14.3.34";
@@ -260,7 +260,8 @@ const DNF5_CASES: [Case; 9] = [
     },
 ];
 
-const ZYPPER: &str = "zypper --non-interactive refresh; zypper --non-interactive install teleport-ent=14.3.34";
+const ZYPPER: &str =
+    "zypper --non-interactive refresh; zypper --non-interactive install teleport-ent=14.3.34";
 
 const ZYPPER_CASES: [Case; 6] = [
     Case {
@@ -328,7 +329,16 @@ fn with_bad_upgrade(manager: Manager, bad: Bad) -> Host {
     }
     if bad == Bad::Unsigned {
         let mut find = Command::new("find");
-        find.arg(host.repository.root()).args(["(", "-name", "InRelease", "-o", "-name", "repomd.xml.*", ")", "-delete"]);
+        find.arg(host.repository.root()).args([
+            "(",
+            "-name",
+            "InRelease",
+            "-o",
+            "-name",
+            "repomd.xml.*",
+            ")",
+            "-delete",
+        ]);
         assert!(find.status().unwrap().success());
     }
     host
@@ -336,14 +346,20 @@ fn with_bad_upgrade(manager: Manager, bad: Bad) -> Host {
 
 fn refuses_and_then_upgrades(manager: Manager, cases: &[Case]) {
     for case in cases {
-        let set = case.set.replace("DEB822", DEB822).replace("OVERRIDE", OVERRIDE);
+        let set = case
+            .set
+            .replace("DEB822", DEB822)
+            .replace("OVERRIDE", OVERRIDE);
         println!("{manager:?}: {set}");
         let host = with_bad_upgrade(manager, case.repository);
         host.shell(KEEP).expect(0);
         let bare = || host.shell(&format!("({}) 2>&1", case.bare)).stdout;
         if !case.bare.is_empty() {
             let said = bare();
-            assert!(host.installed("teleport-ent").ends_with(" 14.3.33"), "installed without the setting: {said}");
+            assert!(
+                host.installed("teleport-ent").ends_with(" 14.3.33"),
+                "installed without the setting: {said}"
+            );
             host.shell(RESTORE).expect(0);
         }
         host.shell(&set).expect(0);
@@ -354,7 +370,10 @@ fn refuses_and_then_upgrades(manager: Manager, cases: &[Case]) {
                 "could not upgrade from 14.3.33 to 14.3.34: this host would take packages that nobody it trusts has signed: {}\n",
                 case.says
             );
-            assert_eq!(ran.stdout, format!("an upgrade is available (14.3.33 -> 14.3.34)\n{outcome}"));
+            assert_eq!(
+                ran.stdout,
+                format!("an upgrade is available (14.3.33 -> 14.3.34)\n{outcome}")
+            );
             // Only to ask for a package touches a file of rpm's.
             if command == "dry-run" && manager == Manager::Apt {
                 host.assert_unchanged(&before);
@@ -363,7 +382,10 @@ fn refuses_and_then_upgrades(manager: Manager, cases: &[Case]) {
         host.assert_agent_runs("14.3.33");
         if !case.bare.is_empty() {
             let said = bare();
-            assert!(host.installed("teleport-ent").ends_with(" 14.3.34"), "not installed by the setting: {said}");
+            assert!(
+                host.installed("teleport-ent").ends_with(" 14.3.34"),
+                "not installed by the setting: {said}"
+            );
         }
         host.shell(RESTORE).expect(0);
         host.repository.sign_with(Key::Trusted);
@@ -419,7 +441,12 @@ fn harmless_settings_are_let_be() {
         let host = Host::with_upgrade_from(manager);
         host.shell(set).expect(0);
         let ran = host.upgrader("dry-run").expect(0);
-        assert!(ran.stdout.contains("would now upgrade from 14.3.33 to 14.3.34"), "{}", ran.stdout);
+        assert!(
+            ran.stdout
+                .contains("would now upgrade from 14.3.33 to 14.3.34"),
+            "{}",
+            ran.stdout
+        );
         host.upgrader("run").expect(0);
         host.assert_agent_runs("14.3.34");
     }
@@ -428,27 +455,52 @@ fn harmless_settings_are_let_be() {
 #[test]
 fn only_a_pass_with_something_to_install_looks() {
     let host = Host::with_upgrade();
-    host.write("/etc/apt/apt.conf.d/50hurry", "APT::Get::AllowUnauthenticated 1;\n");
+    host.write(
+        "/etc/apt/apt.conf.d/50hurry",
+        "APT::Get::AllowUnauthenticated 1;\n",
+    );
     let looks = |command: &str, status| {
-        let ran = host.command(&["teleport-upgrade", "--verbose", command]).run().expect(status);
-        (ran.stderr.contains("running apt-config"), ran.stderr.contains("/etc/apt/apt.conf.d/50hurry says "))
+        let ran = host
+            .command(&["teleport-upgrade", "--verbose", command])
+            .run()
+            .expect(status);
+        (
+            ran.stderr.contains("running apt-config"),
+            ran.stderr.contains("/etc/apt/apt.conf.d/50hurry says "),
+        )
     };
     // It tells people before the window opens.
     host.closed_window();
-    assert_eq!((looks("run", 0), looks("dry-run", 0)), ((false, false), (true, true)));
+    assert_eq!(
+        (looks("run", 0), looks("dry-run", 0)),
+        ((false, false), (true, true))
+    );
     host.set_version("14.3.33");
-    assert_eq!((looks("run", 0), looks("dry-run", 0)), ((false, false), (false, false)));
+    assert_eq!(
+        (looks("run", 0), looks("dry-run", 0)),
+        ((false, false), (false, false))
+    );
     host.remove("/etc/apt/apt.conf.d/50hurry");
     host.set_version("14.3.34");
     host.open_window();
-    let ran = host.command(&["teleport-upgrade", "--verbose", "run"]).run().expect(0);
-    assert_eq!(ran.stderr.lines().filter(|line| line.contains("running apt-config")).count(), 1);
+    let ran = host
+        .command(&["teleport-upgrade", "--verbose", "run"])
+        .run()
+        .expect(0);
+    assert_eq!(
+        ran.stderr
+            .lines()
+            .filter(|line| line.contains("running apt-config"))
+            .count(),
+        1
+    );
 }
 
 #[test]
 fn what_is_finished_is_not_installed_by_such_settings_either() {
     let host = Host::with_upgrade_from(Manager::Yum);
-    host.shell("sed -i 's/^gpgcheck=1/gpgcheck=0/' /etc/yum.repos.d/teleport.repo").expect(0);
+    host.shell("sed -i 's/^gpgcheck=1/gpgcheck=0/' /etc/yum.repos.d/teleport.repo")
+        .expect(0);
     host.offer(Package::agent("teleport-ent", "14.3.34").signed(None));
     let cut_off = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.33", "from_package_version": "14.3.33-1",
         "to": "14.3.34", "to_package_version": "14.3.34-1", "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
@@ -457,8 +509,14 @@ fn what_is_finished_is_not_installed_by_such_settings_either() {
     let ran = host.upgrader("run");
     println!("{}{}", ran.stdout, ran.stderr);
     ran.clone().expect(12);
-    assert!(ran.stdout.contains("/etc/yum.repos.d/teleport.repo says gpgcheck=0; write gpgcheck=1 there"), "{}", ran.stdout);
-    host.shell("sed -i 's/^gpgcheck=0/gpgcheck=1/' /etc/yum.repos.d/teleport.repo").expect(0);
+    assert!(
+        ran.stdout
+            .contains("/etc/yum.repos.d/teleport.repo says gpgcheck=0; write gpgcheck=1 there"),
+        "{}",
+        ran.stdout
+    );
+    host.shell("sed -i 's/^gpgcheck=0/gpgcheck=1/' /etc/yum.repos.d/teleport.repo")
+        .expect(0);
     host.offer(Package::agent("teleport-ent", "14.3.34"));
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
@@ -467,9 +525,17 @@ fn what_is_finished_is_not_installed_by_such_settings_either() {
 #[test]
 fn an_alias_of_dnf_does_not_skip_the_check() {
     let host = with_bad_upgrade(Manager::Yum, Bad::Package);
-    host.write("/etc/dnf/aliases.d/USER.conf", "[main]\nenabled = True\n[aliases]\ninstall = \\install --nogpgcheck\n");
+    host.write(
+        "/etc/dnf/aliases.d/USER.conf",
+        "[main]\nenabled = True\n[aliases]\ninstall = \\install --nogpgcheck\n",
+    );
     let ran = host.upgrader("run").expect(1);
-    assert!(ran.stdout.contains("is not signed by a key that this host trusts"), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("is not signed by a key that this host trusts"),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("14.3.33");
     host.shell(DNF).expect(0);
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.34");

@@ -9,7 +9,10 @@ const UPGRADE: Duration = Duration::from_secs(120);
 /// Makes the timer that is installed fire after a second instead of after half an hour.
 fn hurry_the_timer(host: &Host) {
     let hurry = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nOnUnitInactiveSec=2s\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
-    host.write("/etc/systemd/system/teleport-upgrade.timer.d/hurry.conf", hurry);
+    host.write(
+        "/etc/systemd/system/teleport-upgrade.timer.d/hurry.conf",
+        hurry,
+    );
     host.run(&["systemctl", "daemon-reload"]).expect(0);
 }
 
@@ -17,23 +20,32 @@ fn hurry_the_timer(host: &Host) {
 fn the_timer_upgrades_the_agent_and_takes_it_back_when_the_channel_says_so() {
     let host = Host::with_upgrade();
     hurry_the_timer(&host);
-    host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"]).expect(0);
+    host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"])
+        .expect(0);
     host.wait_for("the upgrade", UPGRADE, || {
-        host.journal("teleport-upgrade.service").contains("done: upgraded from 14.3.33 to 14.3.34")
+        host.journal("teleport-upgrade.service")
+            .contains("done: upgraded from 14.3.33 to 14.3.34")
     });
     host.assert_agent_runs("14.3.34");
-    host.wait_for("the pass's end", SOON, || host.property("teleport-upgrade.service", "ExecMainStatus") == "0");
+    host.wait_for("the pass's end", SOON, || {
+        host.property("teleport-upgrade.service", "ExecMainStatus") == "0"
+    });
     host.wait_for("a pass with nothing to do", UPGRADE, || {
-        host.journal("teleport-upgrade.service").contains("no upgrades available (14.3.34 == 14.3.34)")
+        host.journal("teleport-upgrade.service")
+            .contains("no upgrades available (14.3.34 == 14.3.34)")
     });
 
     host.set_version("14.3.33");
     host.wait_for("the way back", UPGRADE, || {
-        host.journal("teleport-upgrade.service")
-            .contains("done: went back from 14.3.34 to 14.3.33, because the maintenance window is open")
+        host.journal("teleport-upgrade.service").contains(
+            "done: went back from 14.3.34 to 14.3.33, because the maintenance window is open",
+        )
     });
     host.assert_agent_runs("14.3.33");
-    assert_eq!(host.property("teleport-upgrade.service", "Result"), "success");
+    assert_eq!(
+        host.property("teleport-upgrade.service", "Result"),
+        "success"
+    );
 }
 
 #[test]
@@ -41,29 +53,58 @@ fn disabling_the_timer_suspends_upgrades_and_enabling_resumes_them() {
     let host = Host::with_upgrade();
     hurry_the_timer(&host);
     host.set_version("14.3.33");
-    host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"]).expect(0);
-    host.wait_for("a first pass", UPGRADE, || !host.releases.paths().is_empty());
-    host.run(&["systemctl", "disable", "--now", "teleport-upgrade.timer"]).expect(0);
-    host.wait_for("the pass's end", SOON, || host.property("teleport-upgrade.service", "ActiveState") == "inactive");
-    assert_eq!(host.property("teleport-upgrade.timer", "ActiveState"), "inactive");
+    host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"])
+        .expect(0);
+    host.wait_for("a first pass", UPGRADE, || {
+        !host.releases.paths().is_empty()
+    });
+    host.run(&["systemctl", "disable", "--now", "teleport-upgrade.timer"])
+        .expect(0);
+    host.wait_for("the pass's end", SOON, || {
+        host.property("teleport-upgrade.service", "ActiveState") == "inactive"
+    });
+    assert_eq!(
+        host.property("teleport-upgrade.timer", "ActiveState"),
+        "inactive"
+    );
     // No time is set for another pass, now or after the next boot.
-    assert_eq!(host.property("teleport-upgrade.timer", "NextElapseUSecMonotonic"), "infinity");
-    assert_eq!(host.run(&["systemctl", "is-enabled", "teleport-upgrade.timer"]).stdout, "disabled\n");
+    assert_eq!(
+        host.property("teleport-upgrade.timer", "NextElapseUSecMonotonic"),
+        "infinity"
+    );
+    assert_eq!(
+        host.run(&["systemctl", "is-enabled", "teleport-upgrade.timer"])
+            .stdout,
+        "disabled\n"
+    );
 
     host.set_version("14.3.34");
-    host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"]).expect(0);
-    host.wait_for("the upgrade", UPGRADE, || host.installed("teleport-ent") == "ii 14.3.34");
+    host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"])
+        .expect(0);
+    host.wait_for("the upgrade", UPGRADE, || {
+        host.installed("teleport-ent") == "ii 14.3.34"
+    });
 }
 
 #[test]
 fn the_timer_as_installed_fires_after_boot_and_then_at_least_once_in_an_hour() {
     let mut host = Host::with_agent("14.3.33");
-    host.run(&["systemctl", "enable", "teleport-upgrade.timer"]).expect(0);
+    host.run(&["systemctl", "enable", "teleport-upgrade.timer"])
+        .expect(0);
     host.reboot();
-    assert_eq!(host.property("teleport-upgrade.timer", "ActiveState"), "active");
+    assert_eq!(
+        host.property("teleport-upgrade.timer", "ActiveState"),
+        "active"
+    );
     let timers = host.property("teleport-upgrade.timer", "TimersMonotonic");
-    assert!(timers.contains("OnActiveUSec=1min") && timers.contains("OnUnitInactiveUSec=27min"), "{timers}");
-    assert_eq!(host.property("teleport-upgrade.timer", "RandomizedDelayUSec"), "30min");
+    assert!(
+        timers.contains("OnActiveUSec=1min") && timers.contains("OnUnitInactiveUSec=27min"),
+        "{timers}"
+    );
+    assert_eq!(
+        host.property("teleport-upgrade.timer", "RandomizedDelayUSec"),
+        "30min"
+    );
 }
 
 #[test]
@@ -72,11 +113,15 @@ fn an_upgrade_says_what_is_available_and_what_was_done() {
     let ran = host.upgrader("run").expect(0);
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines[0], "an upgrade is available (14.3.33 -> 14.3.34)");
-    let done = "done: upgraded from 14.3.33 to 14.3.34, because the maintenance window is open until ";
+    let done =
+        "done: upgraded from 14.3.33 to 14.3.34, because the maintenance window is open until ";
     assert!(lines[1].starts_with(done), "{}", lines[1]);
     assert_eq!(lines.len(), 2, "{lines:?}");
     host.assert_agent_runs("14.3.34");
-    assert_eq!(host.upgrader("run").expect(0).stdout, "no upgrades available (14.3.34 == 14.3.34)\n");
+    assert_eq!(
+        host.upgrader("run").expect(0).stdout,
+        "no upgrades available (14.3.34 == 14.3.34)\n"
+    );
 }
 
 #[test]
@@ -88,9 +133,15 @@ fn open_sessions_survive_an_upgrade() {
     assert!(session.is_alive());
     assert_ne!(host.agent_pid(), old);
     assert_eq!(host.running_version(), "14.3.34");
-    assert_eq!(host.property("teleport.service", "MainPID"), old.to_string(), "the old process keeps its session");
+    assert_eq!(
+        host.property("teleport.service", "MainPID"),
+        old.to_string(),
+        "the old process keeps its session"
+    );
     session.end();
-    host.wait_for("the old process's end", SOON, || host.property("teleport.service", "MainPID") == host.agent_pid().to_string());
+    host.wait_for("the old process's end", SOON, || {
+        host.property("teleport.service", "MainPID") == host.agent_pid().to_string()
+    });
 }
 
 #[test]
@@ -100,14 +151,19 @@ fn a_service_that_cannot_reload_is_restarted() {
     host.open_window();
     host.offer(Package::agent("teleport-ent", "14.3.34").without_reload());
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stderr.contains("restarting teleport.service"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("restarting teleport.service"),
+        "{}",
+        ran.stderr
+    );
     host.assert_agent_runs("14.3.34");
 }
 
 #[test]
 fn a_stopped_service_is_left_stopped() {
     let host = Host::with_upgrade();
-    host.run(&["systemctl", "stop", "teleport.service"]).expect(0);
+    host.run(&["systemctl", "stop", "teleport.service"])
+        .expect(0);
     host.upgrader("run").expect(0);
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.34");
     assert_eq!(host.property("teleport.service", "ActiveState"), "inactive");
@@ -117,9 +173,15 @@ fn a_stopped_service_is_left_stopped() {
 fn the_services_that_are_named_are_the_ones_that_are_reloaded() {
     let host = Host::with_upgrade();
     let unit = host.read("/lib/systemd/system/teleport.service").unwrap();
-    host.write("/etc/systemd/system/second.service", &unit.replace("/run/teleport.pid", "/run/second.pid"));
-    host.run(&["systemctl", "enable", "--now", "second.service"]).expect(0);
-    host.wait_for("the second agent", SOON, || host.read("/run/second.pid").is_some());
+    host.write(
+        "/etc/systemd/system/second.service",
+        &unit.replace("/run/teleport.pid", "/run/second.pid"),
+    );
+    host.run(&["systemctl", "enable", "--now", "second.service"])
+        .expect(0);
+    host.wait_for("the second agent", SOON, || {
+        host.read("/run/second.pid").is_some()
+    });
     let (first, second) = (host.agent_pid(), host.read("/run/second.pid"));
     host.configure("service", "# both\nteleport\nsecond.service\n");
     host.upgrader("run").expect(0);
@@ -131,11 +193,15 @@ fn the_services_that_are_named_are_the_ones_that_are_reloaded() {
 fn a_service_that_runs_an_older_binary_is_reloaded_in_the_window() {
     let host = Host::with_upgrade();
     host.run(&["apt-get", "-q", "update"]).expect(0);
-    host.run(&["apt-get", "-q", "-y", "install", "teleport-ent=14.3.34"]).expect(0);
+    host.run(&["apt-get", "-q", "-y", "install", "teleport-ent=14.3.34"])
+        .expect(0);
     assert_eq!(host.running_version(), "14.3.33");
     host.closed_window();
     let waits = host.upgrader("run").expect(0).stdout;
-    assert!(waits.contains("waiting to have teleport.service run the installed 14.3.34"), "{waits}");
+    assert!(
+        waits.contains("waiting to have teleport.service run the installed 14.3.34"),
+        "{waits}"
+    );
     host.open_window();
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
@@ -148,10 +214,18 @@ fn a_damaged_program_is_installed_again_at_once_when_the_agent_is_down() {
     host.closed_window();
     host.run(&["truncate", "--size=0", "/usr/local/bin/teleport"]);
     host.remove("/usr/local/bin/teleport");
-    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"]).expect(0);
-    host.wait_for("the agent's failure", SOON, || host.property("teleport.service", "SubState") == "auto-restart");
+    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
+        .expect(0);
+    host.wait_for("the agent's failure", SOON, || {
+        host.property("teleport.service", "SubState") == "auto-restart"
+    });
     let ran = host.upgrader("run").expect(0);
-    assert!(ran.stdout.contains("done: installed 14.3.33 again (/usr/local/bin/teleport cannot be used"), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("done: installed 14.3.33 again (/usr/local/bin/teleport cannot be used"),
+        "{}",
+        ran.stdout
+    );
     host.assert_agent_runs("14.3.33");
 }
 
@@ -162,14 +236,34 @@ fn the_nop_installer_does_everything_but_install() {
     let old = host.agent_pid();
     let ran = host.upgrader("run").expect(0);
     let end = "; nothing was installed, as the file \"installer\" says nop\n";
-    let tried = "\ntried to upgrade from 14.3.33 to 14.3.34, because the maintenance window is open until ";
-    assert!(ran.stdout.contains(tried) && ran.stdout.ends_with(end) && !ran.stdout.contains("done"), "{}", ran.stdout);
-    assert!(ran.stderr.contains("is not really installed"), "{}", ran.stderr);
+    let tried =
+        "\ntried to upgrade from 14.3.33 to 14.3.34, because the maintenance window is open until ";
+    assert!(
+        ran.stdout.contains(tried) && ran.stdout.ends_with(end) && !ran.stdout.contains("done"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr.contains("is not really installed"),
+        "{}",
+        ran.stderr
+    );
     let told = host.upgrader("status").expect(0).stdout;
-    assert!(told.contains("0 upgrades, 0 rollbacks, 0 failures") && !told.contains("last upgrade"), "{told}");
+    assert!(
+        told.contains("0 upgrades, 0 rollbacks, 0 failures") && !told.contains("last upgrade"),
+        "{told}"
+    );
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
-    assert_ne!(host.agent_pid(), old, "the service is reloaded all the same");
-    assert!(host.packages.paths().is_empty(), "no repository is asked: {:?}", host.packages.paths());
+    assert_ne!(
+        host.agent_pid(),
+        old,
+        "the service is reloaded all the same"
+    );
+    assert!(
+        host.packages.paths().is_empty(),
+        "no repository is asked: {:?}",
+        host.packages.paths()
+    );
 }
 
 #[test]
@@ -182,7 +276,10 @@ fn one_connection_one_question_when_there_is_nothing_to_decide() {
     host.set_version("14.3.34");
     host.closed_window();
     host.upgrader("run").expect(0);
-    assert_eq!(host.releases.paths(), ["/current/version", "/current/critical"]);
+    assert_eq!(
+        host.releases.paths(),
+        ["/current/version", "/current/critical"]
+    );
     let requests = host.releases.requests();
     assert_eq!(requests[0].connection, requests[1].connection);
 }

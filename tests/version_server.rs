@@ -12,17 +12,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn kit(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/version-server").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("packaging/version-server")
+        .join(file)
 }
 
 fn publish(channel: &Path, arguments: &[&str]) -> Output {
-    Command::new(kit("publish")).arg(channel).args(arguments).output().unwrap()
+    Command::new(kit("publish"))
+        .arg(channel)
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 /// What a web server would serve of a channel: the version, and whether it is critical.
 fn served(channel: &Path) -> Option<(String, String)> {
-    let read = |file: &str| fs::read_to_string(channel.join(file)).ok().map(|text| text.trim().to_string());
-    channel.exists().then(|| (read("version").unwrap(), read("critical").unwrap()))
+    let read = |file: &str| {
+        fs::read_to_string(channel.join(file))
+            .ok()
+            .map(|text| text.trim().to_string())
+    };
+    channel
+        .exists()
+        .then(|| (read("version").unwrap(), read("critical").unwrap()))
 }
 
 fn pair(version: &str, critical: &str) -> Option<(String, String)> {
@@ -40,7 +52,11 @@ fn publish_writes_what_it_is_told_and_nothing_else() {
         (&["0.0.1"], pair("0.0.1", "no")),
     ] {
         let ran = publish(&channel, arguments);
-        assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
         assert_eq!(served(&channel), expected, "{arguments:?}");
     }
     let before = served(&channel);
@@ -66,23 +82,50 @@ fn publish_writes_what_it_is_told_and_nothing_else() {
         assert_eq!(served(&channel), before, "{arguments:?}");
     }
     for name in [".x", "a b", "-x"] {
-        assert_eq!(publish(&directory.path().join(name), &["14.3.34"]).status.code(), Some(2), "{name}");
+        assert_eq!(
+            publish(&directory.path().join(name), &["14.3.34"])
+                .status
+                .code(),
+            Some(2),
+            "{name}"
+        );
     }
     // Wherever it would lead: the directory that it is next to is there in each case.
     fs::create_dir(directory.path().join("inner")).unwrap();
     for name in ["inner/../x", "inner/..", "../x", "inner/../inner/x"] {
         let ran = publish(&directory.path().join(name), &["14.3.34"]);
         assert_eq!(ran.status.code(), Some(2), "{name}");
-        assert!(String::from_utf8_lossy(&ran.stderr).contains("leads out of its directory by \"..\""), "{name}: {ran:?}");
+        assert!(
+            String::from_utf8_lossy(&ran.stderr).contains("leads out of its directory by \"..\""),
+            "{name}: {ran:?}"
+        );
     }
     assert!(!directory.path().join("x").exists() && !directory.path().with_file_name("x").exists());
-    assert_eq!(publish(Path::new("/no/such/directory/current"), &["14.3.34"]).status.code(), Some(2));
+    assert_eq!(
+        publish(Path::new("/no/such/directory/current"), &["14.3.34"])
+            .status
+            .code(),
+        Some(2)
+    );
     // A directory that somebody made by hand is not lost.
     fs::create_dir(directory.path().join("by-hand")).unwrap();
-    assert_eq!(publish(&directory.path().join("by-hand"), &["14.3.34"]).status.code(), Some(2));
-    let left: BTreeSet<String> =
-        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(left.iter().filter(|name| name.starts_with(".current.") && *name != ".current.lock").count(), 2, "{left:?}");
+    assert_eq!(
+        publish(&directory.path().join("by-hand"), &["14.3.34"])
+            .status
+            .code(),
+        Some(2)
+    );
+    let left: BTreeSet<String> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(
+        left.iter()
+            .filter(|name| name.starts_with(".current.") && *name != ".current.lock")
+            .count(),
+        2,
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -94,28 +137,64 @@ fn publish_leaves_a_link_alone_that_it_has_not_made() {
     std::os::unix::fs::symlink("stable", &follower).unwrap();
     let ran = publish(&follower, &["14.3.35"]);
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.code() == Some(2) && said.contains("publish has not made this link to stable"), "{said}");
-    assert_eq!((served(&stable), served(&follower)), (pair("14.3.34", "no"), pair("14.3.34", "no")));
+    assert!(
+        ran.status.code() == Some(2) && said.contains("publish has not made this link to stable"),
+        "{said}"
+    );
+    assert_eq!(
+        (served(&stable), served(&follower)),
+        (pair("14.3.34", "no"), pair("14.3.34", "no"))
+    );
     // A relative path that looks like an option is a path.
     fs::create_dir(directory.path().join("-d")).unwrap();
-    let ran = Command::new(kit("publish")).current_dir(directory.path()).args(["-d/prod", "14.3.34"]).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let ran = Command::new(kit("publish"))
+        .current_dir(directory.path())
+        .args(["-d/prod", "14.3.34"])
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
 }
 
 #[test]
 fn publish_is_for_all_of_a_group() {
     let directory = tempfile::tempdir().unwrap();
-    let (script, channel) = (directory.path().join("publish"), directory.path().join("releases/current"));
+    let (script, channel) = (
+        directory.path().join("publish"),
+        directory.path().join("releases/current"),
+    );
     fs::copy(kit("publish"), &script).unwrap();
     fs::create_dir(channel.parent().unwrap()).unwrap();
     const GROUP: u32 = 2000;
     std::os::unix::fs::chown(channel.parent().unwrap(), None, Some(GROUP)).unwrap();
-    for (path, mode) in [(directory.path(), 0o755), (channel.parent().unwrap(), 0o2775)] {
+    for (path, mode) in [
+        (directory.path(), 0o755),
+        (channel.parent().unwrap(), 0o2775),
+    ] {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
-    for (user, version) in [(2001, "14.3.33"), (2002, "14.3.34"), (2001, "14.3.35"), (2002, "14.3.36")] {
-        let ran = Command::new(&script).arg(&channel).arg(version).uid(user).gid(GROUP).current_dir("/").output().unwrap();
-        assert!(ran.status.success() && ran.stderr.is_empty(), "{user}: {}", String::from_utf8_lossy(&ran.stderr));
+    for (user, version) in [
+        (2001, "14.3.33"),
+        (2002, "14.3.34"),
+        (2001, "14.3.35"),
+        (2002, "14.3.36"),
+    ] {
+        let ran = Command::new(&script)
+            .arg(&channel)
+            .arg(version)
+            .uid(user)
+            .gid(GROUP)
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(
+            ran.status.success() && ran.stderr.is_empty(),
+            "{user}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
         assert_eq!(served(&channel), pair(version, "no"), "{user}");
     }
     // The channel, what it shows, what it showed before, and the lock: nothing that one could not remove of another's.
@@ -128,16 +207,35 @@ fn publish_killed_at_any_point_leaves_the_old_or_the_new() {
     let channel = directory.path().join("current");
     // Kills the script before its n-th command, whichever that is.
     let stepper = directory.path().join("stepper");
-    fs::write(&stepper, "set -T; trap '(( ++steps == STOP )) && kill -KILL $$' DEBUG\n").unwrap();
-    let old_and_new = [("1.0.0", "no", "2.0.0", "yes"), ("1.0.0", "yes", "2.0.0", "no"), ("1.0.0", "yes", "2.0.0", "yes")];
+    fs::write(
+        &stepper,
+        "set -T; trap '(( ++steps == STOP )) && kill -KILL $$' DEBUG\n",
+    )
+    .unwrap();
+    let old_and_new = [
+        ("1.0.0", "no", "2.0.0", "yes"),
+        ("1.0.0", "yes", "2.0.0", "no"),
+        ("1.0.0", "yes", "2.0.0", "yes"),
+    ];
     for (old, old_critical, new, new_critical) in old_and_new {
-        let with =
-            |version: &'static str, critical: &str| if critical == "yes" { vec![version, "--critical"] } else { vec![version] };
+        let with = |version: &'static str, critical: &str| {
+            if critical == "yes" {
+                vec![version, "--critical"]
+            } else {
+                vec![version]
+            }
+        };
         let (mut killed, mut were_old, mut were_new) = (0, 0, 0);
         loop {
-            assert!(publish(&channel, &with(old, old_critical)).status.success(), "what was cut off does not stand in the way");
+            assert!(
+                publish(&channel, &with(old, old_critical)).status.success(),
+                "what was cut off does not stand in the way"
+            );
             let mut cut = Command::new(kit("publish"));
-            cut.arg(&channel).args(with(new, new_critical)).env("BASH_ENV", &stepper).env("STOP", (killed + 1).to_string());
+            cut.arg(&channel)
+                .args(with(new, new_critical))
+                .env("BASH_ENV", &stepper)
+                .env("STOP", (killed + 1).to_string());
             let ended = cut.output().unwrap().status;
             let found = served(&channel);
             if ended.success() {
@@ -149,11 +247,18 @@ fn publish_killed_at_any_point_leaves_the_old_or_the_new() {
             if found == pair(old, old_critical) {
                 were_old += 1;
             } else {
-                assert_eq!(found, pair(new, new_critical), "killed before command {killed}");
+                assert_eq!(
+                    found,
+                    pair(new, new_critical),
+                    "killed before command {killed}"
+                );
                 were_new += 1;
             }
         }
-        assert!(were_old >= 15 && were_new >= 2, "{killed} kills: {were_old} times the old files, {were_new} times the new ones");
+        assert!(
+            were_old >= 15 && were_new >= 2,
+            "{killed} kills: {were_old} times the old files, {were_new} times the new ones"
+        );
     }
 }
 
@@ -169,12 +274,19 @@ fn a_reader_sees_both_files_of_one_version_while_it_is_published_over_and_over()
             let mut looks = 0;
             while !done.load(Ordering::Relaxed) {
                 fs::read_to_string(channel.join("version")).expect("there is always a version");
-                fs::read_to_string(channel.join("critical")).expect("and a word on whether it is critical");
+                fs::read_to_string(channel.join("critical"))
+                    .expect("and a word on whether it is critical");
                 // The link is followed once for both: they belong together.
-                let Ok(files) = fs::canonicalize(&*channel) else { continue };
+                let Ok(files) = fs::canonicalize(&*channel) else {
+                    continue;
+                };
                 let read = |file: &str| fs::read_to_string(files.join(file));
                 if let (Ok(version), Ok(critical)) = (read("version"), read("critical")) {
-                    let expected = if version == "2.0.0\n" { "yes\n" } else { "no\n" };
+                    let expected = if version == "2.0.0\n" {
+                        "yes\n"
+                    } else {
+                        "no\n"
+                    };
                     assert_eq!(critical, expected, "of {version}");
                     looks += 1;
                 }
@@ -193,7 +305,8 @@ fn a_reader_sees_both_files_of_one_version_while_it_is_published_over_and_over()
 #[test]
 fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
     let host = Host::with_agent("14.3.33");
-    host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
+    host.repository
+        .publish(&[Package::agent("teleport-ent", "14.3.34")]);
     host.closed_window();
     host.configure("observe-seconds", "1\n");
     // In the place of the harness's own server.
@@ -203,9 +316,14 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
     host.write("/etc/ssl/private/releases.example.com.key", &key);
     // The other servers of this host's network have addresses of their own, and the same port.
     let settings = fs::read_to_string(kit("nginx.conf")).unwrap();
-    let settings = settings.replace("listen 443 ssl", "listen 127.0.0.1:443 ssl").replace("listen [::]:443", "listen [::1]:443");
+    let settings = settings
+        .replace("listen 443 ssl", "listen 127.0.0.1:443 ssl")
+        .replace("listen [::]:443", "listen [::1]:443");
     host.write("/etc/nginx/conf.d/releases.conf", &settings);
-    host.write("/usr/local/bin/publish", &fs::read_to_string(kit("publish")).unwrap());
+    host.write(
+        "/usr/local/bin/publish",
+        &fs::read_to_string(kit("publish")).unwrap(),
+    );
     host.set_mode("/usr/local/bin/publish", 0o755);
     // Debian's example listens on port 80; nothing of this needs it.
     host.shell(
@@ -217,28 +335,75 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
     let dry_run = || host.upgrader("dry-run").expect(0).stdout;
     assert_eq!(dry_run(), "no upgrades available (14.3.33 == 14.3.33)\n");
 
-    host.shell("publish /srv/releases/current 14.3.34").expect(0);
+    host.shell("publish /srv/releases/current 14.3.34")
+        .expect(0);
     let said = dry_run();
     assert!(
-        said.contains("an upgrade is available (14.3.33 -> 14.3.34)") && said.contains("outside the maintenance window"),
+        said.contains("an upgrade is available (14.3.33 -> 14.3.34)")
+            && said.contains("outside the maintenance window"),
         "{said}"
     );
     let url = "https://releases.example.com";
-    let headers = host.run(&["curl", "-sSI", &format!("{url}/current/version")]).expect(0).stdout.to_lowercase();
-    assert!(headers.starts_with("http/1.1 200") && headers.contains("content-type: text/plain; charset=utf-8"), "{headers}");
-    assert!(headers.contains("cache-control: public, max-age=60"), "{headers}");
-    for path in ["/", "/current/", "/current/other", "/.current.lock", "/current/../../../etc/passwd", "/none/version"] {
-        assert_eq!(host.run(&["curl", "-sSf", "--path-as-is", &format!("{url}{path}")]).status, 22, "{path}");
+    let headers = host
+        .run(&["curl", "-sSI", &format!("{url}/current/version")])
+        .expect(0)
+        .stdout
+        .to_lowercase();
+    assert!(
+        headers.starts_with("http/1.1 200")
+            && headers.contains("content-type: text/plain; charset=utf-8"),
+        "{headers}"
+    );
+    assert!(
+        headers.contains("cache-control: public, max-age=60"),
+        "{headers}"
+    );
+    for path in [
+        "/",
+        "/current/",
+        "/current/other",
+        "/.current.lock",
+        "/current/../../../etc/passwd",
+        "/none/version",
+    ] {
+        assert_eq!(
+            host.run(&["curl", "-sSf", "--path-as-is", &format!("{url}{path}")])
+                .status,
+            22,
+            "{path}"
+        );
     }
-    let posted = host.run(&["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x", &format!("{url}/current/version")]);
+    let posted = host.run(&[
+        "curl",
+        "-sS",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-d",
+        "x",
+        &format!("{url}/current/version"),
+    ]);
     assert_eq!(posted.stdout, "403");
     for (version, status) in [("1.1", 35), ("1.2", 0), ("1.3", 0)] {
-        let asked = host.run(&["curl", "-sS", "--tlsv1.0", "--tls-max", version, &format!("{url}/current/version")]);
+        let asked = host.run(&[
+            "curl",
+            "-sS",
+            "--tlsv1.0",
+            "--tls-max",
+            version,
+            &format!("{url}/current/version"),
+        ]);
         assert_eq!(asked.status, status, "TLS {version}: {}", asked.stderr);
     }
-    assert_ne!(host.run(&["curl", "-sS", "http://releases.example.com/current/version"]).status, 0);
+    assert_ne!(
+        host.run(&["curl", "-sS", "http://releases.example.com/current/version"])
+            .status,
+        0
+    );
 
-    host.shell("publish /srv/releases/current 14.3.34 --critical").expect(0);
+    host.shell("publish /srv/releases/current 14.3.34 --critical")
+        .expect(0);
     let said = host.upgrader("run").expect(0).stdout;
     assert!(said.contains("upgraded from 14.3.33 to 14.3.34"), "{said}");
     host.assert_agent_runs("14.3.34");
@@ -247,19 +412,31 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
 #[test]
 fn what_is_critical_is_the_version_that_was_asked_for() {
     let host = Host::with_agent("14.3.33");
-    host.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
+    host.repository
+        .publish(&[Package::agent("teleport-ent", "14.3.34")]);
     host.closed_window();
     host.set_version("14.3.34");
     // Between the two requests the channel goes on to a version that is critical.
     let asked = AtomicBool::new(false);
-    host.releases.raw_route("/current/version", move |_, stream| {
-        let version = if asked.swap(true, Ordering::Relaxed) { "14.3.35" } else { "14.3.34" };
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n{version}\n");
-        stream.write_all(answer.as_bytes()).unwrap();
-    });
-    host.releases.route("/current/critical", Response::ok("yes\n"));
+    host.releases
+        .raw_route("/current/version", move |_, stream| {
+            let version = if asked.swap(true, Ordering::Relaxed) {
+                "14.3.35"
+            } else {
+                "14.3.34"
+            };
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n{version}\n"
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+    host.releases
+        .route("/current/critical", Response::ok("yes\n"));
     let said = host.upgrader("run").expect(0).stdout;
-    assert!(said.contains("waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window"), "{said}");
+    assert!(
+        said.contains("waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window"),
+        "{said}"
+    );
     host.assert_agent_runs("14.3.33");
 }
 
@@ -274,8 +451,9 @@ impl Terraform {
 
     fn block(&self, path: &str) -> Body {
         let found = self.0.blocks().find(|block| {
-            let labels: Vec<&str> =
-                std::iter::once(block.identifier()).chain(block.labels().iter().map(|label| label.as_str())).collect();
+            let labels: Vec<&str> = std::iter::once(block.identifier())
+                .chain(block.labels().iter().map(|label| label.as_str()))
+                .collect();
             labels.join("/") == path
         });
         found.unwrap_or_else(|| panic!("no {path}")).body().clone()
@@ -286,12 +464,19 @@ fn value(body: &Body, key: &str) -> String {
     let found = body.attributes().find(|attribute| attribute.key() == key);
     match found.unwrap_or_else(|| panic!("no {key}")).expr() {
         Expression::String(text) => text.clone(),
-        other => hcl::format::to_string(other).unwrap().trim_matches('"').to_string(),
+        other => hcl::format::to_string(other)
+            .unwrap()
+            .trim_matches('"')
+            .to_string(),
     }
 }
 
 fn inner(body: &Body, name: &str) -> Body {
-    body.blocks().find(|block| block.identifier() == name).unwrap_or_else(|| panic!("no {name}")).body().clone()
+    body.blocks()
+        .find(|block| block.identifier() == name)
+        .unwrap_or_else(|| panic!("no {name}"))
+        .body()
+        .clone()
 }
 
 /// What the objects of both clouds have in common.
@@ -306,31 +491,61 @@ fn assert_objects(terraform: &Terraform, kind: &str, name: &str) {
     let critical = terraform.block(&format!("resource/{kind}/critical"));
     assert!(value(&critical, "depends_on").contains(&format!("{kind}.version")));
     let channels = terraform.block("variable/channels");
-    assert!(value(&channels, "default").contains("dev") && value(&channels, "default").contains("prod"));
+    assert!(
+        value(&channels, "default").contains("dev") && value(&channels, "default").contains("prod")
+    );
 }
 
 #[test]
 fn terraform_for_s3_makes_a_bucket_that_is_public_to_read_by_tls_only() {
     let terraform = Terraform::parse("s3");
-    let aws = value(&inner(&terraform.block("terraform"), "required_providers"), "aws");
-    assert!(aws.contains("hashicorp/aws") && aws.contains(">= 5.0"), "{aws}");
+    let aws = value(
+        &inner(&terraform.block("terraform"), "required_providers"),
+        "aws",
+    );
+    assert!(
+        aws.contains("hashicorp/aws") && aws.contains(">= 5.0"),
+        "{aws}"
+    );
     assert_objects(&terraform, "aws_s3_object", "key");
-    let policy = value(&terraform.block("resource/aws_s3_bucket_policy/version_server"), "policy");
+    let policy = value(
+        &terraform.block("resource/aws_s3_bucket_policy/version_server"),
+        "policy",
+    );
     assert!(policy.starts_with("jsonencode("));
-    for part in ["GrantAnonymousReadPermissions", "s3:GetObject", "Deny", "aws:SecureTransport"] {
+    for part in [
+        "GrantAnonymousReadPermissions",
+        "s3:GetObject",
+        "Deny",
+        "aws:SecureTransport",
+    ] {
         assert!(policy.contains(part), "{part} in {policy}");
     }
     let access = terraform.block("resource/aws_s3_bucket_public_access_block/version_server");
-    let flags = ["block_public_acls", "ignore_public_acls", "block_public_policy", "restrict_public_buckets"];
-    assert_eq!(flags.map(|flag| value(&access, flag)), ["true", "true", "false", "false"]);
+    let flags = [
+        "block_public_acls",
+        "ignore_public_acls",
+        "block_public_policy",
+        "restrict_public_buckets",
+    ];
+    assert_eq!(
+        flags.map(|flag| value(&access, flag)),
+        ["true", "true", "false", "false"]
+    );
     let versioning = terraform.block("resource/aws_s3_bucket_versioning/version_server");
-    assert_eq!(value(&inner(&versioning, "versioning_configuration"), "status"), "Enabled");
+    assert_eq!(
+        value(&inner(&versioning, "versioning_configuration"), "status"),
+        "Enabled"
+    );
 }
 
 #[test]
 fn terraform_for_gcs_makes_a_bucket_that_is_public_to_read_by_tls_only() {
     let terraform = Terraform::parse("gcs");
-    let google = value(&inner(&terraform.block("terraform"), "required_providers"), "google");
+    let google = value(
+        &inner(&terraform.block("terraform"), "required_providers"),
+        "google",
+    );
     assert!(google.contains("hashicorp/google"), "{google}");
     assert_objects(&terraform, "google_storage_bucket_object", "name");
     let bucket = terraform.block("resource/google_storage_bucket/version_server");
@@ -338,8 +553,15 @@ fn terraform_for_gcs_makes_a_bucket_that_is_public_to_read_by_tls_only() {
     assert_eq!(value(&inner(&bucket, "versioning"), "enabled"), "true");
     let member = terraform.block("resource/google_storage_bucket_iam_member/public_read");
     assert_eq!(value(&member, "member"), "allUsers");
-    assert_eq!(value(&member, "role"), "roles/storage.legacyObjectReader", "to read, not to list");
+    assert_eq!(
+        value(&member, "role"),
+        "roles/storage.legacyObjectReader",
+        "to read, not to list"
+    );
     let tls = terraform.block("resource/google_org_policy_policy/tls_only");
     assert!(value(&tls, "name").ends_with("storage.secureHttpTransport"));
-    assert_eq!(value(&inner(&inner(&tls, "spec"), "rules"), "enforce"), "TRUE");
+    assert_eq!(
+        value(&inner(&inner(&tls, "spec"), "rules"), "enforce"),
+        "TRUE"
+    );
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::path::Missing;
-use crate::observe::cluster::Cluster;
-use crate::observe::config::{Address, Pin};
-use crate::observe::teleport::ClusterHost;
+use crate::agent::settings::ClusterHost;
+use crate::config::{Address, Pin};
+use crate::decide::path::Missing;
+use crate::server::cluster::Cluster;
 use crate::version::Version;
 
 /// What the configuration of this host lets it have.
@@ -89,14 +89,24 @@ impl Refusal {
 
     /// Whether it is the operator's own pin, which is as it should be.
     pub fn is_a_pin(&self) -> bool {
-        matches!(self, Refusal::Change { limit: Limit::Pin(_), .. })
+        matches!(
+            self,
+            Refusal::Change {
+                limit: Limit::Pin(_),
+                ..
+            }
+        )
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Change { to, limit: Limit::Pin(pin), .. } => {
+            Refusal::Change {
+                to,
+                limit: Limit::Pin(pin),
+                ..
+            } => {
                 let what = match pin {
                     Pin::Version(version) => version.to_string(),
                     Pin::Major(major) => format!("a version {major}"),
@@ -107,7 +117,11 @@ impl fmt::Display for Refusal {
                 )
             }
             Refusal::Change { from, to, limit } => {
-                let verb = if to < from { "to go back" } else { "to upgrade" };
+                let verb = if to < from {
+                    "to go back"
+                } else {
+                    "to upgrade"
+                };
                 write!(f, "{verb} from {from} to {to}: ")?;
                 explain(f, from, to, limit)
             }
@@ -157,7 +171,12 @@ fn explain(f: &mut fmt::Formatter<'_>, from: &Version, to: &Version, limit: &Lim
             runs.major()
         ),
         Limit::NoWay(missing, offered, source) => {
-            let newest = offered.iter().max().map_or("it has none".to_string(), |newest| format!("the newest there is {newest}"));
+            let newest = offered
+                .iter()
+                .max()
+                .map_or("it has none".to_string(), |newest| {
+                    format!("the newest there is {newest}")
+                });
             match missing {
                 Missing::Major(major) => write!(
                     f,
@@ -177,14 +196,14 @@ fn explain(f: &mut fmt::Formatter<'_>, from: &Version, to: &Version, limit: &Lim
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::schedule::WindowStatus;
+    use crate::agent::settings::Settings;
     use crate::decide::path::{Offer, Stops};
     use crate::decide::policy::tests::{at, seen};
     use crate::decide::policy::{Action, Decision, Observation, decide};
-    use crate::observe::channel::Target;
-    use crate::observe::cluster::Reach;
-    use crate::observe::history::FailedTarget;
-    use crate::observe::schedule::WindowStatus;
-    use crate::observe::teleport::Settings;
+    use crate::server::channel::Target;
+    use crate::server::cluster::Reach;
+    use crate::state::history::FailedTarget;
 
     const SOURCE: &str = "/etc/apt/sources.list.d/teleport.list";
     /// What the repository has: of 17 no release.
@@ -223,13 +242,30 @@ mod tests {
     }
 
     fn cluster(text: &str) -> Cluster {
-        let at = || Address { host: "proxy.example.com".into(), port: 443 };
-        if text.is_empty() { Cluster::Unknown(String::new(), Reach::Unknown) } else { Cluster::Runs(version(text), at()) }
+        let at = || Address {
+            host: "proxy.example.com".into(),
+            port: 443,
+        };
+        if text.is_empty() {
+            Cluster::Unknown(String::new(), Reach::Unknown)
+        } else {
+            Cluster::Runs(version(text), at())
+        }
     }
 
     /// What is decided within the window.
-    fn observation(installed: &Version, target: &Version, cluster: Cluster, pin: Option<Pin>, prerelease: bool) -> Observation {
-        let mut seen = Observation { target: Some(Target::Version(target.clone())), cluster: Some(cluster), ..seen() };
+    fn observation(
+        installed: &Version,
+        target: &Version,
+        cluster: Cluster,
+        pin: Option<Pin>,
+        prerelease: bool,
+    ) -> Observation {
+        let mut seen = Observation {
+            target: Some(Target::Version(target.clone())),
+            cluster: Some(cluster),
+            ..seen()
+        };
         seen.agent.package.version = installed.clone();
         seen.limits = Limits { pin, prerelease };
         seen.windows = WindowStatus::Inside { until: seen.now };
@@ -256,8 +292,7 @@ mod tests {
         format!("go back {rest}")
     }
 
-    const RELEASES: &str =
-        "is not a release, and the file \"prerelease\" does not say yes; have the channel name a release, or write yes there";
+    const RELEASES: &str = "is not a release, and the file \"prerelease\" does not say yes; have the channel name a release, or write yes there";
 
     fn pinned(to: &str, name: &str) -> String {
         format!("Publish {name} to the release channel, or change the setting \"pin\"#{to}")
@@ -299,7 +334,14 @@ mod tests {
     }
 
     /// Installed, target, cluster, pin, whether pre-releases are allowed; and what is decided, for a refusal without its beginning.
-    type Row = (&'static str, &'static str, &'static str, &'static str, bool, Result<String, String>);
+    type Row = (
+        &'static str,
+        &'static str,
+        &'static str,
+        &'static str,
+        bool,
+        Result<String, String>,
+    );
 
     fn table() -> Vec<Row> {
         let nothing = || Ok("nothing".to_string());
@@ -313,90 +355,524 @@ mod tests {
             ("14.3.33", "14.3.33", "", "15", false, nothing()),
             ("15.0.0-rc.1", "15.0.0-rc.1", "", "", false, nothing()),
             // Within a major version, whatever the way.
-            ("14.3.33", "14.3.34", "", "", false, up("from 14.3.33 to 14.3.34")),
-            ("14.3.33", "14.0.0", "", "", false, to_back("from 14.3.33 to 14.0.0")),
-            ("14.0.0", "14.99.99", "", "", false, up("from 14.0.0 to 14.99.99")),
+            (
+                "14.3.33",
+                "14.3.34",
+                "",
+                "",
+                false,
+                up("from 14.3.33 to 14.3.34"),
+            ),
+            (
+                "14.3.33",
+                "14.0.0",
+                "",
+                "",
+                false,
+                to_back("from 14.3.33 to 14.0.0"),
+            ),
+            (
+                "14.0.0",
+                "14.99.99",
+                "",
+                "",
+                false,
+                up("from 14.0.0 to 14.99.99"),
+            ),
             // One major version up, at both of its ends, offered or not: that is seen when it is prepared.
-            ("14.3.33", "15.0.0", "", "", false, up("from 14.3.33 to 15.0.0")),
-            ("14.0.0", "15.9.9", "", "", false, up("from 14.0.0 to 15.9.9")),
+            (
+                "14.3.33",
+                "15.0.0",
+                "",
+                "",
+                false,
+                up("from 14.3.33 to 15.0.0"),
+            ),
+            (
+                "14.0.0",
+                "15.9.9",
+                "",
+                "",
+                false,
+                up("from 14.0.0 to 15.9.9"),
+            ),
             ("0.1.0", "1.0.0", "", "", false, up("from 0.1.0 to 1.0.0")),
             // More than one: through the newest release of each between.
-            ("12.4.1", "14.3.34", "", "", false, up("from 12.4.1 to 14.3.34 via 13.4.15")),
-            ("12.4.35", "14.0.0", "", "", false, up("from 12.4.35 to 14.0.0 via 13.4.15")),
-            ("12.4.1", "15.0.0", "", "", false, up("from 12.4.1 to 15.0.0 via 13.4.15 and 14.3.34")),
-            ("11.3.27", "16.4.2", "", "", false, up("from 11.3.27 to 16.4.2 via 12.4.35 and 13.4.15 and 14.3.34 and 15.1.0")),
-            ("14.3.34", "16.0.0", "", "", false, up("from 14.3.34 to 16.0.0 via 15.1.0")),
+            (
+                "12.4.1",
+                "14.3.34",
+                "",
+                "",
+                false,
+                up("from 12.4.1 to 14.3.34 via 13.4.15"),
+            ),
+            (
+                "12.4.35",
+                "14.0.0",
+                "",
+                "",
+                false,
+                up("from 12.4.35 to 14.0.0 via 13.4.15"),
+            ),
+            (
+                "12.4.1",
+                "15.0.0",
+                "",
+                "",
+                false,
+                up("from 12.4.1 to 15.0.0 via 13.4.15 and 14.3.34"),
+            ),
+            (
+                "11.3.27",
+                "16.4.2",
+                "",
+                "",
+                false,
+                up("from 11.3.27 to 16.4.2 via 12.4.35 and 13.4.15 and 14.3.34 and 15.1.0"),
+            ),
+            (
+                "14.3.34",
+                "16.0.0",
+                "",
+                "",
+                false,
+                up("from 14.3.34 to 16.0.0 via 15.1.0"),
+            ),
             // A major version of which only a release candidate is offered is not offered; nor is it with prerelease.
             ("16.4.2", "18.0.0", "", "", false, Err(lacks(17))),
             ("16.4.2", "18.0.0", "", "", true, Err(lacks(17))),
             ("15.1.0", "18.0.0", "", "", false, Err(lacks(17))),
             ("18.0.0", "20.0.0", "", "", false, Err(lacks(19))),
-            ("18.0.0", "18446744073709551615.0.0", "", "", false, Err(lacks(19))),
-            ("12.4.1", "14.3.99", "", "", false, Err(lacks_target("14.3.99"))),
+            (
+                "18.0.0",
+                "18446744073709551615.0.0",
+                "",
+                "",
+                false,
+                Err(lacks(19)),
+            ),
+            (
+                "12.4.1",
+                "14.3.99",
+                "",
+                "",
+                false,
+                Err(lacks_target("14.3.99")),
+            ),
             ("14.3.33", "143.3.34", "", "", false, Err(lacks(17))),
             // Down: one major version at most in all.
-            ("14.3.33", "13.9.9", "", "", false, to_back("from 14.3.33 to 13.9.9")),
-            ("14.0.0", "13.0.0", "", "", false, to_back("from 14.0.0 to 13.0.0")),
+            (
+                "14.3.33",
+                "13.9.9",
+                "",
+                "",
+                false,
+                to_back("from 14.3.33 to 13.9.9"),
+            ),
+            (
+                "14.0.0",
+                "13.0.0",
+                "",
+                "",
+                false,
+                to_back("from 14.0.0 to 13.0.0"),
+            ),
             ("14.3.33", "12.99.99", "", "", false, Err(down("13 or 14"))),
             ("14.0.0", "12.4.1", "", "", false, Err(down("13 or 14"))),
             ("16.0.0", "12.4.1", "", "", false, Err(down("15 or 16"))),
             ("2.0.0", "0.9.9", "", "", false, Err(down("1 or 2"))),
             // Never ahead of the cluster.
-            ("14.3.33", "14.3.34", "14.3.34", "", false, up("from 14.3.33 to 14.3.34")),
-            ("14.3.33", "14.3.34", "14.3.33", "", false, Err(ahead("14.3.33"))),
-            ("14.3.33", "14.4.0", "14.3.99", "", false, Err(ahead("14.3.99"))),
-            ("14.3.33", "15.0.0", "14.99.99", "", false, Err(ahead("14.99.99"))),
-            ("14.3.33", "15.0.0", "15.0.0", "", false, up("from 14.3.33 to 15.0.0")),
-            ("14.3.33", "15.0.0", "15.0.0-rc.1", "", false, Err(ahead("15.0.0-rc.1"))),
-            ("14.3.33", "15.0.0-rc.1", "15.0.0", "", true, up("from 14.3.33 to 15.0.0-rc.1")),
-            ("12.4.1", "14.3.34", "14.3.34", "", false, up("from 12.4.1 to 14.3.34 via 13.4.15")),
-            ("12.4.1", "14.3.34", "14.3.33", "", false, Err(ahead("14.3.33"))),
-            ("12.4.1", "14.3.34", "13.4.15", "", false, Err(ahead("13.4.15"))),
-            ("16.0.0", "15.0.0", "14.3.34", "", false, Err(ahead("14.3.34"))),
+            (
+                "14.3.33",
+                "14.3.34",
+                "14.3.34",
+                "",
+                false,
+                up("from 14.3.33 to 14.3.34"),
+            ),
+            (
+                "14.3.33",
+                "14.3.34",
+                "14.3.33",
+                "",
+                false,
+                Err(ahead("14.3.33")),
+            ),
+            (
+                "14.3.33",
+                "14.4.0",
+                "14.3.99",
+                "",
+                false,
+                Err(ahead("14.3.99")),
+            ),
+            (
+                "14.3.33",
+                "15.0.0",
+                "14.99.99",
+                "",
+                false,
+                Err(ahead("14.99.99")),
+            ),
+            (
+                "14.3.33",
+                "15.0.0",
+                "15.0.0",
+                "",
+                false,
+                up("from 14.3.33 to 15.0.0"),
+            ),
+            (
+                "14.3.33",
+                "15.0.0",
+                "15.0.0-rc.1",
+                "",
+                false,
+                Err(ahead("15.0.0-rc.1")),
+            ),
+            (
+                "14.3.33",
+                "15.0.0-rc.1",
+                "15.0.0",
+                "",
+                true,
+                up("from 14.3.33 to 15.0.0-rc.1"),
+            ),
+            (
+                "12.4.1",
+                "14.3.34",
+                "14.3.34",
+                "",
+                false,
+                up("from 12.4.1 to 14.3.34 via 13.4.15"),
+            ),
+            (
+                "12.4.1",
+                "14.3.34",
+                "14.3.33",
+                "",
+                false,
+                Err(ahead("14.3.33")),
+            ),
+            (
+                "12.4.1",
+                "14.3.34",
+                "13.4.15",
+                "",
+                false,
+                Err(ahead("13.4.15")),
+            ),
+            (
+                "16.0.0",
+                "15.0.0",
+                "14.3.34",
+                "",
+                false,
+                Err(ahead("14.3.34")),
+            ),
             // Never two major versions behind it.
-            ("14.3.33", "14.3.34", "15.0.0", "", false, up("from 14.3.33 to 14.3.34")),
-            ("14.3.33", "14.3.34", "15.99.99", "", false, up("from 14.3.33 to 14.3.34")),
-            ("14.3.33", "14.3.34", "16.0.0", "", false, Err(behind("14.3.34", "16.0.0", "15 or 16"))),
-            ("14.3.33", "14.3.34", "16.0.0-rc.1", "", false, Err(behind("14.3.34", "16.0.0-rc.1", "15 or 16"))),
-            ("14.3.33", "13.4.15", "14.3.33", "", false, to_back("from 14.3.33 to 13.4.15")),
-            ("14.3.33", "13.4.15", "15.0.0", "", false, Err(behind("13.4.15", "15.0.0", "14 or 15"))),
-            ("12.4.1", "13.4.15", "15.0.0", "", false, Err(behind("13.4.15", "15.0.0", "14 or 15"))),
+            (
+                "14.3.33",
+                "14.3.34",
+                "15.0.0",
+                "",
+                false,
+                up("from 14.3.33 to 14.3.34"),
+            ),
+            (
+                "14.3.33",
+                "14.3.34",
+                "15.99.99",
+                "",
+                false,
+                up("from 14.3.33 to 14.3.34"),
+            ),
+            (
+                "14.3.33",
+                "14.3.34",
+                "16.0.0",
+                "",
+                false,
+                Err(behind("14.3.34", "16.0.0", "15 or 16")),
+            ),
+            (
+                "14.3.33",
+                "14.3.34",
+                "16.0.0-rc.1",
+                "",
+                false,
+                Err(behind("14.3.34", "16.0.0-rc.1", "15 or 16")),
+            ),
+            (
+                "14.3.33",
+                "13.4.15",
+                "14.3.33",
+                "",
+                false,
+                to_back("from 14.3.33 to 13.4.15"),
+            ),
+            (
+                "14.3.33",
+                "13.4.15",
+                "15.0.0",
+                "",
+                false,
+                Err(behind("13.4.15", "15.0.0", "14 or 15")),
+            ),
+            (
+                "12.4.1",
+                "13.4.15",
+                "15.0.0",
+                "",
+                false,
+                Err(behind("13.4.15", "15.0.0", "14 or 15")),
+            ),
             // An agent that is outside already comes back in by steps.
-            ("12.4.1", "15.0.0", "16.0.0", "", false, up("from 12.4.1 to 15.0.0 via 13.4.15 and 14.3.34")),
-            ("11.3.27", "14.3.34", "15.0.0", "", false, up("from 11.3.27 to 14.3.34 via 12.4.35 and 13.4.15")),
-            ("15.1.0", "14.3.34", "14.3.34", "", false, to_back("from 15.1.0 to 14.3.34")),
-            ("14.3.34", "14.3.33", "14.3.33", "", false, to_back("from 14.3.34 to 14.3.33")),
-            ("16.0.0", "14.3.34", "14.3.34", "", false, Err(down("15 or 16"))),
+            (
+                "12.4.1",
+                "15.0.0",
+                "16.0.0",
+                "",
+                false,
+                up("from 12.4.1 to 15.0.0 via 13.4.15 and 14.3.34"),
+            ),
+            (
+                "11.3.27",
+                "14.3.34",
+                "15.0.0",
+                "",
+                false,
+                up("from 11.3.27 to 14.3.34 via 12.4.35 and 13.4.15"),
+            ),
+            (
+                "15.1.0",
+                "14.3.34",
+                "14.3.34",
+                "",
+                false,
+                to_back("from 15.1.0 to 14.3.34"),
+            ),
+            (
+                "14.3.34",
+                "14.3.33",
+                "14.3.33",
+                "",
+                false,
+                to_back("from 14.3.34 to 14.3.33"),
+            ),
+            (
+                "16.0.0",
+                "14.3.34",
+                "14.3.34",
+                "",
+                false,
+                Err(down("15 or 16")),
+            ),
             // A pinned version.
-            ("14.3.33", "14.3.34", "", "14.3.34", false, up("from 14.3.33 to 14.3.34")),
-            ("14.3.33", "14.3.34", "", "14.3.33", false, Err(pinned("14.3.33", "14.3.33"))),
-            ("14.3.33", "14.3.32", "", "14.3.33", false, Err(pinned("14.3.33", "14.3.33"))),
-            ("14.3.33", "15.0.0", "", "14.3.33", false, Err(pinned("14.3.33", "14.3.33"))),
-            ("12.4.1", "14.3.34", "", "14.3.34", false, up("from 12.4.1 to 14.3.34 via 13.4.15")),
+            (
+                "14.3.33",
+                "14.3.34",
+                "",
+                "14.3.34",
+                false,
+                up("from 14.3.33 to 14.3.34"),
+            ),
+            (
+                "14.3.33",
+                "14.3.34",
+                "",
+                "14.3.33",
+                false,
+                Err(pinned("14.3.33", "14.3.33")),
+            ),
+            (
+                "14.3.33",
+                "14.3.32",
+                "",
+                "14.3.33",
+                false,
+                Err(pinned("14.3.33", "14.3.33")),
+            ),
+            (
+                "14.3.33",
+                "15.0.0",
+                "",
+                "14.3.33",
+                false,
+                Err(pinned("14.3.33", "14.3.33")),
+            ),
+            (
+                "12.4.1",
+                "14.3.34",
+                "",
+                "14.3.34",
+                false,
+                up("from 12.4.1 to 14.3.34 via 13.4.15"),
+            ),
             // A pinned major version, at both of its ends.
-            ("14.3.33", "14.0.0", "", "14", false, to_back("from 14.3.33 to 14.0.0")),
-            ("14.3.33", "14.99.99", "", "14", false, up("from 14.3.33 to 14.99.99")),
-            ("14.3.33", "15.0.0", "", "14", false, Err(pinned("major version 14", "a version 14"))),
-            ("14.0.0", "13.99.99", "", "14", false, Err(pinned("major version 14", "a version 14"))),
-            ("13.4.15", "14.3.34", "", "14", false, up("from 13.4.15 to 14.3.34")),
-            ("15.0.0", "14.3.34", "", "14", false, to_back("from 15.0.0 to 14.3.34")),
-            ("12.4.1", "14.3.34", "", "14", false, up("from 12.4.1 to 14.3.34 via 13.4.15")),
-            ("12.4.1", "14.3.34", "", "13", false, Err(pinned("major version 13", "a version 13"))),
+            (
+                "14.3.33",
+                "14.0.0",
+                "",
+                "14",
+                false,
+                to_back("from 14.3.33 to 14.0.0"),
+            ),
+            (
+                "14.3.33",
+                "14.99.99",
+                "",
+                "14",
+                false,
+                up("from 14.3.33 to 14.99.99"),
+            ),
+            (
+                "14.3.33",
+                "15.0.0",
+                "",
+                "14",
+                false,
+                Err(pinned("major version 14", "a version 14")),
+            ),
+            (
+                "14.0.0",
+                "13.99.99",
+                "",
+                "14",
+                false,
+                Err(pinned("major version 14", "a version 14")),
+            ),
+            (
+                "13.4.15",
+                "14.3.34",
+                "",
+                "14",
+                false,
+                up("from 13.4.15 to 14.3.34"),
+            ),
+            (
+                "15.0.0",
+                "14.3.34",
+                "",
+                "14",
+                false,
+                to_back("from 15.0.0 to 14.3.34"),
+            ),
+            (
+                "12.4.1",
+                "14.3.34",
+                "",
+                "14",
+                false,
+                up("from 12.4.1 to 14.3.34 via 13.4.15"),
+            ),
+            (
+                "12.4.1",
+                "14.3.34",
+                "",
+                "13",
+                false,
+                Err(pinned("major version 13", "a version 13")),
+            ),
             ("16.0.0", "14.3.34", "", "14", false, Err(down("15 or 16"))),
             // A pin is one limit, the cluster another.
-            ("14.3.33", "14.3.34", "14.3.33", "14", false, Err(ahead("14.3.33"))),
-            ("14.3.33", "14.3.34", "16.0.0", "14", false, Err(behind("14.3.34", "16.0.0", "15 or 16"))),
+            (
+                "14.3.33",
+                "14.3.34",
+                "14.3.33",
+                "14",
+                false,
+                Err(ahead("14.3.33")),
+            ),
+            (
+                "14.3.33",
+                "14.3.34",
+                "16.0.0",
+                "14",
+                false,
+                Err(behind("14.3.34", "16.0.0", "15 or 16")),
+            ),
             // Release candidates.
-            ("14.3.34", "15.0.0-rc.1", "", "", false, Err(format!("15.0.0-rc.1 {RELEASES}"))),
-            ("14.3.34", "15.0.0-rc.1", "", "", true, up("from 14.3.34 to 15.0.0-rc.1")),
-            ("15.0.0-rc.1", "15.0.0", "", "", false, up("from 15.0.0-rc.1 to 15.0.0")),
-            ("15.0.0-rc.1", "15.0.0-rc.2", "", "", true, up("from 15.0.0-rc.1 to 15.0.0-rc.2")),
-            ("15.0.0", "15.0.0-rc.1", "", "", true, to_back("from 15.0.0 to 15.0.0-rc.1")),
-            ("15.0.0", "15.0.0-rc.1", "", "", false, Err(format!("15.0.0-rc.1 {RELEASES}"))),
-            ("13.4.15", "15.0.0-rc.1", "", "", true, up("from 13.4.15 to 15.0.0-rc.1 via 14.3.34")),
-            ("14.3.34", "15.0.0-rc.1", "14.3.34", "", true, Err(ahead("14.3.34"))),
-            ("14.3.34", "15.0.0-rc.1", "", "14", true, Err(pinned("major version 14", "a version 14"))),
-            ("14.3.34", "15.0.0-rc.1", "", "15.0.0-rc.1", false, Err(format!("15.0.0-rc.1 {RELEASES}"))),
+            (
+                "14.3.34",
+                "15.0.0-rc.1",
+                "",
+                "",
+                false,
+                Err(format!("15.0.0-rc.1 {RELEASES}")),
+            ),
+            (
+                "14.3.34",
+                "15.0.0-rc.1",
+                "",
+                "",
+                true,
+                up("from 14.3.34 to 15.0.0-rc.1"),
+            ),
+            (
+                "15.0.0-rc.1",
+                "15.0.0",
+                "",
+                "",
+                false,
+                up("from 15.0.0-rc.1 to 15.0.0"),
+            ),
+            (
+                "15.0.0-rc.1",
+                "15.0.0-rc.2",
+                "",
+                "",
+                true,
+                up("from 15.0.0-rc.1 to 15.0.0-rc.2"),
+            ),
+            (
+                "15.0.0",
+                "15.0.0-rc.1",
+                "",
+                "",
+                true,
+                to_back("from 15.0.0 to 15.0.0-rc.1"),
+            ),
+            (
+                "15.0.0",
+                "15.0.0-rc.1",
+                "",
+                "",
+                false,
+                Err(format!("15.0.0-rc.1 {RELEASES}")),
+            ),
+            (
+                "13.4.15",
+                "15.0.0-rc.1",
+                "",
+                "",
+                true,
+                up("from 13.4.15 to 15.0.0-rc.1 via 14.3.34"),
+            ),
+            (
+                "14.3.34",
+                "15.0.0-rc.1",
+                "14.3.34",
+                "",
+                true,
+                Err(ahead("14.3.34")),
+            ),
+            (
+                "14.3.34",
+                "15.0.0-rc.1",
+                "",
+                "14",
+                true,
+                Err(pinned("major version 14", "a version 14")),
+            ),
+            (
+                "14.3.34",
+                "15.0.0-rc.1",
+                "",
+                "15.0.0-rc.1",
+                false,
+                Err(format!("15.0.0-rc.1 {RELEASES}")),
+            ),
         ]
     }
 
@@ -407,19 +883,30 @@ mod tests {
         let offer = Offer::Versions(OFFERED.map(version).to_vec(), SOURCE.into());
         for (installed, target, runs, pinned_to, prerelease, expected) in rows {
             let (from, to) = (version(installed), version(target));
-            let verb = if to < from { "to go back" } else { "to upgrade" };
+            let verb = if to < from {
+                "to go back"
+            } else {
+                "to upgrade"
+            };
             let expected = expected.unwrap_or_else(|why| match why.split_once('#') {
-                Some((advice, pin)) => format!("not allowed: pinned to {pin}, so {target} is not installed. {advice}"),
+                Some((advice, pin)) => {
+                    format!("not allowed: pinned to {pin}, so {target} is not installed. {advice}")
+                }
                 None => format!("not allowed: {verb} from {installed} to {target}: {why}"),
             });
             let mut seen = observation(&from, &to, cluster(runs), pin(pinned_to), prerelease);
             seen.offer = Some(offer.clone());
-            let row = format!("{installed} -> {target}, cluster {runs:?}, pin {pinned_to:?}, prerelease {prerelease}");
+            let row = format!(
+                "{installed} -> {target}, cluster {runs:?}, pin {pinned_to:?}, prerelease {prerelease}"
+            );
             assert_eq!(verdict(&seen), expected, "{row}");
             seen.forced = true;
             assert_eq!(verdict(&seen), expected, "{row}, by force");
-            (seen.forced, seen.critical, seen.windows) =
-                (false, Some(true), WindowStatus::Absent(crate::observe::schedule::Absence::Missing));
+            (seen.forced, seen.critical, seen.windows) = (
+                false,
+                Some(true),
+                WindowStatus::Absent(crate::agent::schedule::Absence::Missing),
+            );
             assert_eq!(verdict(&seen), expected, "{row}, critical");
             assert!(!expected.contains('\n'));
         }
@@ -427,14 +914,21 @@ mod tests {
 
     #[test]
     fn hosts_that_are_not_for_us_are_told_so() {
-        let settings = Settings::parse("/etc/teleport.yaml".as_ref(), "proxy_service: {enabled: no}");
+        let settings = Settings::parse(
+            "/etc/teleport.yaml".as_ref(),
+            "proxy_service: {enabled: no}",
+        );
         assert_eq!(
             Refusal::ClusterHost(settings.cluster_service.unwrap()).to_string(),
             "unsupported host: the Auth Service is enabled by default and not disabled in /etc/teleport.yaml. If this host runs an agent \
              only, add \"auth_service: {enabled: no}\" there. Cluster services are upgraded manually \
              (man teleport-upgrade, CLUSTER). Run: systemctl disable --now teleport-upgrade.timer"
         );
-        assert!(Refusal::Nop.to_string().contains("managed by teleport-update (the file \"schedule\" contains nop)"));
+        assert!(
+            Refusal::Nop
+                .to_string()
+                .contains("managed by teleport-update (the file \"schedule\" contains nop)")
+        );
         assert!(Refusal::Nop.is_of_the_host());
         let managed = Refusal::Managed("/opt/teleport/default/bin/teleport".into()).to_string();
         assert!(managed.contains("teleport-update, manages it (/usr/local/bin/teleport is a link to /opt/teleport/default/bin"));
@@ -442,7 +936,8 @@ mod tests {
 
     /// Every version there is in the small world of the next test.
     fn world() -> Vec<Version> {
-        let of = |major: u64| ["0.0-rc.1", "0.0", "1.0"].map(|rest| version(&format!("{major}.{rest}")));
+        let of =
+            |major: u64| ["0.0-rc.1", "0.0", "1.0"].map(|rest| version(&format!("{major}.{rest}")));
         (10..=15).flat_map(of).collect()
     }
 
@@ -450,24 +945,62 @@ mod tests {
     fn follow(mut seen: Observation, target: &Version, offered: &[Version]) -> usize {
         let mut steps = 0;
         while let Decision::Go(Action::Upgrade(path), _) = decide(&seen) {
-            let (from, next) = (seen.agent.package.version.clone(), path.next().unwrap().clone());
-            let told = || format!("{from} -> {next} -> {target}, {:?}, {:?}", seen.cluster, seen.limits);
-            assert!(next.major().abs_diff(from.major()) <= 1, "a step of two major versions: {}", told());
-            assert!(next == *target || (next > from && next < *target && offered.contains(&next)), "an odd stop: {}", told());
-            assert!(seen.limits.prerelease || !next.is_pre_release(), "a pre-release: {}", told());
+            let (from, next) = (
+                seen.agent.package.version.clone(),
+                path.next().unwrap().clone(),
+            );
+            let told = || {
+                format!(
+                    "{from} -> {next} -> {target}, {:?}, {:?}",
+                    seen.cluster, seen.limits
+                )
+            };
+            assert!(
+                next.major().abs_diff(from.major()) <= 1,
+                "a step of two major versions: {}",
+                told()
+            );
+            assert!(
+                next == *target || (next > from && next < *target && offered.contains(&next)),
+                "an odd stop: {}",
+                told()
+            );
+            assert!(
+                seen.limits.prerelease || !next.is_pre_release(),
+                "a pre-release: {}",
+                told()
+            );
             if let Some(Cluster::Runs(runs, _)) = &seen.cluster {
                 let least = runs.major() - 1;
                 assert!(next <= *runs, "ahead of the cluster: {}", told());
-                assert!(target.major() >= least, "a target that is too old: {}", told());
+                assert!(
+                    target.major() >= least,
+                    "a target that is too old: {}",
+                    told()
+                );
                 // One that is too old already comes nearer at least.
-                assert!(next.major() >= least || (from.major() < least && next.major() > from.major()), "left behind: {}", told());
+                assert!(
+                    next.major() >= least || (from.major() < least && next.major() > from.major()),
+                    "left behind: {}",
+                    told()
+                );
             }
             if let Some(pin) = &seen.limits.pin {
-                assert!(pin.allows(target) && (pin.allows(&next) || !pin.allows(&from)), "off its pin: {}", told());
+                assert!(
+                    pin.allows(target) && (pin.allows(&next) || !pin.allows(&from)),
+                    "off its pin: {}",
+                    told()
+                );
             }
             // A version that failed here is not tried again, whatever it was on the way to.
             let (reason, at) = ("it crashed".to_string(), at(0));
-            let failed = FailedTarget { target: next.clone(), goal: path.goal().cloned(), reason, at, way_back_failed: false };
+            let failed = FailedTarget {
+                target: next.clone(),
+                goal: path.goal().cloned(),
+                reason,
+                at,
+                way_back_failed: false,
+            };
             seen.history.failed = Some(failed.clone());
             assert_eq!(decide(&seen), Decision::Hold(failed));
             seen.history.failed = None;
@@ -475,7 +1008,11 @@ mod tests {
             steps += 1;
             assert!(steps <= 6, "no end: {target}");
         }
-        assert!(steps == 0 || seen.agent.package.version == *target, "stuck at {} before {target}", seen.agent.package.version);
+        assert!(
+            steps == 0 || seen.agent.package.version == *target,
+            "stuck at {} before {target}",
+            seen.agent.package.version
+        );
         steps
     }
 
@@ -491,14 +1028,32 @@ mod tests {
             .collect();
         let pins: Vec<Option<Pin>> = ["", "11", "13", "13.1.0"].map(pin).to_vec();
         // All there is, or all but one major version, or nothing.
-        let without = |major: u64| world.iter().filter(|version| version.major() != major).cloned().collect();
-        let offers: Vec<Vec<Version>> = [world.clone(), Vec::new()].into_iter().chain((11..=14).map(without)).collect();
+        let without = |major: u64| {
+            world
+                .iter()
+                .filter(|version| version.major() != major)
+                .cloned()
+                .collect()
+        };
+        let offers: Vec<Vec<Version>> = [world.clone(), Vec::new()]
+            .into_iter()
+            .chain((11..=14).map(without))
+            .collect();
         let (mut went, mut stayed, mut longest) = (0, 0, 0);
-        for (installed, target) in world.iter().flat_map(|from| world.iter().map(move |to| (from, to))) {
+        for (installed, target) in world
+            .iter()
+            .flat_map(|from| world.iter().map(move |to| (from, to)))
+        {
             for cluster in &clusters {
                 for (pin, prerelease) in pins.iter().flat_map(|pin| [(pin, false), (pin, true)]) {
                     for offered in &offers {
-                        let mut seen = observation(installed, target, cluster.clone(), pin.clone(), prerelease);
+                        let mut seen = observation(
+                            installed,
+                            target,
+                            cluster.clone(),
+                            pin.clone(),
+                            prerelease,
+                        );
                         seen.offer = Some(Offer::Versions(offered.clone(), SOURCE.into()));
                         let steps = follow(seen, target, offered);
                         *(if steps > 0 { &mut went } else { &mut stayed }) += 1;
@@ -508,14 +1063,28 @@ mod tests {
             }
         }
         // Else it shows nothing.
-        assert!(went > 10_000 && stayed > 10_000 && longest == 5, "{went} {stayed} {longest}");
+        assert!(
+            went > 10_000 && stayed > 10_000 && longest == 5,
+            "{went} {stayed} {longest}"
+        );
     }
 
     #[test]
     fn a_step_that_failed_is_tried_again_when_there_is_a_newer_one_or_another_target() {
         let (from, to) = (version("12.4.1"), version("14.3.34"));
-        let offered = |texts: &[&str]| Some(Offer::Versions(texts.iter().map(|text| version(text)).collect(), SOURCE.into()));
-        let mut seen = observation(&from, &to, Cluster::Unknown(String::new(), Reach::Unknown), None, false);
+        let offered = |texts: &[&str]| {
+            Some(Offer::Versions(
+                texts.iter().map(|text| version(text)).collect(),
+                SOURCE.into(),
+            ))
+        };
+        let mut seen = observation(
+            &from,
+            &to,
+            Cluster::Unknown(String::new(), Reach::Unknown),
+            None,
+            false,
+        );
         seen.offer = offered(&["13.4.15", "14.3.34"]);
         let failed = FailedTarget {
             target: version("13.4.15"),
@@ -527,10 +1096,15 @@ mod tests {
         seen.history.failed = Some(failed.clone());
         assert_eq!(decide(&seen), Decision::Hold(failed));
         let goes_via = |seen: &Observation, stop: &str| match decide(seen) {
-            Decision::Go(Action::Upgrade(path), _) => path.stops == Stops::Known(vec![version(stop)]),
+            Decision::Go(Action::Upgrade(path), _) => {
+                path.stops == Stops::Known(vec![version(stop)])
+            }
             _ => false,
         };
-        let newer = Observation { offer: offered(&["13.4.15", "13.4.16", "14.3.34"]), ..seen.clone() };
+        let newer = Observation {
+            offer: offered(&["13.4.15", "13.4.16", "14.3.34"]),
+            ..seen.clone()
+        };
         assert!(goes_via(&newer, "13.4.16"));
         let other = Observation {
             target: Some(Target::Version(version("14.3.33"))),
@@ -538,8 +1112,20 @@ mod tests {
             ..seen.clone()
         };
         assert!(goes_via(&other, "13.4.15"));
-        assert!(goes_via(&Observation { forced: true, ..seen.clone() }, "13.4.15"));
-        let itself = Observation { target: Some(Target::Version(version("13.4.15"))), ..seen };
-        assert!(matches!(decide(&itself), Decision::Hold(_)), "as the target itself it is the version that failed");
+        assert!(goes_via(
+            &Observation {
+                forced: true,
+                ..seen.clone()
+            },
+            "13.4.15"
+        ));
+        let itself = Observation {
+            target: Some(Target::Version(version("13.4.15"))),
+            ..seen
+        };
+        assert!(
+            matches!(decide(&itself), Decision::Hold(_)),
+            "as the target itself it is the version that failed"
+        );
     }
 }

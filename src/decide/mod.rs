@@ -4,5 +4,3 @@ pub mod compatibility;
 pub mod path;
 pub mod policy;
 pub mod prefetch;
-pub mod report;
-pub mod words;

@@ -4,16 +4,17 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::compatibility::{self, Limit, Limits, Refusal};
-use super::path::{self, Offer, Path};
-use crate::observe::agent::Agent;
-use crate::observe::channel::Target;
-use crate::observe::cluster::Cluster;
-use crate::observe::history::{Change, FailedTarget, History};
-use crate::observe::schedule::{Absence, Window, WindowStatus};
-use crate::observe::service::{Health, LOOP, Service};
-use crate::observe::teleport::Settings;
-use crate::times;
+use crate::agent::Agent;
+use crate::agent::schedule::{Absence, Window, WindowStatus};
+use crate::agent::service::{Health, LOOP, Service};
+use crate::agent::settings::Settings;
+use crate::decide::compatibility::{Limit, Limits, Refusal};
+use crate::decide::path::{Offer, Path};
+use crate::decide::{compatibility, path};
+use crate::server::channel::Target;
+use crate::server::cluster::Cluster;
+use crate::state::history::{Change, FailedTarget, History};
+use crate::system::times;
 use crate::version::Version;
 
 /// Everything that a decision rests on.
@@ -152,11 +153,19 @@ fn change(seen: &Observation, target: &Version) -> Decision {
     let installed = &seen.agent.package.version;
     // It must not be installed; but an agent in pieces is no use to anybody, whatever its version.
     let or_mend = |decision| repair(seen).map_or(decision, |action| timed(seen, action));
-    let refuse = |limit| or_mend(Decision::Refuse(Refusal::Change { from: installed.clone(), to: target.clone(), limit }));
+    let refuse = |limit| {
+        or_mend(Decision::Refuse(Refusal::Change {
+            from: installed.clone(),
+            to: target.clone(),
+            limit,
+        }))
+    };
     if let Err(limit) = compatibility::check(installed, target, &seen.limits) {
         return refuse(limit);
     }
-    let Some(cluster) = &seen.cluster else { return Decision::Ask(Question::Cluster) };
+    let Some(cluster) = &seen.cluster else {
+        return Decision::Ask(Question::Cluster);
+    };
     if let Err(limit) = compatibility::check_cluster(target, cluster) {
         return refuse(limit);
     }
@@ -167,7 +176,9 @@ fn change(seen: &Observation, target: &Version) -> Decision {
             Err(missing) => return refuse(Limit::NoWay(missing, offered.clone(), source.clone())),
         },
         // What an old index lacks may be there by now.
-        Some(Offer::Cached(known)) => Path::through(installed, target, known).unwrap_or(Path::unseen(installed, target)),
+        Some(Offer::Cached(known)) => {
+            Path::through(installed, target, known).unwrap_or(Path::unseen(installed, target))
+        }
         // Asking takes a refresh of the index, which only a change that is made now is worth.
         None => {
             return match timed(seen, Action::Upgrade(Path::unseen(installed, target))) {
@@ -177,7 +188,9 @@ fn change(seen: &Observation, target: &Version) -> Decision {
         }
     };
     match &seen.history.failed {
-        Some(failed) if !seen.forced && is_held(failed, &path) => or_mend(Decision::Hold(failed.clone())),
+        Some(failed) if !seen.forced && is_held(failed, &path) => {
+            or_mend(Decision::Hold(failed.clone()))
+        }
         _ => timed(seen, Action::Upgrade(path)),
     }
 }
@@ -201,7 +214,9 @@ fn is_held(failed: &FailedTarget, path: &Path) -> bool {
 
 /// What has to be done for a service to run the version that is installed, if it still runs an older one.
 fn outdated(seen: &Observation) -> Option<Action> {
-    seen.agent.outdated().map(|service| Action::Restart(seen.agent.package.version.clone(), service.unit.clone()))
+    seen.agent
+        .outdated()
+        .map(|service| Action::Restart(seen.agent.package.version.clone(), service.unit.clone()))
 }
 
 /// What has to be done for the agent to run the version that is installed, if it is in pieces or down.
@@ -216,7 +231,12 @@ fn repair(seen: &Observation) -> Option<Action> {
 /// The first service that is down although it should be up. A single crash is systemd's to mend, unless what it would start again
 /// is known to be broken.
 fn down(seen: &Observation) -> Option<&Service> {
-    let broken = seen.agent.package.damage.is_some() || seen.history.failed.as_ref().is_some_and(|failed| failed.way_back_failed);
+    let broken = seen.agent.package.damage.is_some()
+        || seen
+            .history
+            .failed
+            .as_ref()
+            .is_some_and(|failed| failed.way_back_failed);
     let is_down = |service: &&Service| match service.health {
         Health::Failed(_) => true,
         Health::CrashLooping => broken || restarts_since(&seen.history, service) >= LOOP,
@@ -230,7 +250,10 @@ fn down(seen: &Observation) -> Option<&Service> {
 fn restarts_since(history: &History, service: &Service) -> u32 {
     let known = history.restarts.get(&service.unit).copied().unwrap_or(0);
     // A start by hand sets the count back.
-    service.restarts.checked_sub(known).unwrap_or(service.restarts)
+    service
+        .restarts
+        .checked_sub(known)
+        .unwrap_or(service.restarts)
 }
 
 /// Whether `action` is for now or for later.
@@ -239,10 +262,15 @@ fn timed(seen: &Observation, action: Action) -> Decision {
         return Decision::Go(action, Cause::Forced);
     }
     if let Some(service) = down(seen) {
-        return Decision::Go(action, Cause::Down(service.unit.clone(), service.health.to_string()));
+        return Decision::Go(
+            action,
+            Cause::Down(service.unit.clone(), service.health.to_string()),
+        );
     }
     let wait = match &seen.windows {
-        WindowStatus::Inside { until } => return Decision::Go(action, Cause::Window { until: *until }),
+        WindowStatus::Inside { until } => {
+            return Decision::Go(action, Cause::Window { until: *until });
+        }
         WindowStatus::Absent(absence) if seen.history.schedule_absent_since.is_some() => {
             return Decision::Go(action, Cause::ScheduleAbsent(absence.clone()));
         }
@@ -267,7 +295,10 @@ impl fmt::Display for Wait {
                 times::span(*pause)
             ),
             Wait::SecondLook(absence) => {
-                write!(f, "{absence}; if the next pass still finds it so, it upgrades without a window")
+                write!(
+                    f,
+                    "{absence}; if the next pass still finds it so, it upgrades without a window"
+                )
             }
         }
     }
@@ -279,8 +310,14 @@ impl fmt::Display for Cause {
             Cause::Forced => write!(f, "it was asked for with \"force\""),
             Cause::Critical => write!(f, "the release channel calls it critical"),
             Cause::Down(unit, health) => write!(f, "{unit} {health}, and it can only get better"),
-            Cause::ScheduleAbsent(absence) => write!(f, "{absence}, as an earlier pass already saw"),
-            Cause::Window { until } => write!(f, "the maintenance window is open until {}", times::utc(*until)),
+            Cause::ScheduleAbsent(absence) => {
+                write!(f, "{absence}, as an earlier pass already saw")
+            }
+            Cause::Window { until } => write!(
+                f,
+                "the maintenance window is open until {}",
+                times::utc(*until)
+            ),
         }
     }
 }
@@ -307,7 +344,9 @@ impl Action {
     /// What is being done: "upgrading from ...".
     pub fn doing(&self) -> String {
         match self {
-            Action::Upgrade(path) if path.target < path.from => format!("downgrading {}", step(path)),
+            Action::Upgrade(path) if path.target < path.from => {
+                format!("downgrading {}", step(path))
+            }
             Action::Upgrade(path) => format!("upgrading {}", step(path)),
             Action::Reinstall(version, _) => format!("reinstalling {version}"),
             Action::Restart(version, unit) => format!("restarting {unit} on {version}"),
@@ -346,10 +385,10 @@ impl fmt::Display for Action {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::observe::cluster::Reach;
-    use crate::observe::package::{Database, Installed};
-    use crate::observe::schedule::Schedule;
-    use crate::observe::service::Binary;
+    use crate::agent::schedule::Schedule;
+    use crate::agent::service::Binary;
+    use crate::packages::package::{Database, Installed};
+    use crate::server::cluster::Reach;
 
     /// 2026-11-20 02:00 UTC, in the middle of nowhere.
     const NOW: i64 = 1_795_140_000;
@@ -363,7 +402,10 @@ pub(super) mod tests {
     }
 
     fn next_window() -> Window {
-        Window { start: at(NOW + 3600), stop: at(NOW + 7200) }
+        Window {
+            start: at(NOW + 3600),
+            stop: at(NOW + 7200),
+        }
     }
 
     /// A sound agent of 14.3.33, outside the window; the channel wants 14.3.34 and does not call it critical.
@@ -406,7 +448,13 @@ pub(super) mod tests {
 
     fn failed(target: &str) -> Option<FailedTarget> {
         let (target, reason) = (version(target), "it crashed".to_string());
-        Some(FailedTarget { target, goal: None, reason, at: at(NOW - 86_400), way_back_failed: false })
+        Some(FailedTarget {
+            target,
+            goal: None,
+            reason,
+            at: at(NOW - 86_400),
+            way_back_failed: false,
+        })
     }
 
     fn change() -> Change {
@@ -434,33 +482,60 @@ pub(super) mod tests {
         seen.forced = true;
         assert_eq!(decide(&seen), Decision::Finish(change()));
         seen.target = None;
-        assert_eq!(decide(&seen), Decision::Finish(change()), "without asking any server");
+        assert_eq!(
+            decide(&seen),
+            Decision::Finish(change()),
+            "without asking any server"
+        );
     }
 
     #[test]
     fn the_target_is_asked_for() {
-        assert_eq!(decide(&Observation { target: None, ..seen() }), Decision::Ask(Question::Target));
+        assert_eq!(
+            decide(&Observation {
+                target: None,
+                ..seen()
+            }),
+            Decision::Ask(Question::Target)
+        );
     }
 
     #[test]
     fn no_target_nothing() {
-        let none = Observation { target: Some(Target::None), forced: true, ..seen() };
+        let none = Observation {
+            target: Some(Target::None),
+            forced: true,
+            ..seen()
+        };
         assert_eq!(decide(&none), Decision::Nothing(Idle::NoTarget));
     }
 
     #[test]
     fn what_breaks_the_compatibility_rule_is_refused() {
         for target in ["16.0.0", "12.0.0", "14.3.34-rc.1"] {
-            let mut seen = Observation { target: Some(Target::Version(version(target))), ..seen() };
-            seen.offer = Some(Offer::Versions(Vec::new(), "/etc/apt/sources.list.d/teleport.list".into()));
+            let mut seen = Observation {
+                target: Some(Target::Version(version(target))),
+                ..seen()
+            };
+            seen.offer = Some(Offer::Versions(
+                Vec::new(),
+                "/etc/apt/sources.list.d/teleport.list".into(),
+            ));
             (seen.forced, seen.critical) = (true, Some(true));
-            assert!(matches!(decide(&seen), Decision::Refuse(_)), "{target}, forced and critical");
+            assert!(
+                matches!(decide(&seen), Decision::Refuse(_)),
+                "{target}, forced and critical"
+            );
         }
     }
 
     #[test]
     fn versions_match_nothing() {
-        let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), critical: None, ..seen() };
+        let mut seen = Observation {
+            target: Some(Target::Version(version("14.3.33"))),
+            critical: None,
+            ..seen()
+        };
         let nothing = Decision::Nothing(Idle::UpToDate);
         assert_eq!(decide(&seen), nothing);
         seen.forced = true;
@@ -469,108 +544,191 @@ pub(super) mod tests {
 
     #[test]
     fn a_damaged_package_is_installed_again_in_its_time() {
-        let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), ..seen() };
+        let mut seen = Observation {
+            target: Some(Target::Version(version("14.3.33"))),
+            ..seen()
+        };
         seen.agent.package.damage = Some("broken".into());
         let again = Action::Reinstall(version("14.3.33"), "broken".into());
         assert!(matches!(decide(&seen), Decision::Wait(action, _) if action == again));
-        for health in [Health::Failed("exit-code".into()), Health::CrashLooping, Health::Crashed] {
+        for health in [
+            Health::Failed("exit-code".into()),
+            Health::CrashLooping,
+            Health::Crashed,
+        ] {
             seen.agent.services[0].health = health;
-            assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again));
+            assert!(
+                matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again)
+            );
         }
     }
 
     #[test]
     fn an_agent_that_is_down_is_not_up_to_date() {
-        let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), ..seen() };
+        let mut seen = Observation {
+            target: Some(Target::Version(version("14.3.33"))),
+            ..seen()
+        };
         seen.agent.services[0].health = Health::CrashLooping;
         let again = Action::Restart(version("14.3.33"), "teleport.service".into());
         assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again));
         for health in [Health::Stopped, Health::Crashed, Health::Changing] {
             seen.agent.services[0].health = health;
-            assert!(matches!(decide(&seen), Decision::Nothing(_)), "systemd sees to it, or a person has stopped it");
+            assert!(
+                matches!(decide(&seen), Decision::Nothing(_)),
+                "systemd sees to it, or a person has stopped it"
+            );
         }
     }
 
     #[test]
     fn a_service_with_an_older_binary_is_restarted_in_its_time() {
-        let mut seen = Observation { target: Some(Target::Version(version("14.3.33"))), ..seen() };
+        let mut seen = Observation {
+            target: Some(Target::Version(version("14.3.33"))),
+            ..seen()
+        };
         seen.agent.services[0].binary = Binary::Replaced;
         let restart = Action::Restart(version("14.3.33"), "teleport.service".into());
         assert!(matches!(decide(&seen), Decision::Wait(action, _) if action == restart));
-        seen.windows = WindowStatus::Inside { until: at(NOW + 60) };
-        assert!(matches!(decide(&seen), Decision::Go(action, Cause::Window { .. }) if action == restart));
+        seen.windows = WindowStatus::Inside {
+            until: at(NOW + 60),
+        };
+        assert!(
+            matches!(decide(&seen), Decision::Go(action, Cause::Window { .. }) if action == restart)
+        );
         seen.agent.services[0].health = Health::Stopped;
-        assert!(matches!(decide(&seen), Decision::Nothing(_)), "a stopped service is left stopped");
+        assert!(
+            matches!(decide(&seen), Decision::Nothing(_)),
+            "a stopped service is left stopped"
+        );
     }
 
     #[test]
     fn force_goes_whatever_the_window_and_an_earlier_failure() {
-        let mut seen = Observation { forced: true, ..seen() };
+        let mut seen = Observation {
+            forced: true,
+            ..seen()
+        };
         seen.history.failed = failed("14.3.34");
         assert_eq!(decide(&seen), Decision::Go(up(), Cause::Forced));
     }
 
     #[test]
     fn a_target_that_failed_here_is_held_until_it_changes() {
-        let mut seen = Observation { critical: Some(true), ..seen() };
-        seen.windows = WindowStatus::Inside { until: at(NOW + 60) };
+        let mut seen = Observation {
+            critical: Some(true),
+            ..seen()
+        };
+        seen.windows = WindowStatus::Inside {
+            until: at(NOW + 60),
+        };
         seen.history.failed = failed("14.3.34");
         assert_eq!(decide(&seen), Decision::Hold(failed("14.3.34").unwrap()));
         seen.history.failed = failed("14.3.35");
-        assert!(matches!(decide(&seen), Decision::Go(..)), "another target did");
-        seen.history.failed = failed("14.3.34").map(|failed| FailedTarget { way_back_failed: true, ..failed });
+        assert!(
+            matches!(decide(&seen), Decision::Go(..)),
+            "another target did"
+        );
+        seen.history.failed = failed("14.3.34").map(|failed| FailedTarget {
+            way_back_failed: true,
+            ..failed
+        });
         assert!(matches!(decide(&seen), Decision::Go(..)), "nothing to lose");
     }
 
     #[test]
     fn a_target_that_may_not_be_installed_does_not_keep_what_is_there_from_being_mended() {
         for (target, held) in [("14.3.34", true), ("12.0.0", false)] {
-            let mut seen = Observation { target: Some(Target::Version(version(target))), ..seen() };
+            let mut seen = Observation {
+                target: Some(Target::Version(version(target))),
+                ..seen()
+            };
             seen.history.failed = failed("14.3.34").filter(|_| held);
             seen.agent.services[0].health = Health::Failed("exit-code".into());
             let restart = Action::Restart(version("14.3.33"), "teleport.service".into());
-            assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == restart), "{target}");
+            assert!(
+                matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == restart),
+                "{target}"
+            );
             seen.agent.package.damage = Some("broken".into());
             let again = Action::Reinstall(version("14.3.33"), "broken".into());
-            assert!(matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again), "{target}");
+            assert!(
+                matches!(decide(&seen), Decision::Go(action, Cause::Down(..)) if action == again),
+                "{target}"
+            );
         }
     }
 
     #[test]
     fn force_mends_at_once_what_may_not_be_upgraded() {
-        let mut seen = Observation { target: Some(Target::Version(version("12.0.0"))), forced: true, ..seen() };
+        let mut seen = Observation {
+            target: Some(Target::Version(version("12.0.0"))),
+            forced: true,
+            ..seen()
+        };
         seen.agent.package.damage = Some("broken".into());
         let again = Action::Reinstall(version("14.3.33"), "broken".into());
-        assert_eq!(decide(&seen), Decision::Go(again.clone(), Cause::Forced), "outside the window");
+        assert_eq!(
+            decide(&seen),
+            Decision::Go(again.clone(), Cause::Forced),
+            "outside the window"
+        );
         seen.forced = false;
         assert!(matches!(decide(&seen), Decision::Wait(action, _) if action == again));
     }
 
     #[test]
     fn a_host_of_the_cluster_itself_is_refused_before_anything_is_asked() {
-        let mut seen = Observation { target: None, cluster: None, forced: true, ..seen() };
+        let mut seen = Observation {
+            target: None,
+            cluster: None,
+            forced: true,
+            ..seen()
+        };
         seen.settings = Settings::parse("/etc/teleport.yaml".as_ref(), "");
         seen.agent.services[0].health = Health::Failed("exit-code".into());
-        assert!(matches!(decide(&seen), Decision::Refuse(Refusal::ClusterHost(_))));
+        assert!(matches!(
+            decide(&seen),
+            Decision::Refuse(Refusal::ClusterHost(_))
+        ));
         seen.history.unfinished = Some(change());
-        assert!(matches!(decide(&seen), Decision::Finish(_)), "what was begun is ended");
+        assert!(
+            matches!(decide(&seen), Decision::Finish(_)),
+            "what was begun is ended"
+        );
     }
 
     #[test]
     fn a_host_of_the_later_updater_is_refused_before_anything_is_asked() {
-        let mut seen = Observation { target: None, cluster: None, forced: true, ..seen() };
+        let mut seen = Observation {
+            target: None,
+            cluster: None,
+            forced: true,
+            ..seen()
+        };
         seen.windows = WindowStatus::Absent(Absence::Nop);
         seen.agent.services[0].health = Health::Failed("exit-code".into());
         assert_eq!(decide(&seen), Decision::Refuse(Refusal::Nop));
-        assert_eq!(schedule_absent_since(&seen), None, "a schedule that comes later is waited for");
+        assert_eq!(
+            schedule_absent_since(&seen),
+            None,
+            "a schedule that comes later is waited for"
+        );
         seen.history.unfinished = Some(change());
-        assert!(matches!(decide(&seen), Decision::Finish(_)), "what was begun is ended");
+        assert!(
+            matches!(decide(&seen), Decision::Finish(_)),
+            "what was begun is ended"
+        );
     }
 
     #[test]
     fn the_cluster_is_asked_only_for_a_change_of_version_that_nothing_else_forbids() {
         let asked = |target: &str| {
-            let seen = Observation { target: Some(Target::Version(version(target))), cluster: None, ..seen() };
+            let seen = Observation {
+                target: Some(Target::Version(version(target))),
+                cluster: None,
+                ..seen()
+            };
             decide(&seen) == Decision::Ask(Question::Cluster)
         };
         assert!(asked("14.3.34") && asked("13.0.0") && asked("18.0.0"));
@@ -579,32 +737,72 @@ pub(super) mod tests {
 
     #[test]
     fn the_repository_is_asked_only_for_a_way_that_is_gone_now() {
-        let mut seen = Observation { target: Some(Target::Version(version("16.0.0"))), ..seen() };
+        let mut seen = Observation {
+            target: Some(Target::Version(version("16.0.0"))),
+            ..seen()
+        };
         let wait = decide(&seen);
-        assert!(matches!(&wait, Decision::Wait(Action::Upgrade(path), _) if path.next().is_none()), "{wait:?}");
-        assert_eq!(decide(&Observation { forced: true, ..seen.clone() }), Decision::Ask(Question::Offer));
+        assert!(
+            matches!(&wait, Decision::Wait(Action::Upgrade(path), _) if path.next().is_none()),
+            "{wait:?}"
+        );
+        assert_eq!(
+            decide(&Observation {
+                forced: true,
+                ..seen.clone()
+            }),
+            Decision::Ask(Question::Offer)
+        );
         seen.critical = Some(true);
         assert_eq!(decide(&seen), Decision::Ask(Question::Offer));
         seen.offer = Some(Offer::Cached(vec![version("16.0.0")]));
         let decision = decide(&seen);
-        assert!(matches!(decision, Decision::Go(Action::Upgrade(path), _) if path.next().is_none()), "an old index proves nothing");
-        seen.offer = Some(Offer::Versions(vec![version("15.1.0"), version("16.0.0")], "x".into()));
-        assert!(matches!(decide(&seen), Decision::Go(action, Cause::Critical) if *action.target() == version("15.1.0")));
+        assert!(
+            matches!(decision, Decision::Go(Action::Upgrade(path), _) if path.next().is_none()),
+            "an old index proves nothing"
+        );
+        seen.offer = Some(Offer::Versions(
+            vec![version("15.1.0"), version("16.0.0")],
+            "x".into(),
+        ));
+        assert!(
+            matches!(decide(&seen), Decision::Go(action, Cause::Critical) if *action.target() == version("15.1.0"))
+        );
     }
 
     #[test]
     fn critical_goes() {
-        assert_eq!(decide(&Observation { critical: Some(true), ..seen() }), Decision::Go(up(), Cause::Critical));
-        let mut absent = Observation { critical: Some(true), ..seen() };
+        assert_eq!(
+            decide(&Observation {
+                critical: Some(true),
+                ..seen()
+            }),
+            Decision::Go(up(), Cause::Critical)
+        );
+        let mut absent = Observation {
+            critical: Some(true),
+            ..seen()
+        };
         absent.windows = WindowStatus::Absent(Absence::Missing);
         assert_eq!(decide(&absent), Decision::Go(up(), Cause::Critical));
     }
 
     #[test]
     fn critical_is_asked_only_when_it_changes_something() {
-        assert_eq!(decide(&Observation { critical: None, ..seen() }), Decision::Ask(Question::Critical));
-        let mut inside = Observation { critical: None, ..seen() };
-        inside.windows = WindowStatus::Inside { until: at(NOW + 60) };
+        assert_eq!(
+            decide(&Observation {
+                critical: None,
+                ..seen()
+            }),
+            Decision::Ask(Question::Critical)
+        );
+        let mut inside = Observation {
+            critical: None,
+            ..seen()
+        };
+        inside.windows = WindowStatus::Inside {
+            until: at(NOW + 60),
+        };
         assert!(matches!(decide(&inside), Decision::Go(..)));
     }
 
@@ -612,32 +810,67 @@ pub(super) mod tests {
     fn restarts_of_long_ago_are_no_crash_loop() {
         let mut seen = seen();
         seen.agent.services[0].health = Health::CrashLooping;
-        for (before, now, loops) in [(0, 3, true), (2, 3, false), (3, 3, false), (40, 43, true), (40, 42, false), (40, 3, true)] {
+        for (before, now, loops) in [
+            (0, 3, true),
+            (2, 3, false),
+            (3, 3, false),
+            (40, 43, true),
+            (40, 42, false),
+            (40, 3, true),
+        ] {
             seen.agent.services[0].restarts = now;
             seen.history.restarts = [("teleport.service".to_string(), before)].into();
-            assert_eq!(matches!(decide(&seen), Decision::Go(..)), loops, "{before} -> {now}");
+            assert_eq!(
+                matches!(decide(&seen), Decision::Go(..)),
+                loops,
+                "{before} -> {now}"
+            );
         }
     }
 
     #[test]
     fn a_service_that_is_down_goes() {
         for health in [Health::Failed("exit-code".into()), Health::CrashLooping] {
-            let mut seen = Observation { critical: None, ..seen() };
+            let mut seen = Observation {
+                critical: None,
+                ..seen()
+            };
             seen.agent.services[0].health = health.clone();
-            assert_eq!(decide(&seen), Decision::Go(up(), Cause::Down("teleport.service".into(), health.to_string())));
+            assert_eq!(
+                decide(&seen),
+                Decision::Go(
+                    up(),
+                    Cause::Down("teleport.service".into(), health.to_string())
+                )
+            );
         }
     }
 
     #[test]
     fn without_windows_the_first_pass_waits_and_the_second_goes() {
-        for absence in [Absence::Missing, Absence::Empty, Absence::Past(at(NOW - 1)), Absence::Unreadable("x".into())] {
+        for absence in [
+            Absence::Missing,
+            Absence::Empty,
+            Absence::Past(at(NOW - 1)),
+            Absence::Unreadable("x".into()),
+        ] {
             let mut seen = seen();
             seen.windows = WindowStatus::Absent(absence.clone());
-            assert_eq!(decide(&seen), Decision::Wait(up(), Wait::SecondLook(absence.clone())));
+            assert_eq!(
+                decide(&seen),
+                Decision::Wait(up(), Wait::SecondLook(absence.clone()))
+            );
             seen.history.schedule_absent_since = schedule_absent_since(&seen);
             seen.now += TimeDelta::minutes(30);
-            assert_eq!(decide(&seen), Decision::Go(up(), Cause::ScheduleAbsent(absence)));
-            assert_eq!(schedule_absent_since(&seen), Some(at(NOW)), "the mark keeps its time");
+            assert_eq!(
+                decide(&seen),
+                Decision::Go(up(), Cause::ScheduleAbsent(absence))
+            );
+            assert_eq!(
+                schedule_absent_since(&seen),
+                Some(at(NOW)),
+                "the mark keeps its time"
+            );
         }
     }
 
@@ -645,7 +878,10 @@ pub(super) mod tests {
     fn a_good_schedule_in_between_clears_the_mark() {
         let mut seen = seen();
         seen.history.schedule_absent_since = Some(at(NOW - 1800));
-        for windows in [WindowStatus::Before(next_window()), WindowStatus::Inside { until: at(NOW + 1) }] {
+        for windows in [
+            WindowStatus::Before(next_window()),
+            WindowStatus::Inside { until: at(NOW + 1) },
+        ] {
             seen.windows = windows;
             assert_eq!(schedule_absent_since(&seen), None);
         }
@@ -655,33 +891,71 @@ pub(super) mod tests {
     fn inside_goes_and_outside_waits_at_the_corner_seconds() {
         let schedule = Schedule::parse(&format!("{} {}\n", NOW, NOW + 3600));
         for (now, inside) in [(NOW - 1, false), (NOW, true), (NOW + 3599, true)] {
-            let seen = Observation { now: at(now), windows: schedule.status(at(now)), ..seen() };
-            assert_eq!(matches!(decide(&seen), Decision::Go(_, Cause::Window { .. })), inside, "{now}");
-            assert_eq!(matches!(decide(&seen), Decision::Wait(_, Wait::Window(..))), !inside, "{now}");
+            let seen = Observation {
+                now: at(now),
+                windows: schedule.status(at(now)),
+                ..seen()
+            };
+            assert_eq!(
+                matches!(decide(&seen), Decision::Go(_, Cause::Window { .. })),
+                inside,
+                "{now}"
+            );
+            assert_eq!(
+                matches!(decide(&seen), Decision::Wait(_, Wait::Window(..))),
+                !inside,
+                "{now}"
+            );
         }
-        let after = Observation { now: at(NOW + 3600), windows: schedule.status(at(NOW + 3600)), ..seen() };
-        assert!(matches!(decide(&after), Decision::Wait(_, Wait::SecondLook(Absence::Past(_)))));
+        let after = Observation {
+            now: at(NOW + 3600),
+            windows: schedule.status(at(NOW + 3600)),
+            ..seen()
+        };
+        assert!(matches!(
+            decide(&after),
+            Decision::Wait(_, Wait::SecondLook(Absence::Past(_)))
+        ));
     }
 
     #[test]
     fn a_lower_target_is_a_rollback_and_timed_like_an_upgrade() {
-        let mut seen = Observation { target: Some(Target::Version(version("14.3.32"))), ..seen() };
+        let mut seen = Observation {
+            target: Some(Target::Version(version("14.3.32"))),
+            ..seen()
+        };
         assert!(matches!(decide(&seen), Decision::Wait(..)));
-        seen.windows = WindowStatus::Inside { until: at(NOW + 60) };
+        seen.windows = WindowStatus::Inside {
+            until: at(NOW + 60),
+        };
         let down = Action::Upgrade(Path::direct(&version("14.3.33"), &version("14.3.32")));
-        assert_eq!(decide(&seen), Decision::Go(down, Cause::Window { until: at(NOW + 60) }));
+        assert_eq!(
+            decide(&seen),
+            Decision::Go(
+                down,
+                Cause::Window {
+                    until: at(NOW + 60)
+                }
+            )
+        );
     }
 
     #[test]
     fn sentences_name_the_reason_and_the_next_step() {
         let wait = Wait::Window(next_window(), TimeDelta::seconds(3600));
-        assert_eq!(wait.to_string(), "outside the maintenance window; the next one opens 2026-11-20 03:00 UTC (in 1 h)");
+        assert_eq!(
+            wait.to_string(),
+            "outside the maintenance window; the next one opens 2026-11-20 03:00 UTC (in 1 h)"
+        );
         let look = Wait::SecondLook(Absence::Missing).to_string();
         assert_eq!(
             look,
             "the agent has exported no maintenance schedule; if the next pass still finds it so, it upgrades without a window"
         );
         let open = Cause::Window { until: at(NOW) }.to_string();
-        assert_eq!(open, "the maintenance window is open until 2026-11-20 02:00 UTC");
+        assert_eq!(
+            open,
+            "the maintenance window is open until 2026-11-20 02:00 UTC"
+        );
     }
 }

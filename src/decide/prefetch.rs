@@ -35,9 +35,17 @@ mod tests {
     fn downloads_are_spread_over_the_time_before_the_window() {
         let opens = at(48 * 60);
         for (chance, before) in [(0.0, 14 * 60 + 30), (0.5, 8 * 60 + 30), (1.0, 2 * 60 + 30)] {
-            assert_eq!(opens - due(at(0), opens, chance), TimeDelta::minutes(before), "{chance}");
+            assert_eq!(
+                opens - due(at(0), opens, chance),
+                TimeDelta::minutes(before),
+                "{chance}"
+            );
         }
-        assert_eq!(due(at(0), at(4 * 60 + 30), 0.5), at(60), "only what is left of it");
+        assert_eq!(
+            due(at(0), at(4 * 60 + 30), 0.5),
+            at(60),
+            "only what is left of it"
+        );
         assert_eq!(due(at(0), at(120), 0.5), at(0), "at once");
     }
 

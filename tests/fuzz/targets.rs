@@ -2,7 +2,11 @@
 //!
 //! Each target asserts what must hold whatever the bytes are. libFuzzer drives them by way of `fuzz_targets/`; `tests/fuzz.rs` replays
 //! the corpora in the ordinary tests, with a compiler of any kind.
-#![allow(clippy::unwrap_used, dead_code, reason = "what goes wrong is a find, as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "what goes wrong is a find, as it should be"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,24 +16,30 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use teleport_upgrade::act::packages::{self, apt, complaint, repack, yum, zypper};
-use teleport_upgrade::command::Output;
+use teleport_upgrade::agent::schedule::{Absence, Schedule, Window, WindowStatus};
+use teleport_upgrade::agent::service::{Binary, Health, Service, readiness};
+use teleport_upgrade::agent::settings::Settings;
+use teleport_upgrade::agent::{Agent, program, service};
+use teleport_upgrade::config::{Address, Config, Endpoint, PACKAGES, Pin};
 use teleport_upgrade::decide::compatibility::Limits;
 use teleport_upgrade::decide::path::{Offer, Stops};
-use teleport_upgrade::decide::policy::{self, Action, Cause, Decision, Idle, Observation, Question, Wait};
-use teleport_upgrade::observe::agent::Agent;
-use teleport_upgrade::observe::channel::{self, Target};
-use teleport_upgrade::observe::cluster::{self, Cluster, Reach};
-use teleport_upgrade::observe::config::{Address, Config, Endpoint, PACKAGES, Pin};
-use teleport_upgrade::observe::history::{self, Change, Done, FailedTarget, History};
-use teleport_upgrade::observe::package::{Database, Installed};
-use teleport_upgrade::observe::schedule::{Absence, Schedule, Window, WindowStatus};
-use teleport_upgrade::observe::service::{self, Binary, Health, Service};
-use teleport_upgrade::observe::teleport::Settings;
-use teleport_upgrade::observe::trust;
-use teleport_upgrade::observe::trust::ini::{Ini, Style};
-use teleport_upgrade::observe::{dpkg, glob, program, proxy, readiness, rpm};
-use teleport_upgrade::text::printable;
+use teleport_upgrade::decide::policy;
+use teleport_upgrade::decide::policy::{
+    Action, Cause, Decision, Idle, Observation, Question, Wait,
+};
+use teleport_upgrade::packages;
+use teleport_upgrade::packages::apt::{dpkg, repack};
+use teleport_upgrade::packages::package::{Database, Installed};
+use teleport_upgrade::packages::rpm::database;
+use teleport_upgrade::packages::rpm::ini::{Ini, Style};
+use teleport_upgrade::packages::{apt, errors, glob, yum, zypper};
+use teleport_upgrade::server::channel::Target;
+use teleport_upgrade::server::cluster::{Cluster, Reach};
+use teleport_upgrade::server::{channel, cluster, proxy};
+use teleport_upgrade::state::history;
+use teleport_upgrade::state::history::{Change, Done, FailedTarget, History};
+use teleport_upgrade::system::command::Output;
+use teleport_upgrade::system::text::printable;
 use teleport_upgrade::version::Version;
 
 /// A target: it panics if something does not hold for these bytes.
@@ -58,7 +68,11 @@ pub fn run(name: &str, data: &[u8]) {
 fn scratch() -> &'static Path {
     static SCRATCH: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     SCRATCH.get_or_init(|| {
-        let directory = tempfile::Builder::new().prefix("fuzz").tempdir_in("/dev/shm").unwrap().keep();
+        let directory = tempfile::Builder::new()
+            .prefix("fuzz")
+            .tempdir_in("/dev/shm")
+            .unwrap()
+            .keep();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
         directory
     })
@@ -71,14 +85,17 @@ pub fn clean_up() {
 
 /// The parts between bytes 0xff, which stand in no UTF-8: exactly `N`, the last ones empty if there are fewer.
 fn parts<const N: usize>(data: &[u8]) -> [String; N] {
-    let mut parts = data.split(|byte| *byte == 0xff).map(|part| String::from_utf8_lossy(part).into_owned());
+    let mut parts = data
+        .split(|byte| *byte == 0xff)
+        .map(|part| String::from_utf8_lossy(part).into_owned());
     std::array::from_fn(|_| parts.next().unwrap_or_default())
 }
 
 /// Nothing in a message may move a cursor or turn a text around.
 fn assert_printable(message: &str) {
     let harmful = |c: char| {
-        c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     assert!(!message.contains(harmful), "{message:?}");
     assert!(message.len() < 8000, "{}", message.len());
@@ -88,8 +105,16 @@ fn assert_printable(message: &str) {
 fn assert_harmless(version: &Version) {
     let text = version.to_string();
     assert!(text.starts_with(|c: char| c.is_ascii_digit()), "{text:?}");
-    assert!(text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-'), "{text:?}");
-    assert_eq!(text.parse::<Version>().as_ref(), Ok(version), "it is read back as what it is");
+    assert!(
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-'),
+        "{text:?}"
+    );
+    assert_eq!(
+        text.parse::<Version>().as_ref(),
+        Ok(version),
+        "it is read back as what it is"
+    );
     assert_eq!(format!("v{text}").parse::<Version>().as_ref(), Ok(version));
 }
 
@@ -123,10 +148,22 @@ pub fn configuration(data: &[u8]) {
             assert!(!host.is_empty());
             let address = config.endpoint.file("version");
             assert!(address.chars().all(|c| c.is_ascii_graphic()), "{address:?}");
-            assert!(address.starts_with("https://") || is_this_host(&host), "{address}");
-            assert!(config.package.is_none_or(|package| PACKAGES.contains(&package.as_str())));
+            assert!(
+                address.starts_with("https://") || is_this_host(&host),
+                "{address}"
+            );
+            assert!(
+                config
+                    .package
+                    .is_none_or(|package| PACKAGES.contains(&package.as_str()))
+            );
             for unit in &config.services {
-                assert!(unit.ends_with(".service") && !unit.starts_with('-') && !unit.contains(['/', ' ', '*']), "{unit:?}");
+                assert!(
+                    unit.ends_with(".service")
+                        && !unit.starts_with('-')
+                        && !unit.contains(['/', ' ', '*']),
+                    "{unit:?}"
+                );
             }
             let day = Duration::from_secs(24 * 60 * 60);
             assert!(config.lock_wait <= day && config.refresh <= day && config.observe <= day);
@@ -136,7 +173,9 @@ pub fn configuration(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for insecure in [false, true] {
         match Endpoint::parse(text.trim(), insecure) {
-            Ok((endpoint, _)) => assert!(endpoint.is_secure() || insecure && is_this_host(&endpoint.server().host)),
+            Ok((endpoint, _)) => {
+                assert!(endpoint.is_secure() || insecure && is_this_host(&endpoint.server().host))
+            }
             Err(problem) => assert_printable(&problem),
         }
     }
@@ -144,19 +183,27 @@ pub fn configuration(data: &[u8]) {
 
 fn is_this_host(host: &str) -> bool {
     let bare = host.trim_matches(['[', ']']);
-    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    bare == "localhost"
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// The agent's schedule, and how any moment lies to it.
 pub fn schedule(data: &[u8]) {
     let (moment, text) = data.split_at(data.len().min(8));
-    let moment = i64::from_le_bytes(std::array::from_fn(|index| moment.get(index).copied().unwrap_or(0)));
+    let moment = i64::from_le_bytes(std::array::from_fn(|index| {
+        moment.get(index).copied().unwrap_or(0)
+    }));
     let now = DateTime::from_timestamp(moment, 0).unwrap_or(DateTime::UNIX_EPOCH);
     let parsed = Schedule::parse(&String::from_utf8_lossy(text));
     let windows = match &parsed {
         Schedule::Windows(windows) => windows.clone(),
         Schedule::Unreadable(why) => {
-            assert!(why.starts_with("line ") && why.ends_with("is not \"START STOP\" in Unix seconds"), "quotes nothing: {why}");
+            assert!(
+                why.starts_with("line ") && why.ends_with("is not \"START STOP\" in Unix seconds"),
+                "quotes nothing: {why}"
+            );
             Vec::new()
         }
         Schedule::Missing | Schedule::Empty | Schedule::Nop => Vec::new(),
@@ -166,18 +213,38 @@ pub fn schedule(data: &[u8]) {
     // The corners, where mistakes live.
     for window in windows.iter().take(4) {
         moments.extend([window.start, window.stop]);
-        moments.extend([-1, 1].into_iter().filter_map(|step| window.start.checked_add_signed(TimeDelta::seconds(step))));
-        moments.extend([-1, 1].into_iter().filter_map(|step| window.stop.checked_add_signed(TimeDelta::seconds(step))));
+        moments.extend(
+            [-1, 1]
+                .into_iter()
+                .filter_map(|step| window.start.checked_add_signed(TimeDelta::seconds(step))),
+        );
+        moments.extend(
+            [-1, 1]
+                .into_iter()
+                .filter_map(|step| window.stop.checked_add_signed(TimeDelta::seconds(step))),
+        );
     }
     for now in moments {
-        let open = |at: DateTime<Utc>| windows.iter().any(|window| window.start <= at && at < window.stop);
+        let open = |at: DateTime<Utc>| {
+            windows
+                .iter()
+                .any(|window| window.start <= at && at < window.stop)
+        };
         match parsed.status(now) {
             WindowStatus::Inside { until } => {
-                assert!(open(now) && now < until && !open(until), "inside means that a window is open, until none is");
+                assert!(
+                    open(now) && now < until && !open(until),
+                    "inside means that a window is open, until none is"
+                );
             }
             WindowStatus::Before(next) => {
                 assert!(!open(now) && now < next.start && windows.contains(&next));
-                assert!(!windows.iter().any(|window| now < window.start && window.start < next.start), "the very next one");
+                assert!(
+                    !windows
+                        .iter()
+                        .any(|window| now < window.start && window.start < next.start),
+                    "the very next one"
+                );
             }
             WindowStatus::Absent(absence) => {
                 assert!(!open(now));
@@ -198,7 +265,11 @@ pub fn channel(data: &[u8]) {
     if channel::is_critical(&text).is_some() {
         assert!(text.trim().len() <= 5);
     }
-    for version in [Version::from_debian(&text), Version::from_rpm(&text), text.parse()] {
+    for version in [
+        Version::from_debian(&text),
+        Version::from_rpm(&text),
+        text.parse(),
+    ] {
         match version {
             Ok(version) => assert_harmless(&version),
             Err(error) => assert_printable(&error.to_string()),
@@ -206,7 +277,11 @@ pub fn channel(data: &[u8]) {
     }
     let shown = printable(&text, 200);
     assert_printable(&shown);
-    assert_eq!(printable(&shown, 8000), shown, "what was made printable once stays as it is");
+    assert_eq!(
+        printable(&shown, 8000),
+        shown,
+        "what was made printable once stays as it is"
+    );
     let exempt = proxy::is_exempt(&host, 443, &exceptions);
     assert!(exempt || !exceptions.split(',').any(|entry| entry.trim() == "*"));
     assert!(!exempt || is_this_host(&host.to_ascii_lowercase()) || !exceptions.trim().is_empty());
@@ -221,8 +296,16 @@ pub fn cluster(data: &[u8]) {
         assert_printable(problem);
     }
     for Address { host, .. } in &settings.cluster {
-        assert!(!host.is_empty() && host.chars().all(|c| c.is_ascii_graphic()) && !host.contains(['/', '@']), "{host:?}");
-        assert!(yaml.contains(host.as_str()) || yaml.contains(['\\', '\n']), "{host:?}");
+        assert!(
+            !host.is_empty()
+                && host.chars().all(|c| c.is_ascii_graphic())
+                && !host.contains(['/', '@']),
+            "{host:?}"
+        );
+        assert!(
+            yaml.contains(host.as_str()) || yaml.contains(['\\', '\n']),
+            "{host:?}"
+        );
     }
     match cluster::version(&ping) {
         Ok(version) => assert_harmless(&version),
@@ -237,7 +320,7 @@ pub fn cluster(data: &[u8]) {
 pub fn databases(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for line in text.lines() {
-        let found = [dpkg::parse(line).ok().flatten(), rpm::parse(line).ok()];
+        let found = [dpkg::parse(line).ok().flatten(), database::parse(line).ok()];
         for installed in found.into_iter().flatten() {
             assert_harmless(&installed.version);
             assert!(line.contains(&installed.name) && line.contains(&installed.package_version));
@@ -246,8 +329,8 @@ pub fn databases(data: &[u8]) {
             assert!(format!("{error:#}").len() < line.len() + 1000);
         }
         for name in PACKAGES {
-            assert!(!rpm::locks(line, name) || line.contains(name));
-            assert!(!rpm::excludes(line, name) || line.contains("exclude"));
+            assert!(!database::locks(line, name) || line.contains(name));
+            assert!(!database::excludes(line, name) || line.contains("exclude"));
         }
         if let Some(file) = packages::rpm::differs(line) {
             assert!(file.starts_with('/'));
@@ -257,9 +340,16 @@ pub fn databases(data: &[u8]) {
         }
     }
     let lines: Vec<&str> = text.lines().collect();
-    assert!(packages::rpm::surplus(&lines).len() < lines.len().max(1), "something stays");
+    assert!(
+        packages::rpm::surplus(&lines).len() < lines.len().max(1),
+        "something stays"
+    );
     let control = repack::control_file(text.lines());
-    assert!(!control.lines().any(|line| line.starts_with("Status:") || line.trim().is_empty()));
+    assert!(
+        !control
+            .lines()
+            .any(|line| line.starts_with("Status:") || line.trim().is_empty())
+    );
 }
 
 /// What systemd and the agent say of the agent, and what an earlier pass has left.
@@ -273,7 +363,9 @@ pub fn host(data: &[u8]) {
         for start in &service.starts {
             let settings = start.encoded.as_ref().map(|encoded| encoded.decode());
             let text = settings.and_then(Result::ok).unwrap_or_default();
-            let host = Settings::parse(Path::new("TELEPORT_CONFIG"), &text).started_by(&service.unit, start).cluster_service;
+            let host = Settings::parse(Path::new("TELEPORT_CONFIG"), &text)
+                .started_by(&service.unit, start)
+                .cluster_service;
             assert_printable(&host.map(|host| host.to_string()).unwrap_or_default());
             assert_printable(start.unseen.as_deref().unwrap_or_default());
         }
@@ -283,7 +375,11 @@ pub fn host(data: &[u8]) {
     }
     if let Ok(history) = serde_json::from_str::<History>(&past) {
         let text = serde_json::to_string(&history).unwrap();
-        assert_eq!(serde_json::from_str::<History>(&text).unwrap(), history, "what is written is read back");
+        assert_eq!(
+            serde_json::from_str::<History>(&text).unwrap(),
+            history,
+            "what is written is read back"
+        );
     }
     fs::write(scratch().join(history::FILE), &past).unwrap();
     let _ = History::read(scratch());
@@ -293,28 +389,39 @@ pub fn host(data: &[u8]) {
 pub fn trust(data: &[u8]) {
     let [main, repository, overriding] = parts(data);
     for text in [&main, &repository] {
-        let weak = trust::apt::weak_options(text).len() + trust::apt::weak_fields(text).len();
+        let weak = apt::trust::weak_options(text).len() + apt::trust::weak_fields(text).len();
         assert!(weak == 0 || text.to_ascii_lowercase().contains(['=', ':']));
-        let _ = trust::apt::weak_settings(text.lines());
+        let _ = apt::trust::weak_settings(text.lines());
     }
     let file = Path::new("/x.repo");
     let ini = |text: &str, style| [Ini::parse(file, text, style)];
     for only in [None, Some("teleport")] {
         let folded = |text| ini(text, Style::Folded);
-        let mut found = trust::yum::judge(&folded(&main), &folded(&repository), &folded(&overriding), only);
-        found.extend(trust::zypper::judge(&ini(&main, Style::Plain), &ini(&repository, Style::Plain), only));
+        let mut found = yum::trust::judge(
+            &folded(&main),
+            &folded(&repository),
+            &folded(&overriding),
+            only,
+        );
+        found.extend(zypper::trust::judge(
+            &ini(&main, Style::Plain),
+            &ini(&repository, Style::Plain),
+            only,
+        ));
         for weakness in found {
             assert_printable(&weakness.to_string());
         }
     }
-    let _ = rpm::locks_by_toml(&main, "teleport");
+    let _ = database::locks_by_toml(&main, "teleport");
     let pattern: String = overriding.chars().take(200).collect();
     if !pattern.ends_with('\\') && !pattern.contains('[') {
-        assert!(!glob::fits(&pattern, "teleport") || glob::fits(&format!("{pattern}*"), "teleport-ent"));
+        assert!(
+            !glob::fits(&pattern, "teleport") || glob::fits(&format!("{pattern}*"), "teleport-ent")
+        );
     }
     // What switches the check off right there must be seen, whatever else the files say.
     let off = format!("{repository}\n[teleport]\ngpgcheck=0\n");
-    assert!(!trust::yum::judge(&[], &ini(&off, Style::Folded), &[], Some("teleport")).is_empty());
+    assert!(!yum::trust::judge(&[], &ini(&off, Style::Folded), &[], Some("teleport")).is_empty());
 }
 
 /// The agent's program file.
@@ -332,36 +439,73 @@ pub fn managers(data: &[u8]) {
     let (code, text) = data.split_first().unwrap_or((&0, &[]));
     let output = Output::of("manager", *code, &String::from_utf8_lossy(text));
     assert_printable(&output.summary());
-    let errors = [complaint::install_error(&output, "/x"), complaint::refresh_error(&output, "/x")];
-    errors.iter().for_each(|error| assert_printable(&error.to_string()));
-    let offered = apt::listed(&output).into_iter().chain(packages::rpm::versions(output.lines().flat_map(str::split_whitespace)));
+    let errors = [
+        errors::install_error(&output, "/x"),
+        errors::refresh_error(&output, "/x"),
+    ];
+    errors
+        .iter()
+        .for_each(|error| assert_printable(&error.to_string()));
+    let offered = apt::listed(&output)
+        .into_iter()
+        .chain(packages::rpm::versions(
+            output.lines().flat_map(str::split_whitespace),
+        ));
     let offered: Vec<(Version, String)> = offered.collect();
     for (version, spelled) in &offered {
         assert_harmless(version);
         // It stands in a command line of root's.
         let harmless = |c: char| c.is_ascii_alphanumeric() || ".-+~^_".contains(c);
-        assert!(spelled.starts_with(|c: char| c.is_ascii_alphanumeric()) && spelled.chars().all(harmless), "{spelled:?}");
+        assert!(
+            spelled.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && spelled.chars().all(harmless),
+            "{spelled:?}"
+        );
     }
     let installed = package(version(14, 3, 33));
     if let Ok(chosen) = packages::choose(&offered, &installed, &version(14, 3, 34), "/x") {
         assert!(
-            offered.iter().any(|(version, spelled)| *version == self::version(14, 3, 34) && *spelled == chosen.package_version)
+            offered
+                .iter()
+                .any(|(version, spelled)| *version == self::version(14, 3, 34)
+                    && *spelled == chosen.package_version)
         );
     }
-    let _ = (apt::sources(&output).count(), apt::refusal(&output), yum::refusal(&output), zypper::refusal(&output));
-    let changes =
-        [apt::changed(&output).map(str::to_string).collect(), yum::changed(&output, "teleport-ent"), zypper::changed(&output)];
+    let _ = (
+        apt::sources(&output).count(),
+        apt::refusal(&output),
+        yum::refusal(&output),
+        zypper::refusal(&output),
+    );
+    let changes = [
+        apt::changed(&output).map(str::to_string).collect(),
+        yum::changed(&output, "teleport-ent"),
+        zypper::changed(&output),
+    ];
     for changed in changes {
         let others = changed.iter().any(|name| name != "teleport-ent");
-        assert_eq!(packages::only("teleport-ent", changed.clone()).is_ok(), !others && !changed.is_empty());
+        assert_eq!(
+            packages::only("teleport-ent", changed.clone()).is_ok(),
+            !others && !changed.is_empty()
+        );
     }
     if zypper::is_signed(&output) {
-        assert!(*code == 0 && output.lines().skip(1).any(|line| line.to_lowercase().contains("signature")));
+        assert!(
+            *code == 0
+                && output
+                    .lines()
+                    .skip(1)
+                    .any(|line| line.to_lowercase().contains("signature"))
+        );
     }
     let _ = zypper::objection(&output);
     let text = String::from_utf8_lossy(text);
     if let Some(excluded) = yum::with_exclude(&text, "teleport-ent") {
-        assert_eq!(yum::with_exclude(&excluded, "teleport-ent").as_ref(), Some(&excluded), "once is enough");
+        assert_eq!(
+            yum::with_exclude(&excluded, "teleport-ent").as_ref(),
+            Some(&excluded),
+            "once is enough"
+        );
     }
     assert!(yum::without_lock(&text, Some("teleport-ent")).len() <= text.len() + 1);
 }
@@ -376,17 +520,24 @@ pub fn decision(data: &[u8]) {
         Decision::Ask(Question::Critical) => assert_eq!(seen.critical, None),
         Decision::Finish(change) => assert_eq!(seen.history.unfinished.as_ref(), Some(change)),
         Decision::Nothing(Idle::NoTarget) => assert_eq!(seen.target, Some(Target::None)),
-        Decision::Nothing(Idle::UpToDate) => assert_eq!(seen.target, Some(Target::Version(installed.clone()))),
+        Decision::Nothing(Idle::UpToDate) => {
+            assert_eq!(seen.target, Some(Target::Version(installed.clone())))
+        }
         Decision::Ask(Question::Cluster) => assert_eq!(seen.cluster, None),
         Decision::Ask(Question::Offer) => assert_eq!(seen.offer, None),
         Decision::Refuse(refusal) => assert!(!refusal.to_string().is_empty()),
-        Decision::Hold(failed) => assert!(seen.history.failed.as_ref() == Some(failed) && !seen.forced),
+        Decision::Hold(failed) => {
+            assert!(seen.history.failed.as_ref() == Some(failed) && !seen.forced)
+        }
         Decision::Wait(action, wait) => {
             assert!(!seen.forced && seen.critical == Some(false));
             assert_allowed(&seen, action);
             match wait {
                 Wait::Window(window, pause) => {
-                    assert_eq!((WindowStatus::Before(*window), window.start - seen.now), (seen.windows.clone(), *pause))
+                    assert_eq!(
+                        (WindowStatus::Before(*window), window.start - seen.now),
+                        (seen.windows.clone(), *pause)
+                    )
                 }
                 Wait::SecondLook(absence) => {
                     assert_eq!(
@@ -404,11 +555,19 @@ pub fn decision(data: &[u8]) {
         }
     }
     if seen.history.unfinished.is_some() {
-        assert!(matches!(decision, Decision::Finish(_)), "first things first");
+        assert!(
+            matches!(decision, Decision::Finish(_)),
+            "first things first"
+        );
     }
-    assert_eq!(policy::decide(&seen), decision, "same observation, same decision");
+    assert_eq!(
+        policy::decide(&seen),
+        decision,
+        "same observation, same decision"
+    );
     let mark = policy::schedule_absent_since(&seen);
-    let is_absent = matches!(&seen.windows, WindowStatus::Absent(absence) if *absence != Absence::Nop);
+    let is_absent =
+        matches!(&seen.windows, WindowStatus::Absent(absence) if *absence != Absence::Nop);
     assert_eq!(mark.is_some(), is_absent);
 }
 
@@ -417,7 +576,10 @@ fn assert_allowed(seen: &Observation, action: &Action) {
     let installed = &seen.agent.package.version;
     match action {
         Action::Upgrade(path) => {
-            assert_eq!((&path.from, &seen.target), (installed, &Some(Target::Version(path.target.clone()))));
+            assert_eq!(
+                (&path.from, &seen.target),
+                (installed, &Some(Target::Version(path.target.clone())))
+            );
             let stops = match &path.stops {
                 Stops::Known(stops) => stops.clone(),
                 // A way that is not known is at most spoken of.
@@ -426,27 +588,57 @@ fn assert_allowed(seen: &Observation, action: &Action) {
             assert!(!stops.iter().any(Version::is_pre_release));
             let steps = || [installed].into_iter().chain(&stops).chain([&path.target]);
             for (from, to) in steps().zip(steps().skip(1)) {
-                assert!(from.major().abs_diff(to.major()) <= 1, "{from} -> {to}: one major version at a time");
-                assert!(from < to || stops.is_empty(), "a way with stops only leads up");
+                assert!(
+                    from.major().abs_diff(to.major()) <= 1,
+                    "{from} -> {to}: one major version at a time"
+                );
+                assert!(
+                    from < to || stops.is_empty(),
+                    "a way with stops only leads up"
+                );
             }
             let to = &path.target;
             assert!(!to.is_pre_release() || seen.limits.prerelease);
             assert!(seen.limits.pin.as_ref().is_none_or(|pin| pin.allows(to)));
             if let Some(Cluster::Runs(runs, _)) = &seen.cluster {
-                assert!(steps().skip(1).all(|step| step <= runs), "never ahead of the cluster");
-                assert!(to.major() >= runs.major().saturating_sub(1), "never two behind it");
+                assert!(
+                    steps().skip(1).all(|step| step <= runs),
+                    "never ahead of the cluster"
+                );
+                assert!(
+                    to.major() >= runs.major().saturating_sub(1),
+                    "never two behind it"
+                );
             }
             let next = path.next().unwrap();
-            let failed = seen.history.failed.as_ref().filter(|failed| failed.target == *next && !failed.way_back_failed);
-            let failed = failed.filter(|failed| path.goal().is_none() || path.goal() == failed.goal.as_ref());
-            assert!(failed.is_none() || seen.forced, "what failed here is not tried again");
+            let failed = seen
+                .history
+                .failed
+                .as_ref()
+                .filter(|failed| failed.target == *next && !failed.way_back_failed);
+            let failed = failed
+                .filter(|failed| path.goal().is_none() || path.goal() == failed.goal.as_ref());
+            assert!(
+                failed.is_none() || seen.forced,
+                "what failed here is not tried again"
+            );
         }
-        Action::Reinstall(version, _) => assert!(version == installed && seen.agent.package.damage.is_some()),
+        Action::Reinstall(version, _) => {
+            assert!(version == installed && seen.agent.package.damage.is_some())
+        }
         Action::Restart(version, unit) => {
             assert_eq!(version, installed);
-            let service = seen.agent.services.iter().find(|service| service.unit == *unit).unwrap();
+            let service = seen
+                .agent
+                .services
+                .iter()
+                .find(|service| service.unit == *unit)
+                .unwrap();
             assert!(
-                !matches!(service.health, Health::Stopped | Health::Absent | Health::Changing),
+                !matches!(
+                    service.health,
+                    Health::Stopped | Health::Absent | Health::Changing
+                ),
                 "a stopped service is left stopped"
             );
         }
@@ -459,8 +651,16 @@ fn assert_founded(seen: &Observation, cause: &Cause) {
         Cause::Forced => assert!(seen.forced),
         Cause::Critical => assert_eq!(seen.critical, Some(true)),
         Cause::Down(unit, _) => {
-            let service = seen.agent.services.iter().find(|service| service.unit == *unit).unwrap();
-            assert!(matches!(service.health, Health::Failed(_) | Health::Crashed | Health::CrashLooping));
+            let service = seen
+                .agent
+                .services
+                .iter()
+                .find(|service| service.unit == *unit)
+                .unwrap();
+            assert!(matches!(
+                service.health,
+                Health::Failed(_) | Health::Crashed | Health::CrashLooping
+            ));
         }
         Cause::ScheduleAbsent(absence) => {
             assert_eq!(WindowStatus::Absent(absence.clone()), seen.windows);
@@ -477,7 +677,9 @@ struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
     fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         *first
     }
@@ -548,20 +750,35 @@ fn observation(bytes: &mut Bytes) -> Observation {
         now: bytes.moment(),
         forced: bytes.yes(),
         limits: Limits {
-            pin: bytes.perhaps(|bytes| if bytes.yes() { Pin::Major(bytes.number()) } else { Pin::Version(bytes.version()) }),
+            pin: bytes.perhaps(|bytes| {
+                if bytes.yes() {
+                    Pin::Major(bytes.number())
+                } else {
+                    Pin::Version(bytes.version())
+                }
+            }),
             prerelease: bytes.yes(),
         },
         settings: Settings::defaults(Path::new("/etc/teleport.yaml")),
         agent: Agent {
-            package: Installed { damage, ..package(installed) },
-            services: UNITS[..usize::from(bytes.byte() % 3)].iter().map(|unit| one_service(unit, bytes)).collect(),
+            package: Installed {
+                damage,
+                ..package(installed)
+            },
+            services: UNITS[..usize::from(bytes.byte() % 3)]
+                .iter()
+                .map(|unit| one_service(unit, bytes))
+                .collect(),
         },
         windows: windows(bytes),
         history: past(bytes, &target),
         target,
         critical: bytes.perhaps(Bytes::yes),
         cluster: bytes.perhaps(|bytes| match bytes.yes() {
-            true => Cluster::Runs(bytes.version(), Address::parse("p.example.com", 3080).unwrap()),
+            true => Cluster::Runs(
+                bytes.version(),
+                Address::parse("p.example.com", 3080).unwrap(),
+            ),
             false => Cluster::Unknown(String::new(), Reach::Unknown),
         }),
         offer: bytes.perhaps(|bytes| match bytes.byte() % 8 {
@@ -633,7 +850,9 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         schedule_absent_since: bytes.perhaps(Bytes::moment),
         failed: bytes.perhaps(failed),
         locked_by_us: bytes.yes(),
-        restarts: (0..bytes.byte() % 3).map(|_| (bytes.word(), bytes.number() as u32)).collect::<BTreeMap<_, _>>(),
+        restarts: (0..bytes.byte() % 3)
+            .map(|_| (bytes.word(), bytes.number() as u32))
+            .collect::<BTreeMap<_, _>>(),
         last_change: bytes.perhaps(|bytes| Done {
             from: bytes.version(),
             to: bytes.version(),

@@ -21,7 +21,9 @@ pub fn source(url: &str, codename: &str) -> String {
 /// Indexes and signs it.
 pub fn index(root: &Path, codename: &str, key: Key) {
     let suite = root.join("dists").join(codename);
-    let binary = suite.join(COMPONENT).join(format!("binary-{}", debian::architecture()));
+    let binary = suite
+        .join(COMPONENT)
+        .join(format!("binary-{}", debian::architecture()));
     fs::create_dir_all(&binary).unwrap();
     let _ = fs::remove_file(suite.join("Release"));
     let _ = fs::remove_file(suite.join("InRelease"));
@@ -35,7 +37,8 @@ pub fn index(root: &Path, codename: &str, key: Key) {
         ("Architectures", debian::architecture()),
         ("Components", COMPONENT),
     ];
-    let options = fields.map(|(field, value)| format!("-oAPT::FTPArchive::Release::{field}={value}"));
+    let options =
+        fields.map(|(field, value)| format!("-oAPT::FTPArchive::Release::{field}={value}"));
     let mut arguments: Vec<&str> = options.iter().map(String::as_str).collect();
     arguments.extend(["release", "."]);
     let release = ftparchive(&suite, &arguments);
@@ -70,10 +73,24 @@ pub fn build(package: &Package, directory: &Path) -> PathBuf {
         fields += &format!("Depends: {}\n", package.depends.join(", "));
     }
     fs::write(control.join("control"), fields).unwrap();
-    let configuration = package.files.iter().map(|(path, _, _)| path).filter(|path| path.starts_with("/etc/"));
-    fs::write(control.join("conffiles"), configuration.map(|path| format!("{path}\n")).collect::<String>()).unwrap();
+    let configuration = package
+        .files
+        .iter()
+        .map(|(path, _, _)| path)
+        .filter(|path| path.starts_with("/etc/"));
+    fs::write(
+        control.join("conffiles"),
+        configuration
+            .map(|path| format!("{path}\n"))
+            .collect::<String>(),
+    )
+    .unwrap();
     let scripts = unit::scripts(package, Format::Deb);
-    for (script, lines) in [("preinst", scripts.pre), ("postinst", scripts.post), ("prerm", scripts.preun)] {
+    for (script, lines) in [
+        ("preinst", scripts.pre),
+        ("postinst", scripts.post),
+        ("prerm", scripts.preun),
+    ] {
         if let Some(lines) = lines {
             let script = control.join(script);
             fs::write(&script, format!("#!/bin/sh\nset -e\n{lines}\n")).unwrap();
@@ -82,7 +99,10 @@ pub fn build(package: &Package, directory: &Path) -> PathBuf {
     }
     let file = directory.join(file_name(&package.name, &package.version));
     let mut build = Command::new("dpkg-deb");
-    build.args(["--root-owner-group", "-Zgzip", "-z1", "--build"]).arg(&tree).arg(&file);
+    build
+        .args(["--root-owner-group", "-Zgzip", "-z1", "--build"])
+        .arg(&tree)
+        .arg(&file);
     outside(&mut build);
     fs::remove_dir_all(&tree).unwrap();
     file

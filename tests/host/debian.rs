@@ -20,7 +20,12 @@ pub enum Generation {
 
 impl Generation {
     /// All of them, from old to new.
-    pub const ALL: [Generation; 4] = [Generation::Bullseye, Generation::Bookworm, Generation::Trixie, Generation::Sid];
+    pub const ALL: [Generation; 4] = [
+        Generation::Bullseye,
+        Generation::Bookworm,
+        Generation::Trixie,
+        Generation::Sid,
+    ];
 
     /// Its name, as Debian's mirrors have it.
     pub fn name(self) -> &'static str {
@@ -37,7 +42,9 @@ impl Generation {
         static CODENAMES: [OnceLock<String>; 4] = [const { OnceLock::new() }; 4];
         CODENAMES[self as usize].get_or_init(|| {
             let release = fs::read_to_string(scratch::base(self).join("etc/os-release")).unwrap();
-            let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+            let codename = release
+                .lines()
+                .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
             codename.expect("VERSION_CODENAME in os-release").to_owned()
         })
     }
@@ -45,9 +52,20 @@ impl Generation {
     /// A host of this generation that uses this package manager, for whatever makes hosts: `Host::with_upgrade_from` and the others.
     pub fn with(self, manager: Manager) -> System {
         // What is called dnf and yum there is dnf 5.
-        let manager = if self == Generation::Sid && manager == Manager::Yum { Manager::Dnf5 } else { manager };
-        assert!(self == Generation::Sid || manager != Manager::Dnf5, "{} has no dnf 5", self.name());
-        System { generation: self, manager }
+        let manager = if self == Generation::Sid && manager == Manager::Yum {
+            Manager::Dnf5
+        } else {
+            manager
+        };
+        assert!(
+            self == Generation::Sid || manager != Manager::Dnf5,
+            "{} has no dnf 5",
+            self.name()
+        );
+        System {
+            generation: self,
+            manager,
+        }
     }
 }
 
@@ -63,7 +81,11 @@ pub struct System {
 impl From<Manager> for System {
     /// A host of the ordinary generation; the one that has it, in the case of dnf 5.
     fn from(manager: Manager) -> System {
-        let generation = if manager == Manager::Dnf5 { Generation::Sid } else { Generation::Bookworm };
+        let generation = if manager == Manager::Dnf5 {
+            Generation::Sid
+        } else {
+            Generation::Bookworm
+        };
         generation.with(manager)
     }
 }

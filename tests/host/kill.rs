@@ -78,24 +78,52 @@ pub struct Point {
 /// these further ones. Prints a line for each and a summary, and returns how many hosts did not converge.
 pub fn sweep(manager: Manager, layout: Layout, count: usize, further: &[Cut]) -> usize {
     let whole = time_of_an_upgrade(manager, layout);
-    println!("{manager:?} {layout:?}: an upgrade takes {:.2} s when nothing disturbs it", whole.as_secs_f64());
+    println!(
+        "{manager:?} {layout:?}: an upgrade takes {:.2} s when nothing disturbs it",
+        whole.as_secs_f64()
+    );
     let spread = (1..=count).map(|i| Cut::After(whole.mul_f64(i as f64 / count as f64)));
-    let cuts = spread.chain([1, 2].map(Cut::Record)).chain(further.iter().copied());
-    let point = |(i, cut)| Point { layout, manager, cut, held: i % 3 == 0, open: i % 2 == 0 };
+    let cuts = spread
+        .chain([1, 2].map(Cut::Record))
+        .chain(further.iter().copied());
+    let point = |(i, cut)| Point {
+        layout,
+        manager,
+        cut,
+        held: i % 3 == 0,
+        open: i % 2 == 0,
+    };
     let points: Vec<Point> = cuts.enumerate().map(point).collect();
     let (next, fates) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let fate = catch_unwind(AssertUnwindSafe(|| point.run())).unwrap_or_else(|_| Fate::unknown());
-            println!("{manager:?} {layout:?} {:<12} {}", point.describe(), fate.describe());
-            fates.lock().unwrap_or_else(PoisonError::into_inner).push(fate);
+            let fate =
+                catch_unwind(AssertUnwindSafe(|| point.run())).unwrap_or_else(|_| Fate::unknown());
+            println!(
+                "{manager:?} {layout:?} {:<12} {}",
+                point.describe(),
+                fate.describe()
+            );
+            fates
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(fate);
         }
     };
     thread::scope(|scope| (0..AT_ONCE).for_each(|_| _ = scope.spawn(work)));
     let fates = fates.into_inner().unwrap_or_else(PoisonError::into_inner);
     let lost = fates.iter().filter(|fate| !fate.converged()).count();
-    let worst = fates.iter().filter_map(|fate| fate.passes).max().unwrap_or(0);
-    let of = |version: &str| fates.iter().filter(|fate| fate.converged() && fate.ended.runs == version).count();
+    let worst = fates
+        .iter()
+        .filter_map(|fate| fate.passes)
+        .max()
+        .unwrap_or(0);
+    let of = |version: &str| {
+        fates
+            .iter()
+            .filter(|fate| fate.converged() && fate.ended.runs == version)
+            .count()
+    };
     println!(
         "{manager:?} {layout:?}: {} points, of which {} ended on {} and {} on {}; passes it took at worst: {worst}; {lost} did not converge",
         fates.len(),
@@ -117,7 +145,10 @@ fn time_of_an_upgrade(manager: Manager, layout: Layout) -> Duration {
     };
     let times: Vec<Duration> = thread::scope(|scope| {
         let running: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(upgrade)).collect();
-        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     times.iter().sum::<Duration>() / u32::try_from(AT_ONCE).unwrap()
 }
@@ -129,8 +160,18 @@ fn host_with_upgrade(manager: Manager, layout: Layout) -> Host {
     host.open_window();
     let to = layout.to();
     let target = Package::agent("teleport-ent", to).unit(&format!("# of {to}\n{}", agent_unit(to)));
-    let place = if layout == Layout::Files { "/usr/local/bin" } else { "/opt/teleport/system/bin" };
-    let other = |package: Package, name| package.file(&format!("{place}/{name}"), 0o755, &format!("#!/bin/sh\necho {to}\n"));
+    let place = if layout == Layout::Files {
+        "/usr/local/bin"
+    } else {
+        "/opt/teleport/system/bin"
+    };
+    let other = |package: Package, name| {
+        package.file(
+            &format!("{place}/{name}"),
+            0o755,
+            &format!("#!/bin/sh\necho {to}\n"),
+        )
+    };
     host.offer(["tbot", "tctl", "tsh"].into_iter().fold(target, other));
     host
 }
@@ -148,7 +189,12 @@ struct Fate {
 impl Fate {
     fn unknown() -> Fate {
         let problems = vec!["the host itself failed, see above".into()];
-        Fate { left: State::default(), ended: State::default(), passes: None, problems }
+        Fate {
+            left: State::default(),
+            ended: State::default(),
+            passes: None,
+            problems,
+        }
     }
 
     fn converged(&self) -> bool {
@@ -158,8 +204,15 @@ impl Fate {
     fn describe(&self) -> String {
         let left = format!("left [{}]", self.left.describe());
         match self.passes {
-            Some(passes) if self.converged() => format!("{left}: sound on {}, passes it took: {passes}", self.ended.runs),
-            _ => format!("{left}: NOT CONVERGED [{}]: {}", self.ended.describe(), self.problems.join("; ")),
+            Some(passes) if self.converged() => format!(
+                "{left}: sound on {}, passes it took: {passes}",
+                self.ended.runs
+            ),
+            _ => format!(
+                "{left}: NOT CONVERGED [{}]: {}",
+                self.ended.describe(),
+                self.problems.join("; ")
+            ),
         }
     }
 }
@@ -172,7 +225,10 @@ impl Point {
             Cut::Rename(n) => format!("rename {n}"),
             Cut::Database(n) => format!("write {n}"),
         };
-        let (held, open) = (if self.held { "locked" } else { "-" }, if self.open { "open" } else { "closed" });
+        let (held, open) = (
+            if self.held { "locked" } else { "-" },
+            if self.open { "open" } else { "closed" },
+        );
         format!("{when:<10} {held:<6} {open:<6}")
     }
 
@@ -194,12 +250,20 @@ impl Point {
         let mut is_quiet = false;
         while !is_quiet && states.len() <= PATIENCE {
             let ran = host.upgrader("run");
-            said += &format!("pass {}: {} {}{}", states.len(), ran.status, ran.stdout, ran.stderr);
+            said += &format!(
+                "pass {}: {} {}{}",
+                states.len(),
+                ran.status,
+                ran.stdout,
+                ran.stderr
+            );
             let now = State::of(&host);
             is_quiet = states.last() == Some(&now);
             states.push(now);
         }
-        let unsound = states.iter().rposition(|state| !state.is_sound(&before, self.layout));
+        let unsound = states
+            .iter()
+            .rposition(|state| !state.is_sound(&before, self.layout));
         let ended = states.pop().unwrap();
         let mut problems = ended.problems(&before, self.layout);
         if !is_quiet {
@@ -208,7 +272,12 @@ impl Point {
         if !problems.is_empty() || unsound.is_some_and(|last| last >= SOON_ENOUGH) {
             problems.push(said.replace('\n', " | "));
         }
-        Fate { left, ended, passes: Some(unsound.map_or(0, |last| last + 1)), problems }
+        Fate {
+            left,
+            ended,
+            passes: Some(unsound.map_or(0, |last| last + 1)),
+            problems,
+        }
     }
 
     fn cut_off(&self, host: &Host) {
@@ -221,7 +290,9 @@ impl Point {
                 pass.wait();
             }
             Cut::Record(n) => {
-                let strace = format!("strace -o /dev/null -e trace=/^rename -e inject=/^rename:signal=KILL:when={n}");
+                let strace = format!(
+                    "strace -o /dev/null -e trace=/^rename -e inject=/^rename:signal=KILL:when={n}"
+                );
                 let mut words: Vec<&str> = strace.split(' ').collect();
                 words.extend(["teleport-upgrade", "run"]);
                 let pass = host.spawn(&words);
@@ -235,10 +306,15 @@ impl Point {
                 };
                 stop_at(host, call, n);
                 let mut pass = host.spawn(&["teleport-upgrade", "run"]);
-                host.wait_for("the cut", SOON, || host.read("/run/cut").is_some() || !pass.is_running());
+                host.wait_for("the cut", SOON, || {
+                    host.read("/run/cut").is_some() || !pass.is_running()
+                });
                 host.shell(&kill(&pass));
                 let ran = pass.wait();
-                assert!(host.read("/run/cut").is_some(), "there was no such call: {ran:?}");
+                assert!(
+                    host.read("/run/cut").is_some(),
+                    "there was no such call: {ran:?}"
+                );
                 host.shell("if [ -e /usr/bin/program.real ]; then mv /usr/bin/program.real $(cat /run/replaced); fi").expect(0);
             }
         }
@@ -246,7 +322,10 @@ impl Point {
 }
 
 fn kill(pass: &Running) -> String {
-    format!("systemctl kill --kill-whom=all --signal=SIGKILL {}", pass.unit())
+    format!(
+        "systemctl kill --kill-whom=all --signal=SIGKILL {}",
+        pass.unit()
+    )
 }
 
 /// Puts a program in the place of the one that changes the package's files, which kills that one when it is about to make this
@@ -255,8 +334,14 @@ fn stop_at(host: &Host, call: &str, n: usize) {
     let (program, verbs) = match host.manager {
         Manager::Apt => ("/usr/bin/dpkg", "*--unpack*|*--configure*"),
         // rpm itself is a part of dnf, and a program to zypper.
-        Manager::Yum => ("/usr/bin/dnf", "*--assumeno*) exec /usr/bin/program.real \"$@\" ;; *\" install \"*"),
-        Manager::Dnf5 => ("/usr/bin/dnf", "*tsflags=test*) exec -a dnf /usr/bin/program.real \"$@\" ;; *\" install \"*"),
+        Manager::Yum => (
+            "/usr/bin/dnf",
+            "*--assumeno*) exec /usr/bin/program.real \"$@\" ;; *\" install \"*",
+        ),
+        Manager::Dnf5 => (
+            "/usr/bin/dnf",
+            "*tsflags=test*) exec -a dnf /usr/bin/program.real \"$@\" ;; *\" install \"*",
+        ),
         Manager::Zypper => ("/usr/bin/rpm", "*-U*"),
     };
     let script = format!(
@@ -264,7 +349,10 @@ fn stop_at(host: &Host, call: &str, n: usize) {
          strace -f -o /dev/null -e trace={call} -e inject={call}:signal=KILL:when={n} /usr/bin/program.real \"$@\"\n\
          status=$?\n[ $status = 137 ] || exit $status\ntouch /run/cut\nexec sleep infinity\n"
     );
-    host.shell(&format!("mv {program} /usr/bin/program.real && echo {program} >/run/replaced")).expect(0);
+    host.shell(&format!(
+        "mv {program} /usr/bin/program.real && echo {program} >/run/replaced"
+    ))
+    .expect(0);
     host.write(program, &script);
     host.set_mode(program, 0o755);
 }
@@ -300,7 +388,11 @@ impl State {
                 "dpkg --verify teleport-ent; dpkg --audit; ls /var/lib/dpkg/updates",
                 "apt-mark showhold",
             ),
-            Manager::Yum => (RPM_QUERY, RPM_VERIFY, "cat /etc/dnf/plugins/versionlock.list"),
+            Manager::Yum => (
+                RPM_QUERY,
+                RPM_VERIFY,
+                "cat /etc/dnf/plugins/versionlock.list",
+            ),
             Manager::Dnf5 => (RPM_QUERY, RPM_VERIFY, "cat /etc/dnf/versionlock.toml"),
             Manager::Zypper => (RPM_QUERY, RPM_VERIFY, "cat /etc/zypp/locks"),
         };
@@ -315,7 +407,10 @@ impl State {
             locks,
             "cat /var/lib/teleport-upgrade/history.json",
         ];
-        let script: String = lines.iter().map(|line| format!("echo $({{ {line}; }} 2>/dev/null)\n")).collect();
+        let script: String = lines
+            .iter()
+            .map(|line| format!("echo $({{ {line}; }} 2>/dev/null)\n"))
+            .collect();
         let said = host.shell(&script).expect(0).stdout;
         let mut lines = said.lines().map(str::to_owned);
         let mut next = || lines.next().unwrap();
@@ -333,9 +428,23 @@ impl State {
     }
 
     fn describe(&self) -> String {
-        let or = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
-        let damaged = if self.damage.is_empty() { "" } else { ", damaged" };
-        let unfinished = if self.history.contains("unfinished") { ", unfinished" } else { "" };
+        let or = |text: &str| {
+            if text.is_empty() {
+                "none".to_owned()
+            } else {
+                text.to_owned()
+            }
+        };
+        let damaged = if self.damage.is_empty() {
+            ""
+        } else {
+            ", damaged"
+        };
+        let unfinished = if self.history.contains("unfinished") {
+            ", unfinished"
+        } else {
+            ""
+        };
         format!(
             "database {}{damaged}, binary {}, service {} {}{unfinished}",
             or(&self.database),
@@ -354,17 +463,36 @@ impl State {
         let version = self.runs.as_str();
         let state = before.database.split_once(' ').unwrap().0;
         let checks = [
-            ([layout.from(), layout.to()].contains(&version), "another version runs"),
-            (self.database == format!("{state} {version}"), "the database is not as it was, but for the version"),
+            (
+                [layout.from(), layout.to()].contains(&version),
+                "another version runs",
+            ),
+            (
+                self.database == format!("{state} {version}"),
+                "the database is not as it was, but for the version",
+            ),
             (self.damage.is_empty(), "the package is damaged"),
-            (self.binary == version, "the service does not run the program on the disk"),
+            (
+                self.binary == version,
+                "the service does not run the program on the disk",
+            ),
             (self.service == "active", "the service does not run"),
             (self.unit == "loaded", "the unit is gone"),
             (self.locks == before.locks, "the lock is not as it was"),
-            (!self.history.contains("unfinished"), "a change is unfinished"),
-            (!self.history.contains("failed"), "a sound version was found unfit"),
+            (
+                !self.history.contains("unfinished"),
+                "a change is unfinished",
+            ),
+            (
+                !self.history.contains("failed"),
+                "a sound version was found unfit",
+            ),
         ];
-        checks.iter().filter(|(holds, _)| !holds).map(|(_, problem)| (*problem).to_owned()).collect()
+        checks
+            .iter()
+            .filter(|(holds, _)| !holds)
+            .map(|(_, problem)| (*problem).to_owned())
+            .collect()
     }
 }
 

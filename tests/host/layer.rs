@@ -35,8 +35,15 @@ pub fn layer(system: System, agent: Option<&str>) -> Arc<OnceLock<Layer>> {
     type Layers = HashMap<(System, Option<String>), Arc<OnceLock<Layer>>>;
     static LAYERS: OnceLock<Mutex<Layers>> = OnceLock::new();
     let slot = {
-        let mut layers = LAYERS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(layers.entry((system, agent.map(str::to_owned))).or_default())
+        let mut layers = LAYERS
+            .get_or_init(Mutex::default)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            layers
+                .entry((system, agent.map(str::to_owned)))
+                .or_default(),
+        )
     };
     slot.get_or_init(|| Layer::make(system, agent));
     slot
@@ -69,15 +76,33 @@ impl Layer {
 
 /// Mounts, below a directory, a file system in memory (dpkg's fsyncs cost nothing there) and an overlay that writes to it.
 fn mount_overlay(directory: &Path, lower: &std::ffi::OsStr) -> PathBuf {
-    mount(Some("teleport-upgrade-test"), directory, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+    mount(
+        Some("teleport-upgrade-test"),
+        directory,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=755"),
+    )
+    .unwrap();
     let [upper, work, root] = ["upper", "work", "root"].map(|name| directory.join(name));
     for made in [&upper, &work, &root] {
         fs::create_dir(made).unwrap();
     }
     let mut options = OsString::from("lowerdir=");
     options.push(lower);
-    options.push(format!(",upperdir={},workdir={}", upper.display(), work.display()));
-    mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_os_str())).unwrap();
+    options.push(format!(
+        ",upperdir={},workdir={}",
+        upper.display(),
+        work.display()
+    ));
+    mount(
+        Some("overlay"),
+        &root,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_os_str()),
+    )
+    .unwrap();
     root
 }
 
@@ -86,16 +111,34 @@ fn prepare(root: &Path) {
     let trust_store = root.join("etc/ssl/certs/ca-certificates.crt");
     let trusted = fs::read_to_string(&trust_store).unwrap();
     fs::write(&trust_store, format!("{trusted}{}", authority())).unwrap();
-    let names: String = NAMES.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
-    fs::write(root.join("etc/hosts"), format!("127.0.0.1 localhost\n::1 localhost\n{names}")).unwrap();
+    let names: String = NAMES
+        .iter()
+        .map(|(name, address)| format!("{address} {name}\n"))
+        .collect();
+    fs::write(
+        root.join("etc/hosts"),
+        format!("127.0.0.1 localhost\n::1 localhost\n{names}"),
+    )
+    .unwrap();
 }
 
 /// Installs what the Debian package has below these directories, without building that.
 fn install_program(root: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for [file, to, mode] in package_files().iter().filter(|[_, to, _]| to.starts_with("usr/sbin/") || to.starts_with("usr/lib/")) {
-        let file = if file.starts_with("target/") { program() } else { source.join(file) };
-        let to = if to.ends_with('/') { root.join(to).join(file.file_name().unwrap()) } else { root.join(to) };
+    for [file, to, mode] in package_files()
+        .iter()
+        .filter(|[_, to, _]| to.starts_with("usr/sbin/") || to.starts_with("usr/lib/"))
+    {
+        let file = if file.starts_with("target/") {
+            program()
+        } else {
+            source.join(file)
+        };
+        let to = if to.ends_with('/') {
+            root.join(to).join(file.file_name().unwrap())
+        } else {
+            root.join(to)
+        };
         let mut install = Command::new("install");
         install.args(["-D", "--mode", mode]).args([&file, &to]);
         outside(&mut install);
@@ -106,7 +149,14 @@ fn install_program(root: &Path) {
 /// The files of the Debian package, as `Cargo.toml` lists them: where each is, where it goes, its mode.
 pub fn package_files() -> Vec<[String; 3]> {
     let mut ask = Command::new(env!("CARGO"));
-    ask.args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"]);
+    ask.args([
+        "metadata",
+        "--no-deps",
+        "--offline",
+        "--format-version",
+        "1",
+        "--manifest-path",
+    ]);
     ask.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
     let metadata: serde_json::Value = serde_json::from_str(&outside(&mut ask)).unwrap();
     serde_json::from_value(metadata["packages"][0]["metadata"]["deb"]["assets"].clone()).unwrap()

@@ -33,12 +33,35 @@ impl Machine {
     pub fn boot(name: &str, root: &Path, network: &Network, console: &Path) -> Machine {
         let address = SocketAddr::from_abstract_name(format!("{name}-notify")).unwrap();
         let notifications = UnixDatagram::bind_addr(&address).unwrap();
-        let console_file = File::options().create(true).append(true).open(console).unwrap();
+        let console_file = File::options()
+            .create(true)
+            .append(true)
+            .open(console)
+            .unwrap();
         let mut command = Command::new("sh");
         command
-            .args(["-c", IN_CGROUP, "sh", name, "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot"])
-            .args(["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--notify-ready=yes"])
-            .arg(format!("--network-namespace-path={}", network.path().display()))
+            .args([
+                "-c",
+                IN_CGROUP,
+                "sh",
+                name,
+                "systemd-nspawn",
+                "--quiet",
+                "--register=no",
+                "--keep-unit",
+                "--boot",
+            ])
+            .args([
+                "--link-journal=no",
+                "--resolv-conf=off",
+                "--timezone=off",
+                "--console=pipe",
+                "--notify-ready=yes",
+            ])
+            .arg(format!(
+                "--network-namespace-path={}",
+                network.path().display()
+            ))
             .arg("--directory")
             .arg(root)
             .arg("--machine")
@@ -70,9 +93,22 @@ impl Machine {
         let mut command = Command::new("nsenter");
         command
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
             .env("LC_ALL", "C.UTF-8")
-            .args(["--target", &self.leader.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"])
+            .args([
+                "--target",
+                &self.leader.to_string(),
+                "--mount",
+                "--uts",
+                "--ipc",
+                "--net",
+                "--pid",
+                "--cgroup",
+                "--",
+            ])
             .args(arguments)
             .stdin(Stdio::null());
         command
@@ -96,7 +132,9 @@ fn wait_until_ready(notifications: &UnixDatagram, nspawn: &mut Child, console: &
     let deadline = Instant::now() + PATIENCE;
     let mut leader = None;
     let mut message = [0; 4096];
-    notifications.set_read_timeout(Some(Duration::from_millis(250))).unwrap();
+    notifications
+        .set_read_timeout(Some(Duration::from_millis(250)))
+        .unwrap();
     loop {
         if let Ok(length) = notifications.recv(&mut message) {
             for line in String::from_utf8_lossy(&message[..length]).lines() {
@@ -109,7 +147,9 @@ fn wait_until_ready(notifications: &UnixDatagram, nspawn: &mut Child, console: &
             }
         } else if nspawn.try_wait().unwrap().is_some() || Instant::now() > deadline {
             let console = fs::read_to_string(console).unwrap_or_default();
-            panic!("a host did not boot (that needs systemd-nspawn: run tests/setup as root); its console:\n{console}");
+            panic!(
+                "a host did not boot (that needs systemd-nspawn: run tests/setup as root); its console:\n{console}"
+            );
         }
     }
 }

@@ -40,12 +40,20 @@ const APT_URL: &str = "https://apt.example.com/debian/";
 impl Manager {
     /// The format of its packages.
     pub fn format(self) -> Format {
-        if self == Manager::Apt { Format::Deb } else { Format::Rpm }
+        if self == Manager::Apt {
+            Format::Deb
+        } else {
+            Format::Rpm
+        }
     }
 
     /// The path at which its repository is served.
     pub fn served_below(self) -> &'static str {
-        if self == Manager::Apt { "/debian/" } else { "/rpm/" }
+        if self == Manager::Apt {
+            "/debian/"
+        } else {
+            "/rpm/"
+        }
     }
 
     /// The file in which Teleport's repository is configured.
@@ -80,14 +88,20 @@ impl Manager {
     pub fn refresh(self) -> &'static str {
         match self {
             Manager::Apt => "apt-get -q -oAPT::Update::Error-Mode=any update",
-            Manager::Yum | Manager::Dnf5 => "dnf -y --refresh --setopt=*.skip_if_unavailable=0 makecache",
+            Manager::Yum | Manager::Dnf5 => {
+                "dnf -y --refresh --setopt=*.skip_if_unavailable=0 makecache"
+            }
             Manager::Zypper => "zypper --non-interactive refresh",
         }
     }
 
     /// Installs packages as a person would: `NAME` or `NAME` at a version.
     pub fn install(self, name: &str, version: Option<&str>) -> String {
-        let at = |sign: &str| version.map(|version| format!("{sign}{version}")).unwrap_or_default();
+        let at = |sign: &str| {
+            version
+                .map(|version| format!("{sign}{version}"))
+                .unwrap_or_default()
+        };
         match self {
             Manager::Apt => format!("apt-get -q -y install {name}{}", at("=")),
             Manager::Yum | Manager::Dnf5 => format!("dnf -y install {name}{}", at("-")),
@@ -100,7 +114,9 @@ impl Manager {
         match self {
             Manager::Apt => "apt-get -q update && apt-get -q -y upgrade",
             Manager::Yum | Manager::Dnf5 => "dnf -y --refresh upgrade",
-            Manager::Zypper => "zypper --non-interactive refresh && zypper --non-interactive update",
+            Manager::Zypper => {
+                "zypper --non-interactive refresh && zypper --non-interactive update"
+            }
         }
     }
 
@@ -133,8 +149,15 @@ impl Manager {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
         };
-        let url = if self == Manager::Apt { APT_URL } else { RPM_URL };
-        write("/usr/share/keyrings/teleport-archive-keyring.asc", &Key::Trusted.public());
+        let url = if self == Manager::Apt {
+            APT_URL
+        } else {
+            RPM_URL
+        };
+        write(
+            "/usr/share/keyrings/teleport-archive-keyring.asc",
+            &Key::Trusted.public(),
+        );
         write(rpm::KEY_FILE, &Key::Trusted.public());
         write(self.source_file(), &self.source("teleport", url, codename));
     }

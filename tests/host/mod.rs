@@ -2,8 +2,15 @@
 //!
 //! `Host::with_agent("14.3.33")` is where to begin. A host is booted by systemd-nspawn from an overlay of a base root
 //! file system that `tests/setup` builds; it is gone when it is dropped, or when the test process ends, however it ends.
-#![allow(dead_code, unused_imports, reason = "no user of this module needs all of it")]
-#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test, as it should")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "no user of this module needs all of it"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what goes wrong here fails the test, as it should"
+)]
 
 mod apt;
 mod debian;
@@ -62,7 +69,11 @@ fn stand_in_agent() -> PathBuf {
 pub fn compiled(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let file = own.ancestors().nth(2).unwrap().join(name);
-    assert!(file.exists(), "{} is missing: run cargo build --bins --examples", file.display());
+    assert!(
+        file.exists(),
+        "{} is missing: run cargo build --bins --examples",
+        file.display()
+    );
     file
 }
 
@@ -75,6 +86,10 @@ pub fn outside(command: &mut Command) -> String {
     };
     let said = String::from_utf8_lossy(&output.stderr);
     let wrote = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command:?}: {}\n{wrote}{said}", output.status);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{wrote}{said}",
+        output.status
+    );
     wrote
 }

@@ -39,7 +39,10 @@ impl Network {
     /// A command of this machine, to be run in the namespace.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.path().display())).arg("--").arg(program);
+        command
+            .arg(format!("--net={}", self.path().display()))
+            .arg("--")
+            .arg(program);
         command
     }
 
@@ -56,7 +59,8 @@ impl Network {
 
     /// Listens in the namespace, on an address like `127.0.0.1:443`.
     pub fn listen(&self, address: &str) -> TcpListener {
-        self.inside(|| TcpListener::bind(address)).unwrap_or_else(|error| panic!("listen on {address}: {error}"))
+        self.inside(|| TcpListener::bind(address))
+            .unwrap_or_else(|error| panic!("listen on {address}: {error}"))
     }
 
     /// Connects in the namespace, for a server that passes on what it gets (a proxy).

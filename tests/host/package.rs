@@ -62,40 +62,64 @@ impl Package {
     /// and its scripts are those of the version.
     pub fn agent(edition: &str, version: &str) -> Package {
         let links_too_early = version == "17.3.0";
-        Package { behaviour: Some("sound".into()), links_too_early, ..Package::new(edition, version) }
+        Package {
+            behaviour: Some("sound".into()),
+            links_too_early,
+            ..Package::new(edition, version)
+        }
     }
 
     /// Its rpm has the fault of 17.3.0, which was withdrawn: it links before the files of the package before it are removed, which
     /// fails, and they are removed afterwards.
     pub fn links_too_early(self) -> Package {
-        Package { links_too_early: true, ..self }
+        Package {
+            links_too_early: true,
+            ..self
+        }
     }
 
     /// How the agent in it behaves: a word, or several separated by commas, of those that `agent/main.rs` lists.
     pub fn behaviour(self, behaviour: &str) -> Package {
-        Package { behaviour: Some(behaviour.into()), ..self }
+        Package {
+            behaviour: Some(behaviour.into()),
+            ..self
+        }
     }
 
     /// Replaces the agent's unit, for instance by `agent_unit("14.3.34").replace(..)`.
     pub fn unit(self, unit: &str) -> Package {
-        Package { unit: Some(unit.into()), ..self }
+        Package {
+            unit: Some(unit.into()),
+            ..self
+        }
     }
 
     /// The agent's unit.
     fn unit_text(&self) -> String {
-        self.unit.clone().unwrap_or_else(|| agent_unit(&self.version))
+        self.unit
+            .clone()
+            .unwrap_or_else(|| agent_unit(&self.version))
     }
 
     /// The agent's unit without `ExecReload=`, as older versions have it.
     pub fn without_reload(self) -> Package {
         let unit = self.unit_text();
-        let lines = unit.lines().filter(|line| !line.starts_with("ExecReload=")).map(|line| format!("{line}\n"));
-        Package { unit: Some(lines.collect()), ..self }
+        let lines = unit
+            .lines()
+            .filter(|line| !line.starts_with("ExecReload="))
+            .map(|line| format!("{line}\n"));
+        Package {
+            unit: Some(lines.collect()),
+            ..self
+        }
     }
 
     /// Puts the agent's files below another directory, for two editions to be installed at once.
     pub fn below(self, prefix: &str) -> Package {
-        Package { prefix: prefix.into(), ..self }
+        Package {
+            prefix: prefix.into(),
+            ..self
+        }
     }
 
     /// Makes it depend on something (`libwidget`, or `libwidget (>= 2)` in Debian's way to say it).
@@ -112,7 +136,10 @@ impl Package {
 
     /// Adds lines of shell that run before it is removed.
     pub fn prerm(self, lines: &str) -> Package {
-        Package { prerm: Some(lines.into()), ..self }
+        Package {
+            prerm: Some(lines.into()),
+            ..self
+        }
     }
 
     /// Adds a file.
@@ -123,17 +150,26 @@ impl Package {
 
     /// Replaces the lines of shell that run before its files are unpacked.
     pub fn preinst(self, lines: &str) -> Package {
-        Package { preinst: Some(lines.into()), ..self }
+        Package {
+            preinst: Some(lines.into()),
+            ..self
+        }
     }
 
     /// Replaces the lines of shell that run after it is installed; that the agent's files are linked is not one of them.
     pub fn postinst(self, lines: &str) -> Package {
-        Package { postinst: Some(lines.into()), ..self }
+        Package {
+            postinst: Some(lines.into()),
+            ..self
+        }
     }
 
     /// Gives it another release than 1. A Debian package has none.
     pub fn release(self, release: &str) -> Package {
-        Package { release: release.into(), ..self }
+        Package {
+            release: release.into(),
+            ..self
+        }
     }
 
     /// Has it signed by another key, or by none. An apt repository's packages are all signed by its index alone.
@@ -154,16 +190,40 @@ impl Package {
             let mut agent = fs::read(stripped_agent()).unwrap();
             // A package may be of a revision (`14.3.34-1`), of which the program knows nothing.
             let version = self.version.split('-').next().unwrap().replace('~', "-");
-            agent.extend(format!("\nstand-in-agent edition={} version={version} behaviour={behaviour}\n", self.name).bytes());
+            agent.extend(
+                format!(
+                    "\nstand-in-agent edition={} version={version} behaviour={behaviour}\n",
+                    self.name
+                )
+                .bytes(),
+            );
             let (below, programs) = match self.is_linked() {
                 true => (root.join("opt/teleport/system"), "bin"),
-                false => (root.join(self.prefix.trim_start_matches('/')), "usr/local/bin"),
+                false => (
+                    root.join(self.prefix.trim_start_matches('/')),
+                    "usr/local/bin",
+                ),
             };
             write(&below, &format!("{programs}/teleport"), 0o755, &agent);
-            write(&below, &format!("{programs}/tctl"), 0o755, b"#!/bin/sh\necho stand-in\n");
-            write(&below, "lib/systemd/system/teleport.service", 0o644, self.unit_text().as_bytes());
+            write(
+                &below,
+                &format!("{programs}/tctl"),
+                0o755,
+                b"#!/bin/sh\necho stand-in\n",
+            );
+            write(
+                &below,
+                "lib/systemd/system/teleport.service",
+                0o644,
+                self.unit_text().as_bytes(),
+            );
             if self.is_linked() {
-                write(&below, "bin/teleport-update", 0o755, include_bytes!("agent/teleport-update.sh"));
+                write(
+                    &below,
+                    "bin/teleport-update",
+                    0o755,
+                    include_bytes!("agent/teleport-update.sh"),
+                );
             }
         }
         for (path, mode, content) in &self.files {

@@ -26,7 +26,12 @@ impl Repository {
         let system = system.into();
         let (format, codename) = (system.manager.format(), system.generation.codename());
         fs::create_dir_all(root.join("pool")).unwrap();
-        let repository = Repository { root: root.into(), format, codename, key: Mutex::new(Key::Trusted) };
+        let repository = Repository {
+            root: root.into(),
+            format,
+            codename,
+            key: Mutex::new(Key::Trusted),
+        };
         repository.index();
         repository
     }
@@ -34,7 +39,12 @@ impl Repository {
     /// A copy in a new directory, signed with the key that hosts trust.
     pub fn copy(&self, root: &Path) -> Repository {
         copy(&self.root, root);
-        Repository { root: root.into(), format: self.format, codename: self.codename, key: Mutex::new(Key::Trusted) }
+        Repository {
+            root: root.into(),
+            format: self.format,
+            codename: self.codename,
+            key: Mutex::new(Key::Trusted),
+        }
     }
 
     /// Where it is, for tests that damage it.
@@ -50,7 +60,11 @@ impl Repository {
     /// Adds packages; one of the same name and version takes the place of the other.
     pub fn publish(&self, packages: &[Package]) {
         for package in packages {
-            fs::copy(built(self.format, package), self.file(&package.name, &package.version)).unwrap();
+            fs::copy(
+                built(self.format, package),
+                self.file(&package.name, &package.version),
+            )
+            .unwrap();
         }
         self.index();
     }
@@ -87,7 +101,12 @@ impl Repository {
     pub fn restore(&self) {
         // What is served is the directory itself: its content is exchanged, not the directory.
         for entry in fs::read_dir(&self.root).unwrap().flatten() {
-            if entry.path().is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }.unwrap();
+            if entry.path().is_dir() {
+                fs::remove_dir_all(entry.path())
+            } else {
+                fs::remove_file(entry.path())
+            }
+            .unwrap();
         }
         copy(&self.kept().join("."), &self.root);
     }
@@ -95,7 +114,8 @@ impl Repository {
     /// Changes one byte of the index proper, which the signed file names by its hash.
     pub fn damage_index(&self) {
         let mut find = Command::new("find");
-        find.arg(&self.root).args(["-name", "Packages", "-o", "-name", "*-primary.xml*"]);
+        find.arg(&self.root)
+            .args(["-name", "Packages", "-o", "-name", "*-primary.xml*"]);
         for file in outside(&mut find).lines() {
             flip(Path::new(file));
         }
@@ -141,12 +161,23 @@ fn built(format: Format, package: &Package) -> PathBuf {
     type Built = HashMap<String, Arc<(usize, OnceLock<PathBuf>)>>;
     static BUILT: OnceLock<Mutex<Built>> = OnceLock::new();
     let slot = {
-        let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut built = BUILT
+            .get_or_init(Mutex::default)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let number = built.len();
-        Arc::clone(built.entry(format!("{format:?} {package:?}")).or_insert_with(|| Arc::new((number, OnceLock::new()))))
+        Arc::clone(
+            built
+                .entry(format!("{format:?} {package:?}"))
+                .or_insert_with(|| Arc::new((number, OnceLock::new()))),
+        )
     };
     let (number, file) = &*slot;
-    let directory = || scratch::directory().join("packages").join(number.to_string());
+    let directory = || {
+        scratch::directory()
+            .join("packages")
+            .join(number.to_string())
+    };
     file.get_or_init(|| match format {
         Format::Deb => apt::build(package, &directory()),
         Format::Rpm => rpm::build(package, &directory()),

@@ -12,7 +12,9 @@ pub const KEY_FILE: &str = "/etc/pki/rpm-gpg/RPM-GPG-KEY-teleport";
 
 /// The text of a `*.repo` file.
 pub fn source(id: &str, url: &str, more: &str) -> String {
-    format!("[{id}]\nname={id}\nbaseurl={url}\nenabled=1\ngpgcheck=1\ngpgkey=file://{KEY_FILE}\n{more}")
+    format!(
+        "[{id}]\nname={id}\nbaseurl={url}\nenabled=1\ngpgcheck=1\ngpgkey=file://{KEY_FILE}\n{more}"
+    )
 }
 
 /// The name of a package's file.
@@ -75,7 +77,12 @@ fn spec_file(package: &Package, tree: &Path) -> String {
         spec += &format!("Requires: {}\n", dependency.replace(['(', ')'], ""));
     }
     let scripts = unit::scripts(package, Format::Rpm);
-    let scripts = [("%pre", scripts.pre), ("%post", scripts.post), ("%preun", scripts.preun), ("%posttrans", scripts.posttrans)];
+    let scripts = [
+        ("%pre", scripts.pre),
+        ("%post", scripts.post),
+        ("%preun", scripts.preun),
+        ("%posttrans", scripts.posttrans),
+    ];
     if scripts.iter().any(|(_, lines)| lines.is_some()) {
         // The shell that runs them came with dpkg, of which rpm knows nothing.
         spec += "Provides: /bin/sh\n";
@@ -83,7 +90,10 @@ fn spec_file(package: &Package, tree: &Path) -> String {
     for provided in &package.provides {
         spec += &format!("Provides: {provided}\n");
     }
-    spec += &format!("%description\nstand-in\n%install\ncp -rT {} %{{buildroot}}\n", tree.display());
+    spec += &format!(
+        "%description\nstand-in\n%install\ncp -rT {} %{{buildroot}}\n",
+        tree.display()
+    );
     for (script, lines) in scripts {
         if let Some(lines) = lines {
             spec += &format!("{script}\nset -e\n{lines}\n");
@@ -92,13 +102,28 @@ fn spec_file(package: &Package, tree: &Path) -> String {
     spec += "%files\n";
     for file in files(tree) {
         let file = file.strip_prefix(tree).unwrap();
-        let kind = if file.starts_with("etc") { "%config(noreplace) " } else { "" };
+        let kind = if file.starts_with("etc") {
+            "%config(noreplace) "
+        } else {
+            ""
+        };
         spec += &format!("{kind}/{}\n", file.display());
     }
     spec
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    let entries = fs::read_dir(directory)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }

@@ -26,7 +26,11 @@ impl Ran {
     /// Itself, if the status was this one; else panics with all that was said.
     #[track_caller]
     pub fn expect(self, status: i32) -> Ran {
-        assert_eq!(self.status, status, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.status, status,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
         self
     }
 }
@@ -45,8 +49,17 @@ impl<'host> Run<'host> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let unit = format!("test-{}.service", NEXT.fetch_add(1, Ordering::Relaxed));
         // systemd would put variables of its own in for `$`.
-        let arguments = arguments.iter().map(|argument| argument.replace('$', "$$")).collect();
-        Run { machine, unit, options: Vec::new(), arguments, stdin: String::new() }
+        let arguments = arguments
+            .iter()
+            .map(|argument| argument.replace('$', "$$"))
+            .collect();
+        Run {
+            machine,
+            unit,
+            options: Vec::new(),
+            arguments,
+            stdin: String::new(),
+        }
     }
 
     /// Adds a variable to its environment.
@@ -66,7 +79,10 @@ impl<'host> Run<'host> {
 
     /// Gives it this on its standard input, which is empty otherwise.
     pub fn stdin(self, text: &str) -> Self {
-        Run { stdin: text.into(), ..self }
+        Run {
+            stdin: text.into(),
+            ..self
+        }
     }
 
     /// Runs it to its end.
@@ -78,16 +94,39 @@ impl<'host> Run<'host> {
     pub fn spawn(self) -> Running<'host> {
         let unit = format!("--unit={}", self.unit);
         // The status of systemd-run itself does not tell SIGTERM from success.
-        let ending =
-            format!(r#"--property=ExecStopPost=+/bin/sh -c 'echo "$EXIT_CODE" "$EXIT_STATUS" >{}'"#, ending_file(&self.unit));
-        let mut command = self.machine.enter(&["systemd-run", "--wait", "--pipe", "--quiet", "--collect", &unit, &ending]);
+        let ending = format!(
+            r#"--property=ExecStopPost=+/bin/sh -c 'echo "$EXIT_CODE" "$EXIT_STATUS" >{}'"#,
+            ending_file(&self.unit)
+        );
+        let mut command = self.machine.enter(&[
+            "systemd-run",
+            "--wait",
+            "--pipe",
+            "--quiet",
+            "--collect",
+            &unit,
+            &ending,
+        ]);
         command.args(&self.options).arg("--").args(&self.arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn().expect("nsenter");
         // Small texts only: they fit into the pipe, so nobody has to read them first.
-        child.stdin.take().unwrap().write_all(self.stdin.as_bytes()).unwrap();
-        Running { machine: self.machine, unit: self.unit, child: Some(child), started }
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(self.stdin.as_bytes())
+            .unwrap();
+        Running {
+            machine: self.machine,
+            unit: self.unit,
+            child: Some(child),
+            started,
+        }
     }
 
     fn option(mut self, option: &str) -> Self {
@@ -112,12 +151,21 @@ impl Running<'_> {
 
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+        self.child
+            .as_mut()
+            .is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
     /// Sends a signal, such as `SIGTERM`, to its main process alone, as a person's `kill` does.
     pub fn signal(&self, signal: &str) {
-        let mut kill = self.machine.enter(&["systemctl", "kill", "--kill-who=main", "--signal", signal, &self.unit]);
+        let mut kill = self.machine.enter(&[
+            "systemctl",
+            "kill",
+            "--kill-who=main",
+            "--signal",
+            signal,
+            &self.unit,
+        ]);
         super::outside(&mut kill);
     }
 
@@ -126,12 +174,21 @@ impl Running<'_> {
         let output = self.child.take().unwrap().wait_with_output().unwrap();
         let elapsed = self.started.elapsed();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        let (status, signal) = self.ending().unwrap_or((output.status.code().unwrap_or(-1), None));
-        Ran { status, signal, stdout: text(&output.stdout), stderr: text(&output.stderr), elapsed }
+        let (status, signal) = self
+            .ending()
+            .unwrap_or((output.status.code().unwrap_or(-1), None));
+        Ran {
+            status,
+            signal,
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+            elapsed,
+        }
     }
 
     fn ending(&self) -> Option<(i32, Option<String>)> {
-        let ending = fs::read_to_string(self.machine.root().join(&ending_file(&self.unit)[1..])).ok()?;
+        let ending =
+            fs::read_to_string(self.machine.root().join(&ending_file(&self.unit)[1..])).ok()?;
         match ending.split_whitespace().collect::<Vec<_>>()[..] {
             ["exited", status] => Some((status.parse().ok()?, None)),
             [_, signal] => Some((-1, Some(signal.to_owned()))),
@@ -148,7 +205,12 @@ fn ending_file(unit: &str) -> String {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            let _ = Command::output(&mut self.machine.enter(&["systemctl", "kill", "--signal=SIGKILL", &self.unit]));
+            let _ = Command::output(&mut self.machine.enter(&[
+                "systemctl",
+                "kill",
+                "--signal=SIGKILL",
+                &self.unit,
+            ]));
             let _ = child.kill();
             let _ = child.wait();
         }

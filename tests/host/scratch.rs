@@ -66,7 +66,10 @@ pub fn end_host(directory: &Path) {
 fn scratch() -> &'static Scratch {
     static SCRATCH: OnceLock<Scratch> = OnceLock::new();
     SCRATCH.get_or_init(|| {
-        assert!(nix::unistd::geteuid().is_root(), "the tests make real hosts, which needs root: run cargo test as root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "the tests make real hosts, which needs root: run cargo test as root"
+        );
         let hosts = target().join("hosts");
         fs::create_dir_all(&hosts).unwrap();
         // Held while directories are made and swept, for no other process to sweep one that is not locked yet.
@@ -77,16 +80,25 @@ fn scratch() -> &'static Scratch {
         fs::create_dir(&directory).unwrap();
         let lock = File::open(&directory).unwrap();
         lock.lock().unwrap();
-        let janitor =
-            sweep("janitor", &directory).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh");
-        Scratch { directory, _lock: lock, _janitor: janitor }
+        let janitor = sweep("janitor", &directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh");
+        Scratch {
+            directory,
+            _lock: lock,
+            _janitor: janitor,
+        }
     })
 }
 
 /// Ends what test processes that were killed, and their janitors with them, have left.
 fn sweep_abandoned(hosts: &Path) {
     for entry in fs::read_dir(hosts).unwrap().flatten() {
-        let abandoned = entry.path().is_dir() && File::open(entry.path()).is_ok_and(|directory| directory.try_lock().is_ok());
+        let abandoned = entry.path().is_dir()
+            && File::open(entry.path()).is_ok_and(|directory| directory.try_lock().is_ok());
         if abandoned {
             outside(&mut sweep("process", &entry.path()));
         }
@@ -97,6 +109,9 @@ fn sweep(what: &str, directory: &Path) -> Command {
     let mut command = Command::new("sh");
     // A process group of its own: what interrupts the tests must not interrupt the cleaning up.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    command.args(["-c", SWEEP, "sweep.sh", what]).arg(directory).current_dir("/");
+    command
+        .args(["-c", SWEEP, "sweep.sh", what])
+        .arg(directory)
+        .current_dir("/");
     command
 }

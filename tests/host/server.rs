@@ -52,12 +52,19 @@ pub struct Response {
 impl Response {
     /// `200` with a body.
     pub fn ok(body: impl Into<Vec<u8>>) -> Response {
-        Response { status: 200, headers: Vec::new(), body: body.into() }
+        Response {
+            status: 200,
+            headers: Vec::new(),
+            body: body.into(),
+        }
     }
 
     /// Another status, with an empty body.
     pub fn status(status: u16) -> Response {
-        Response { status, ..Response::ok("") }
+        Response {
+            status,
+            ..Response::ok("")
+        }
     }
 
     /// A redirect.
@@ -67,7 +74,10 @@ impl Response {
 
     /// The same with a body.
     pub fn body(self, body: impl Into<Vec<u8>>) -> Response {
-        Response { body: body.into(), ..self }
+        Response {
+            body: body.into(),
+            ..self
+        }
     }
 
     /// The same with one more header.
@@ -77,7 +87,11 @@ impl Response {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        let mut head = format!("HTTP/1.1 {} Test\r\nContent-Length: {}\r\n", self.status, self.body.len());
+        let mut head = format!(
+            "HTTP/1.1 {} Test\r\nContent-Length: {}\r\n",
+            self.status,
+            self.body.len()
+        );
         for (name, value) in &self.headers {
             write!(head, "{name}: {value}\r\n").unwrap();
         }
@@ -137,7 +151,11 @@ impl Server {
     }
 
     /// Starts a server that does with every new connection what `serve` does, in a thread for each.
-    pub fn raw(network: &Network, address: &str, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Server {
+    pub fn raw(
+        network: &Network,
+        address: &str,
+        serve: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Server {
         Server::new(network, address, Protocol::Raw(Arc::new(serve)))
     }
 
@@ -149,8 +167,12 @@ impl Server {
             requests: Mutex::default(),
             connections: Mutex::default(),
         };
-        let server =
-            Server { network: network.clone(), address: address.into(), shared: Arc::new(shared), listening: Mutex::new(None) };
+        let server = Server {
+            network: network.clone(),
+            address: address.into(),
+            shared: Arc::new(shared),
+            listening: Mutex::new(None),
+        };
         server.start();
         server
     }
@@ -161,7 +183,11 @@ impl Server {
     }
 
     /// Hands the connection to `serve` after a request for exactly this path; it ends when `serve` returns.
-    pub fn raw_route(&self, path: &str, serve: impl Fn(&Request, &mut dyn Stream) + Send + Sync + 'static) {
+    pub fn raw_route(
+        &self,
+        path: &str,
+        serve: impl Fn(&Request, &mut dyn Stream) + Send + Sync + 'static,
+    ) {
         self.set_route(path, Route::Raw(Arc::new(serve)));
     }
 
@@ -188,7 +214,10 @@ impl Server {
 
     /// The paths that were asked so far.
     pub fn paths(&self) -> Vec<String> {
-        self.requests().into_iter().map(|request| request.path).collect()
+        self.requests()
+            .into_iter()
+            .map(|request| request.path)
+            .collect()
     }
 
     /// Forgets what was asked.
@@ -265,7 +294,9 @@ impl Shared {
                 let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
                 let mut stream = stream;
                 connection.complete_io(&mut stream)?;
-                let tls = connection.protocol_version().map(|version| format!("{version:?}"));
+                let tls = connection
+                    .protocol_version()
+                    .map(|version| format!("{version:?}"));
                 let mut stream = BufReader::new(StreamOwned::new(connection, stream));
                 self.serve_requests(number, tls, &mut stream)?;
                 stream.get_mut().conn.send_close_notify();
@@ -274,7 +305,12 @@ impl Shared {
         }
     }
 
-    fn serve_requests<S: Stream>(&self, number: usize, tls: Option<String>, stream: &mut BufReader<S>) -> io::Result<()> {
+    fn serve_requests<S: Stream>(
+        &self,
+        number: usize,
+        tls: Option<String>,
+        stream: &mut BufReader<S>,
+    ) -> io::Result<()> {
         while let Some(request) = read_request(number, tls.clone(), stream)? {
             lock(&self.requests).push(request.clone());
             let route = lock(&self.routes).get(&request.path).cloned();
@@ -284,7 +320,9 @@ impl Shared {
                     return Ok(());
                 }
                 Some(Route::Response(response)) => response,
-                None => self.file(&request.path).unwrap_or_else(|| Response::status(404)),
+                None => self
+                    .file(&request.path)
+                    .unwrap_or_else(|| Response::status(404)),
             };
             stream.get_mut().write_all(&response.to_bytes())?;
             stream.get_mut().flush()?;
@@ -296,33 +334,59 @@ impl Shared {
         if path.split('/').any(|part| part == "..") {
             return None;
         }
-        let path = path.replace("%2b", "+").replace("%2B", "+").replace("%7e", "~").replace("%7E", "~");
+        let path = path
+            .replace("%2b", "+")
+            .replace("%2B", "+")
+            .replace("%7e", "~")
+            .replace("%7E", "~");
         let directories = lock(&self.directories);
-        let (prefix, directory) = directories.iter().rev().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
-        fs::read(directory.join(&path[prefix.len()..])).ok().map(Response::ok)
+        let (prefix, directory) = directories
+            .iter()
+            .rev()
+            .find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
+        fs::read(directory.join(&path[prefix.len()..]))
+            .ok()
+            .map(Response::ok)
     }
 }
 
 /// The next request of a connection, or nothing at its end.
-fn read_request(connection: usize, tls: Option<String>, stream: &mut impl BufRead) -> io::Result<Option<Request>> {
+fn read_request(
+    connection: usize,
+    tls: Option<String>,
+    stream: &mut impl BufRead,
+) -> io::Result<Option<Request>> {
     let mut line = String::new();
     if stream.read_line(&mut line)? == 0 {
         return Ok(None);
     }
     let mut words = line.split_whitespace().map(str::to_owned);
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (method, path) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
         stream.read_line(&mut line)?;
         match line.trim_end().split_once(':') {
             Some((name, value)) => headers.insert(name.to_lowercase(), value.trim().to_owned()),
-            None => return Ok(Some(Request { connection, method, path, headers, tls })),
+            None => {
+                return Ok(Some(Request {
+                    connection,
+                    method,
+                    path,
+                    headers,
+                    tls,
+                }));
+            }
         };
     }
 }
 
 /// The lock, also after a thread that held it has panicked: its test fails anyway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -27,7 +27,8 @@ impl Session<'_> {
     pub fn end(self) {
         assert!(self.is_alive(), "the session was cut off");
         self.host.run(&["kill", &self.pid.to_string()]).expect(0);
-        self.host.wait_for("the end of the session", SOON, || !self.is_alive());
+        self.host
+            .wait_for("the end of the session", SOON, || !self.is_alive());
     }
 }
 
@@ -43,12 +44,21 @@ impl Host {
         });
         let mut pid = String::new();
         BufReader::new(stream.unwrap()).read_line(&mut pid).unwrap();
-        Session { host: self, pid: pid.trim().parse().expect("the process of a session") }
+        Session {
+            host: self,
+            pid: pid.trim().parse().expect("the process of a session"),
+        }
     }
 
     /// Has agents of every version on the host behave like this, from now on: `&["limit=5", "cluster=down"]`. Those in a package
     /// hold besides, and these win; `&[]` takes them back.
     pub fn agent_settings(&self, behaviours: &[&str]) {
-        self.write(SETTINGS, &behaviours.iter().map(|behaviour| format!("{behaviour}\n")).collect::<String>());
+        self.write(
+            SETTINGS,
+            &behaviours
+                .iter()
+                .map(|behaviour| format!("{behaviour}\n"))
+                .collect::<String>(),
+        );
     }
 }

@@ -44,7 +44,8 @@ pub fn detach_sign(key: Key, file: &Path, signature: &Path) {
 /// Signs a package file.
 pub fn sign_rpm(key: Key, file: &Path) {
     let mut sign = Command::new("rpmsign");
-    sign.env("GNUPGHOME", home()).args(["--addsign", "--define", "__gpg /usr/bin/gpg", "--define"]);
+    sign.env("GNUPGHOME", home())
+        .args(["--addsign", "--define", "__gpg /usr/bin/gpg", "--define"]);
     sign.arg(format!("_gpg_name {}", key.name())).arg(file);
     let _turn = turn();
     outside(&mut sign);
@@ -60,7 +61,17 @@ fn home() -> &'static Path {
         for key in [Key::Trusted, Key::Unknown] {
             let mut make = Command::new("gpg");
             make.env("GNUPGHOME", &home);
-            make.args(["--batch", "--quiet", "--passphrase", "", "--quick-gen-key", key.name(), "rsa2048", "sign", "never"]);
+            make.args([
+                "--batch",
+                "--quiet",
+                "--passphrase",
+                "",
+                "--quick-gen-key",
+                key.name(),
+                "rsa2048",
+                "sign",
+                "never",
+            ]);
             outside(&mut make);
         }
         home
@@ -70,7 +81,16 @@ fn home() -> &'static Path {
 fn sign(key: Key, how: &str, file: &Path, signed: &Path) {
     let mut sign = gpg();
     let _turn = turn();
-    sign.args(["--yes", "--armor", "--local-user", key.name(), how, "--output"]).arg(signed).arg(file);
+    sign.args([
+        "--yes",
+        "--armor",
+        "--local-user",
+        key.name(),
+        how,
+        "--output",
+    ])
+    .arg(signed)
+    .arg(file);
     outside(&mut sign);
 }
 

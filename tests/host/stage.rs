@@ -112,8 +112,17 @@ impl Stage {
 
     /// Exports windows as the agent does: hours from now for the start and the stop of each.
     pub fn export_windows(&self, windows: &[(i64, i64)]) {
-        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
-        let lines: String = windows.iter().map(|(start, stop)| format!("{} {}\n", now + start * 3600, now + stop * 3600)).collect();
+        let now = i64::try_from(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_secs(),
+        )
+        .unwrap();
+        let lines: String = windows
+            .iter()
+            .map(|(start, stop)| format!("{} {}\n", now + start * 3600, now + stop * 3600))
+            .collect();
         self.configure("schedule", lines);
     }
 
@@ -125,7 +134,11 @@ impl Stage {
 
     /// Lines of shell on the host's files, on this machine.
     pub fn shell(&self, lines: &str) {
-        outside(Command::new("sh").args(["-euc", lines]).env("root", &self.root));
+        outside(
+            Command::new("sh")
+                .args(["-euc", lines])
+                .env("root", &self.root),
+        );
     }
 
     /// Sets a variable of the program's environment.
@@ -135,7 +148,10 @@ impl Stage {
 
     /// Has the program see another time: seconds since 1970, from where the clock goes on.
     pub fn clock(&mut self, seconds: i64) {
-        let library = Path::new("/usr/lib").join(format!("{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH));
+        let library = Path::new("/usr/lib").join(format!(
+            "{}-linux-gnu/faketime/libfaketime.so.1",
+            std::env::consts::ARCH
+        ));
         let needed = "a wrong clock needs the package libfaketime: run tests/setup as root";
         fs::copy(library, self.path("/usr/lib/libfaketime.so")).expect(needed);
         self.env("LD_PRELOAD", "/usr/lib/libfaketime.so");
@@ -162,13 +178,19 @@ impl Stage {
     /// Has names looked up at a server at 127.0.0.53, and `releases.example.com` nowhere else.
     pub fn name_service(&self) {
         self.write("/etc/resolv.conf", "nameserver 127.0.0.53\n");
-        self.write("/etc/hosts", "127.0.0.1 localhost\n127.0.0.2 apt.example.com\n127.0.0.3 proxy.example.com\n");
+        self.write(
+            "/etc/hosts",
+            "127.0.0.1 localhost\n127.0.0.2 apt.example.com\n127.0.0.3 proxy.example.com\n",
+        );
         self.write("/etc/nsswitch.conf", "hosts: files dns\n");
     }
 
     /// Answers every question to the name service with what `answer` makes of it.
     pub fn answer_names(&self, answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) {
-        let socket = self.network.inside(|| UdpSocket::bind("127.0.0.53:53")).unwrap();
+        let socket = self
+            .network
+            .inside(|| UdpSocket::bind("127.0.0.53:53"))
+            .unwrap();
         std::thread::spawn(move || {
             let mut question = [0; 1500];
             // Until this process ends: nobody asks any more once the host is gone.
@@ -187,14 +209,26 @@ impl Stage {
     pub fn openssl(&mut self, arguments: &[&str]) {
         self.releases.stop();
         let mut command = self.network.command("openssl");
-        command.args(["s_server", "-accept", "127.0.0.1:443", "-quiet", "-HTTP"]).args(arguments).current_dir(&self.directory);
+        command
+            .args(["s_server", "-accept", "127.0.0.1:443", "-quiet", "-HTTP"])
+            .args(arguments)
+            .current_dir(&self.directory);
         let log = fs::File::create(self.directory.join("s_server.log")).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().expect("openssl");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("openssl");
         self.programs.push(child);
         let deadline = Instant::now() + Duration::from_secs(60);
         while self.network.connect("127.0.0.1:443").is_err() {
             let log = || fs::read_to_string(self.directory.join("s_server.log")).unwrap();
-            assert!(Instant::now() < deadline, "openssl s_server does not listen: {}", log());
+            assert!(
+                Instant::now() < deadline,
+                "openssl s_server does not listen: {}",
+                log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -206,8 +240,15 @@ impl Stage {
 
     /// The version that dpkg lists, and how.
     pub fn installed(&self) -> String {
-        let query = ["dpkg-query", "-W", "-f=${db:Status-Abbrev}${Version}", "teleport-ent"];
-        outside(Command::new("chroot").arg(&self.root).args(query)).trim().replace("hi", "ii")
+        let query = [
+            "dpkg-query",
+            "-W",
+            "-f=${db:Status-Abbrev}${Version}",
+            "teleport-ent",
+        ];
+        outside(Command::new("chroot").arg(&self.root).args(query))
+            .trim()
+            .replace("hi", "ii")
     }
 
     /// Runs the program to its end.
@@ -218,16 +259,38 @@ impl Stage {
             self.before
         );
         let mut command = self.network.command("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-euc", &enter, "sh"]);
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-euc",
+            &enter,
+            "sh",
+        ]);
         command.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"]);
-        command.args(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
+        command.args(
+            self.environment
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        );
         command.args(["/usr/sbin/teleport-upgrade", self.command]);
-        command.env("root", &self.root).env("measure", compiled("examples/hostile")).env("report", &report).stdin(Stdio::null());
+        command
+            .env("root", &self.root)
+            .env("measure", compiled("examples/hostile"))
+            .env("report", &report)
+            .stdin(Stdio::null());
         let output = command.output().expect("nsenter");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let numbers = fs::read_to_string(&report).unwrap_or_default();
-        let mut numbers = numbers.split_whitespace().map(|number| number.parse::<u64>().unwrap());
-        let mut number = || numbers.next().unwrap_or_else(|| panic!("the program was not run: {}", text(&output.stderr)));
+        let mut numbers = numbers
+            .split_whitespace()
+            .map(|number| number.parse::<u64>().unwrap());
+        let mut number = || {
+            numbers
+                .next()
+                .unwrap_or_else(|| panic!("the program was not run: {}", text(&output.stderr)))
+        };
         Played {
             status: output.status.code().unwrap_or(-1),
             stdout: text(&output.stdout),
@@ -269,9 +332,13 @@ pub fn set_clock(file: &Path, seconds: i64) {
 /// one: a new process counts as its memory what its parent had.
 pub fn measure(report: &str, program: &[String]) -> i32 {
     let started = Instant::now();
-    let status = Command::new(&program[0]).args(&program[1..]).status().expect("a program");
+    let status = Command::new(&program[0])
+        .args(&program[1..])
+        .status()
+        .expect("a program");
     let elapsed = started.elapsed().as_millis();
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap();
+    let usage =
+        nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap();
     let mut file = fs::File::create(report).unwrap();
     writeln!(file, "{elapsed} {}", usage.max_rss()).unwrap();
     status.code().unwrap_or(-1)
@@ -285,7 +352,11 @@ pub fn silence(stream: &mut dyn std::io::Read) {
 /// Sends bytes one after the other with a pause after each, until the other side hangs up.
 pub fn drip(stream: &mut dyn Write, bytes: impl IntoIterator<Item = u8>, pause: Duration) {
     for byte in bytes {
-        if stream.write_all(&[byte]).and_then(|()| stream.flush()).is_err() {
+        if stream
+            .write_all(&[byte])
+            .and_then(|()| stream.flush())
+            .is_err()
+        {
             return;
         }
         std::thread::sleep(pause);
@@ -293,6 +364,10 @@ pub fn drip(stream: &mut dyn Write, bytes: impl IntoIterator<Item = u8>, pause: 
 }
 
 /// A server of the bare connection.
-pub fn bare(network: &Network, address: &str, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Server {
+pub fn bare(
+    network: &Network,
+    address: &str,
+    serve: impl Fn(TcpStream) + Send + Sync + 'static,
+) -> Server {
     Server::raw(network, address, serve)
 }

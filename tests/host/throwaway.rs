@@ -64,12 +64,17 @@ impl Host {
     /// The same with another package manager, or of another generation.
     pub fn with_agent_from(system: impl Into<System>, version: &str) -> Host {
         let host = Host::from_layer(system.into(), Some(version));
-        host.wait_for("an agent that is ready", SOON, || host.root().join(session::SOCKET).exists());
+        host.wait_for("an agent that is ready", SOON, || {
+            host.root().join(session::SOCKET).exists()
+        });
         host
     }
 
     fn from_layer(system: System, agent: Option<&str>) -> Host {
-        let System { generation, manager } = system;
+        let System {
+            generation,
+            manager,
+        } = system;
         let layer_slot = layer(system, agent);
         let layer = layer_slot.get().unwrap();
         let (directory, name) = scratch::new_host_directory();
@@ -119,12 +124,14 @@ impl Host {
 
     /// Makes the channel say this version (or anything else).
     pub fn set_version(&self, version: &str) {
-        self.releases.route("/current/version", Response::ok(format!("{version}\n")));
+        self.releases
+            .route("/current/version", Response::ok(format!("{version}\n")));
     }
 
     /// Makes the channel say whether its version is critical.
     pub fn set_critical(&self, critical: &str) {
-        self.releases.route("/current/critical", Response::ok(format!("{critical}\n")));
+        self.releases
+            .route("/current/critical", Response::ok(format!("{critical}\n")));
     }
 
     // Running things.
@@ -173,7 +180,11 @@ impl Host {
     pub fn read(&self, path: &str) -> Option<String> {
         match fs::read(self.follow(path)) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                None
+            }
             Err(error) => panic!("read {path}: {error}"),
         }
     }
@@ -190,7 +201,11 @@ impl Host {
 
     /// The mode of a file, without its kind.
     pub fn mode(&self, path: &str) -> u32 {
-        fs::metadata(self.follow(path)).unwrap().permissions().mode() & 0o7777
+        fs::metadata(self.follow(path))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777
     }
 
     /// Changes the mode of a file.
@@ -207,20 +222,32 @@ impl Host {
     #[track_caller]
     pub fn assert_unchanged(&self, before: &Snapshot) {
         let difference = snapshot::difference(before, &self.snapshot());
-        assert!(difference.is_empty(), "the host's files have changed:\n{difference}");
+        assert!(
+            difference.is_empty(),
+            "the host's files have changed:\n{difference}"
+        );
     }
 
     // Services.
 
     /// A property of a unit, as `systemctl show` gives it: `property("teleport.service", "MainPID")`.
     pub fn property(&self, unit: &str, property: &str) -> String {
-        let mut show = self.machine().enter(&["systemctl", "show", "--value", "--property", property, unit]);
+        let mut show =
+            self.machine()
+                .enter(&["systemctl", "show", "--value", "--property", property, unit]);
         super::outside(&mut show).trim().to_owned()
     }
 
     /// What a unit has logged.
     pub fn journal(&self, unit: &str) -> String {
-        super::outside(&mut self.machine().enter(&["journalctl", "--quiet", "--no-pager", "--output=cat", "--unit", unit]))
+        super::outside(&mut self.machine().enter(&[
+            "journalctl",
+            "--quiet",
+            "--no-pager",
+            "--output=cat",
+            "--unit",
+            unit,
+        ]))
     }
 
     /// The agent's process, as its pid file has it, in the host's own numbering. One that has just been started writes it soon.
@@ -228,10 +255,16 @@ impl Host {
     pub fn agent_pid(&self) -> u32 {
         let mut pid = None;
         self.wait_for("a pid file with a number", SOON, || {
-            pid = self.read("/run/teleport.pid").and_then(|text| text.trim().parse().ok());
+            pid = self
+                .read("/run/teleport.pid")
+                .and_then(|text| text.trim().parse().ok());
             // A process of a reload that was never ready leaves its number there.
             if pid.is_some_and(|pid| !self.is_alive(pid)) {
-                pid = self.property("teleport.service", "MainPID").parse().ok().filter(|pid| *pid != 0);
+                pid = self
+                    .property("teleport.service", "MainPID")
+                    .parse()
+                    .ok()
+                    .filter(|pid| *pid != 0);
             }
             pid.is_some()
         });
@@ -247,27 +280,47 @@ impl Host {
     pub fn running_version(&self) -> String {
         let ending = format!(" started pid {}", self.agent_pid());
         let journal = self.journal("teleport.service");
-        let line = journal.lines().rev().find_map(|line| line.strip_suffix(&ending));
-        line.and_then(|line| line.strip_prefix("Teleport v")).expect("the agent's first line in its log").to_owned()
+        let line = journal
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_suffix(&ending));
+        line.and_then(|line| line.strip_prefix("Teleport v"))
+            .expect("the agent's first line in its log")
+            .to_owned()
     }
 
     /// The version of a package, with dpkg's word for its state: `ii 14.3.33`; what rpm lists is `ii` too.
     pub fn installed(&self, package: &str) -> String {
         if self.manager != Manager::Apt {
-            let mut query = self.machine().enter(&["rpm", "-q", "--qf", "ii %{VERSION}\n", package]);
-            let output = String::from_utf8_lossy(&query.output().unwrap().stdout).trim().to_owned();
-            return if output.ends_with("is not installed") { String::new() } else { output };
+            let mut query =
+                self.machine()
+                    .enter(&["rpm", "-q", "--qf", "ii %{VERSION}\n", package]);
+            let output = String::from_utf8_lossy(&query.output().unwrap().stdout)
+                .trim()
+                .to_owned();
+            return if output.ends_with("is not installed") {
+                String::new()
+            } else {
+                output
+            };
         }
         let format = "-f=${db:Status-Abbrev}${Version}";
         let mut query = self.machine().enter(&["dpkg-query", "-W", format, package]);
-        let said = String::from_utf8_lossy(&query.output().unwrap().stdout).trim().to_owned();
+        let said = String::from_utf8_lossy(&query.output().unwrap().stdout)
+            .trim()
+            .to_owned();
         // Whether a package is on hold is a question of its own.
-        said.strip_prefix('h').map_or(said.clone(), |rest| format!("i{rest}"))
+        said.strip_prefix('h')
+            .map_or(said.clone(), |rest| format!("i{rest}"))
     }
 
     /// Whether apt and dpkg have a package on hold.
     pub fn is_on_hold(&self, package: &str) -> bool {
-        self.run(&["apt-mark", "showhold", package]).expect(0).stdout.trim() == package
+        self.run(&["apt-mark", "showhold", package])
+            .expect(0)
+            .stdout
+            .trim()
+            == package
     }
 
     // Waiting, and power.
@@ -277,7 +330,10 @@ impl Host {
     pub fn wait_for(&self, what: &str, limit: Duration, mut is_true: impl FnMut() -> bool) {
         let deadline = Instant::now() + limit;
         while !is_true() {
-            assert!(Instant::now() < deadline, "waited {limit:?} in vain for: {what}");
+            assert!(
+                Instant::now() < deadline,
+                "waited {limit:?} in vain for: {what}"
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -306,7 +362,12 @@ impl Host {
     }
 
     fn boot(&mut self) {
-        self.machine = Some(Machine::boot(&self.name, &self.root, &self.network, &self.directory.join("console")));
+        self.machine = Some(Machine::boot(
+            &self.name,
+            &self.root,
+            &self.network,
+            &self.directory.join("console"),
+        ));
     }
 
     fn machine(&self) -> &Machine {
@@ -317,7 +378,12 @@ impl Host {
     fn follow(&self, path: &str) -> PathBuf {
         let mut file = self.path(path);
         while let Ok(target) = fs::read_link(&file) {
-            let inside = file.strip_prefix(self.root()).unwrap().parent().unwrap().join(target);
+            let inside = file
+                .strip_prefix(self.root())
+                .unwrap()
+                .parent()
+                .unwrap()
+                .join(target);
             file = resolve(&self.root(), &inside);
         }
         file
@@ -327,9 +393,14 @@ impl Host {
         let console = fs::read_to_string(self.directory.join("console")).unwrap_or_default();
         eprintln!("--- the end of the host's console:\n{}", tail(&console, 20));
         if let Some(machine) = &self.machine {
-            let journal = machine.enter(&["journalctl", "--quiet", "--no-pager", "--lines=60"]).output();
+            let journal = machine
+                .enter(&["journalctl", "--quiet", "--no-pager", "--lines=60"])
+                .output();
             let journal = journal.map(|output| output.stdout).unwrap_or_default();
-            eprintln!("--- the end of the host's journal:\n{}", String::from_utf8_lossy(&journal));
+            eprintln!(
+                "--- the end of the host's journal:\n{}",
+                String::from_utf8_lossy(&journal)
+            );
         }
     }
 }
@@ -371,7 +442,14 @@ fn resolve(root: &Path, path: &Path) -> PathBuf {
         if let Ok(target) = fs::read_link(root.join(&resolved)) {
             resolved.pop();
             let rest: PathBuf = components.collect();
-            return resolve(root, &resolved.join(target).join(rest).components().collect::<PathBuf>());
+            return resolve(
+                root,
+                &resolved
+                    .join(target)
+                    .join(rest)
+                    .components()
+                    .collect::<PathBuf>(),
+            );
         }
     }
     root.join(resolved)

@@ -2,8 +2,9 @@
 
 use super::server::NAMES;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    NameConstraints, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -68,12 +69,13 @@ pub fn server_config(cert: Cert) -> Arc<ServerConfig> {
     let (certificate, above, key) = made(cert);
     let chain = [vec![CertificateDer::from(certificate)], above].concat();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
+    let config =
+        ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
     Arc::new(config)
 }
 
@@ -84,10 +86,16 @@ fn made(cert: Cert) -> (Certificate, Vec<CertificateDer<'static>>, KeyPair) {
         Cert::OtherName => vec!["other.example.org".into()],
         Cert::Wildcard => vec!["*.example.com".into()],
         Cert::NameInSubject => Vec::new(),
-        _ => NAMES.iter().map(|(name, _)| (*name).into()).chain(["localhost".into(), "127.0.0.1".into()]).collect(),
+        _ => NAMES
+            .iter()
+            .map(|(name, _)| (*name).into())
+            .chain(["localhost".into(), "127.0.0.1".into()])
+            .collect(),
     };
     let mut params = CertificateParams::new(names).unwrap();
-    params.distinguished_name.push(DnType::CommonName, NAMES[0].0);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, NAMES[0].0);
     (params.not_before, params.not_after) = match cert {
         Cert::Expired => (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1)),
         Cert::NotYetValid => (date_time_ymd(2090, 1, 1), date_time_ymd(2099, 1, 1)),
@@ -101,15 +109,26 @@ fn made(cert: Cert) -> (Certificate, Vec<CertificateDer<'static>>, KeyPair) {
     }
     let (signed, above) = match cert {
         Cert::SelfSigned => (params.self_signed(&key), Vec::new()),
-        Cert::Chain | Cert::IncompleteChain | Cert::ChainExpired | Cert::ChainOfALeaf | Cert::ChainForOthers => {
+        Cert::Chain
+        | Cert::IncompleteChain
+        | Cert::ChainExpired
+        | Cert::ChainOfALeaf
+        | Cert::ChainForOthers => {
             let between = below(issuer(), cert);
-            let sent = if cert == Cert::IncompleteChain { Vec::new() } else { vec![between.der().clone()] };
+            let sent = if cert == Cert::IncompleteChain {
+                Vec::new()
+            } else {
+                vec![between.der().clone()]
+            };
             (params.signed_by(&key, &between), sent)
         }
         Cert::ChainTooLong => {
             let between = below(issuer(), cert);
             let lowest = below(&between, Cert::Chain);
-            (params.signed_by(&key, &lowest), vec![lowest.der().clone(), between.der().clone()])
+            (
+                params.signed_by(&key, &lowest),
+                vec![lowest.der().clone(), between.der().clone()],
+            )
         }
         _ => (params.signed_by(&key, issuer()), Vec::new()),
     };
@@ -118,7 +137,13 @@ fn made(cert: Cert) -> (Certificate, Vec<CertificateDer<'static>>, KeyPair) {
 
 fn issuer() -> &'static CertifiedIssuer<'static, KeyPair> {
     static ISSUER: OnceLock<CertifiedIssuer<KeyPair>> = OnceLock::new();
-    ISSUER.get_or_init(|| CertifiedIssuer::self_signed(authority_params("Test Authority"), KeyPair::generate().unwrap()).unwrap())
+    ISSUER.get_or_init(|| {
+        CertifiedIssuer::self_signed(
+            authority_params("Test Authority"),
+            KeyPair::generate().unwrap(),
+        )
+        .unwrap()
+    })
 }
 
 /// An authority below another one, as `cert` wants it.
@@ -130,7 +155,10 @@ fn below(above: &Issuer<'static, KeyPair>, cert: Cert) -> CertifiedIssuer<'stati
         Cert::ChainTooLong => params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
         Cert::ChainForOthers => {
             let permitted_subtrees = vec![GeneralSubtree::DnsName("example.org".into())];
-            params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+            params.name_constraints = Some(NameConstraints {
+                permitted_subtrees,
+                excluded_subtrees: Vec::new(),
+            });
         }
         _ => {}
     }

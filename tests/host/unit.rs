@@ -33,8 +33,7 @@ pub fn agent_unit(version: &str) -> String {
         unit = unit.replace("RestartSec=5\n", "");
     }
     if is_from(version, &LOCKS_PID_FILE) {
-        let reload =
-            "# systemd before 239 needs an absolute path\nExecReload=/bin/sh -c \"exec pkill -HUP -L -F /run/teleport.pid\"";
+        let reload = "# systemd before 239 needs an absolute path\nExecReload=/bin/sh -c \"exec pkill -HUP -L -F /run/teleport.pid\"";
         unit = unit.replace("ExecReload=/bin/kill -HUP $MAINPID", reload);
     }
     unit
@@ -51,7 +50,10 @@ pub(super) struct Scripts {
 
 /// The scripts of a package.
 pub(super) fn scripts(package: &Package, format: Format) -> Scripts {
-    let mut scripts = Scripts { pre: package.preinst.clone(), ..Scripts::default() };
+    let mut scripts = Scripts {
+        pre: package.preinst.clone(),
+        ..Scripts::default()
+    };
     let own = package.postinst.clone();
     if !package.is_linked() {
         scripts.post = own.or_else(|| after_upgrade(package));

@@ -30,10 +30,20 @@ pub fn cases() -> Vec<Case> {
                 stage.clock(4_102_444_800);
             },
         ),
-        case("clock: before 2000, the windows of today", 0, "its next window is more than a year away", |stage| {
-            stage.clock(951_782_400);
-        }),
-        case("clock: in 2090, the windows of today", 0, "the maintenance schedule is outdated", |stage| stage.clock(3_786_912_000)),
+        case(
+            "clock: before 2000, the windows of today",
+            0,
+            "its next window is more than a year away",
+            |stage| {
+                stage.clock(951_782_400);
+            },
+        ),
+        case(
+            "clock: in 2090, the windows of today",
+            0,
+            "the maintenance schedule is outdated",
+            |stage| stage.clock(3_786_912_000),
+        ),
         case(
             "clock: the last second before the window",
             0,
@@ -43,14 +53,24 @@ pub fn cases() -> Vec<Case> {
                 stage.clock(1_795_140_000 - 30);
             },
         ),
-        case("clock: jumps into the window during the pass", 0, UP, |stage| {
-            stage.configure("schedule", "1795140000 1795143600\n");
-            jump(stage, 1_795_130_000, 1_795_141_000);
-        }),
-        case("clock: jumps back by years during the pass", 0, UP, |stage| {
-            stage.configure("schedule", "1795140000 1795143600\n");
-            jump(stage, 1_795_130_000, 978_307_200);
-        }),
+        case(
+            "clock: jumps into the window during the pass",
+            0,
+            UP,
+            |stage| {
+                stage.configure("schedule", "1795140000 1795143600\n");
+                jump(stage, 1_795_130_000, 1_795_141_000);
+            },
+        ),
+        case(
+            "clock: jumps back by years during the pass",
+            0,
+            UP,
+            |stage| {
+                stage.configure("schedule", "1795140000 1795143600\n");
+                jump(stage, 1_795_130_000, 978_307_200);
+            },
+        ),
         case("clock: jumps on by years during the pass", 0, UP, |stage| {
             stage.configure("schedule", "1795140000 1795143600\n");
             jump(stage, 1_795_130_000, 3_786_912_000);
@@ -63,9 +83,13 @@ pub fn cases() -> Vec<Case> {
                 // Found open; while the package manager prepares, the time leaps over the rest of the window.
                 stage.command = "run";
                 stage.configure("schedule", "1795140000 1795143600\n");
-                stage.repository.publish(&[crate::host::Package::agent("teleport-ent", "14.3.34")]);
+                stage
+                    .repository
+                    .publish(&[crate::host::Package::agent("teleport-ent", "14.3.34")]);
                 stage.clock(1_795_141_000);
-                stage.releases.raw_route("/current/version", jumping(stage, 1_795_150_000));
+                stage
+                    .releases
+                    .raw_route("/current/version", jumping(stage, 1_795_150_000));
             },
         ),
         case(
@@ -78,11 +102,25 @@ pub fn cases() -> Vec<Case> {
                 stage.env("TZ", "America/New_York");
             },
         ),
-        case("clock: the same hour again is another one in UTC", 0, "waiting to upgrade", |stage| {
-            stage.configure("schedule", format!("{} {}\n{} {}\n", AUTUMN - 1800, AUTUMN + 1800, AUTUMN + 86_400, AUTUMN + 90_000));
-            stage.clock(AUTUMN + 3600);
-            stage.env("TZ", "America/New_York");
-        }),
+        case(
+            "clock: the same hour again is another one in UTC",
+            0,
+            "waiting to upgrade",
+            |stage| {
+                stage.configure(
+                    "schedule",
+                    format!(
+                        "{} {}\n{} {}\n",
+                        AUTUMN - 1800,
+                        AUTUMN + 1800,
+                        AUTUMN + 86_400,
+                        AUTUMN + 90_000
+                    ),
+                );
+                stage.clock(AUTUMN + 3600);
+                stage.env("TZ", "America/New_York");
+            },
+        ),
         case(
             "clock: summer time begins, and the window is in the hour that is not",
             0,
@@ -93,30 +131,47 @@ pub fn cases() -> Vec<Case> {
                 stage.env("TZ", "America/New_York");
             },
         ),
-        case("clock: a time zone of nonsense", 0, "2026-11-20 02:00 UTC", |stage| {
-            stage.configure("schedule", "1795140000 1795143600\n");
-            stage.clock(1_795_130_000);
-            stage.env("TZ", "\u{1b}[31m/../../etc/shadow");
-        }),
+        case(
+            "clock: a time zone of nonsense",
+            0,
+            "2026-11-20 02:00 UTC",
+            |stage| {
+                stage.configure("schedule", "1795140000 1795143600\n");
+                stage.clock(1_795_130_000);
+                stage.env("TZ", "\u{1b}[31m/../../etc/shadow");
+            },
+        ),
     ]
 }
 
 fn case(name: &'static str, status: i32, says: &'static str, set: fn(&mut Stage)) -> Case {
-    Case { name, status, says, set }
+    Case {
+        name,
+        status,
+        says,
+        set,
+    }
 }
 
 /// Has the clock jump while the server is asked.
 fn jump(stage: &mut Stage, from: i64, to: i64) {
     stage.clock(from);
-    stage.releases.raw_route("/current/version", jumping(stage, to));
+    stage
+        .releases
+        .raw_route("/current/version", jumping(stage, to));
 }
 
-fn jumping(stage: &Stage, to: i64) -> impl Fn(&crate::host::Request, &mut dyn crate::host::Stream) + Send + Sync + use<> {
+fn jumping(
+    stage: &Stage,
+    to: i64,
+) -> impl Fn(&crate::host::Request, &mut dyn crate::host::Stream) + Send + Sync + use<> {
     let clock = stage.path("/clock");
     move |_, stream| {
         set_clock(&clock, to);
         let _ = stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n14.3.34\n")
+            .write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n14.3.34\n",
+            )
             .and_then(|()| stream.flush());
     }
 }

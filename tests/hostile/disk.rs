@@ -9,10 +9,15 @@ const DONE: &str = "done: upgraded from 14.3.33 to 14.3.34";
 pub fn cases() -> Vec<Case> {
     vec![
         case("disk: all is well, for comparison", 0, DONE, run),
-        case("disk: /var cannot be written", 1, "/var/lib/teleport-upgrade: cannot make it", |stage| {
-            run(stage);
-            stage.before("mount --bind \"$root/var\" \"$root/var\"; mount -o remount,bind,ro \"$root/var\"");
-        }),
+        case(
+            "disk: /var cannot be written",
+            1,
+            "/var/lib/teleport-upgrade: cannot make it",
+            |stage| {
+                run(stage);
+                stage.before("mount --bind \"$root/var\" \"$root/var\"; mount -o remount,bind,ro \"$root/var\"");
+            },
+        ),
         case(
             "disk: /var cannot be written, after an earlier pass",
             1,
@@ -27,39 +32,69 @@ pub fn cases() -> Vec<Case> {
             run(stage);
             full(stage, "/var/lib/teleport-upgrade");
         }),
-        case("disk: /var/cache/apt is full", 1, "there is no room for it on the disk|make room", |stage| {
-            run(stage);
-            full(stage, "/var/cache/apt");
-        }),
-        case("disk: /var/lib/apt/lists is full", 1, "there is no room for it on the disk", |stage| {
-            run(stage);
-            full(stage, "/var/lib/apt/lists");
-        }),
-        case("disk: /var is full", 1, "no space left on device", |stage| {
-            run(stage);
-            full(stage, "/var");
-        }),
+        case(
+            "disk: /var/cache/apt is full",
+            1,
+            "there is no room for it on the disk|make room",
+            |stage| {
+                run(stage);
+                full(stage, "/var/cache/apt");
+            },
+        ),
+        case(
+            "disk: /var/lib/apt/lists is full",
+            1,
+            "there is no room for it on the disk",
+            |stage| {
+                run(stage);
+                full(stage, "/var/lib/apt/lists");
+            },
+        ),
+        case(
+            "disk: /var is full",
+            1,
+            "no space left on device",
+            |stage| {
+                run(stage);
+                full(stage, "/var");
+            },
+        ),
         case("disk: /var/lib/dpkg is full", 1, "", |stage| {
             run(stage);
             full(stage, "/var/lib/dpkg");
         }),
-        case("disk: /usr/local is full", 1, "there is no room for it on the disk", |stage| {
-            run(stage);
-            full(stage, "/usr/local");
-        }),
-        case("disk: no file can be made below /var/lib/teleport-upgrade", 1, "", |stage| {
-            run(stage);
-            stage.shell("mkdir \"$root/var/lib/teleport-upgrade\"");
-            stage.before("mount -t tmpfs -o nr_inodes=1,mode=755 tmpfs \"$root/var/lib/teleport-upgrade\"");
-        }),
+        case(
+            "disk: /usr/local is full",
+            1,
+            "there is no room for it on the disk",
+            |stage| {
+                run(stage);
+                full(stage, "/usr/local");
+            },
+        ),
+        case(
+            "disk: no file can be made below /var/lib/teleport-upgrade",
+            1,
+            "",
+            |stage| {
+                run(stage);
+                stage.shell("mkdir \"$root/var/lib/teleport-upgrade\"");
+                stage.before("mount -t tmpfs -o nr_inodes=1,mode=755 tmpfs \"$root/var/lib/teleport-upgrade\"");
+            },
+        ),
         case("disk: there is no /run", 0, DONE, |stage| {
             run(stage);
             stage.before("rm -rf \"$root/run\"");
         }),
-        case("disk: there is no /var/lib/teleport-upgrade", 0, DONE, |stage| {
-            run(stage);
-            stage.shell("rm -rf \"$root/var/lib/teleport-upgrade\"");
-        }),
+        case(
+            "disk: there is no /var/lib/teleport-upgrade",
+            0,
+            DONE,
+            |stage| {
+                run(stage);
+                stage.shell("rm -rf \"$root/var/lib/teleport-upgrade\"");
+            },
+        ),
         case(
             "disk: /var/lib/teleport-upgrade belongs to another user",
             1,
@@ -69,13 +104,25 @@ pub fn cases() -> Vec<Case> {
                 stage.shell("mkdir \"$root/var/lib/teleport-upgrade\"; chown 1000 \"$root/var/lib/teleport-upgrade\"");
             },
         ),
-        case("disk: /var/lib/teleport-upgrade is a link into a user's home", 1, "it belongs to user 1000, not to root", |stage| {
-            run(stage);
-            stage.shell("chown 1000 \"$root/home/alice\"; ln -s /home/alice \"$root/var/lib/teleport-upgrade\"");
-        }),
-        case("disk: the file system is read-only as a whole", 0, UP, |stage| {
-            stage.before("mount --rbind \"$root\" \"$root\"; mount -o remount,bind,ro \"$root\"");
-        }),
+        case(
+            "disk: /var/lib/teleport-upgrade is a link into a user's home",
+            1,
+            "it belongs to user 1000, not to root",
+            |stage| {
+                run(stage);
+                stage.shell("chown 1000 \"$root/home/alice\"; ln -s /home/alice \"$root/var/lib/teleport-upgrade\"");
+            },
+        ),
+        case(
+            "disk: the file system is read-only as a whole",
+            0,
+            UP,
+            |stage| {
+                stage.before(
+                    "mount --rbind \"$root\" \"$root\"; mount -o remount,bind,ro \"$root\"",
+                );
+            },
+        ),
         case("disk: standard output is full", 0, "", |stage| {
             // What cannot be said is not said, and the work goes on.
             stage.before("exec >\"$root/dev/full\"");
@@ -84,13 +131,20 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn case(name: &'static str, status: i32, says: &'static str, set: fn(&mut Stage)) -> Case {
-    Case { name, status, says, set }
+    Case {
+        name,
+        status,
+        says,
+        set,
+    }
 }
 
 /// Has the program really upgrade: the repository has the version, the window is open.
 fn run(stage: &mut Stage) {
     stage.command = "run";
-    stage.repository.publish(&[Package::agent("teleport-ent", "14.3.34")]);
+    stage
+        .repository
+        .publish(&[Package::agent("teleport-ent", "14.3.34")]);
     stage.export_windows(&[(-1, 2)]);
 }
 

@@ -1,7 +1,10 @@
 //! The hostile table: one case a row, all of them played, each with the end, the time and the memory that it must have.
 //!
 //! `tests/hostile_table.rs` prints it.
-#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test, as it should")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what goes wrong fails the test, as it should"
+)]
 
 mod clock;
 mod cluster;
@@ -33,15 +36,27 @@ pub struct Case {
 
 /// All cases.
 fn cases() -> Vec<Case> {
-    [network::cases(), tls::cases(), proxy::cases(), cluster::cases(), files::cases(), clock::cases(), disk::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        network::cases(),
+        tls::cases(),
+        proxy::cases(),
+        cluster::cases(),
+        files::cases(),
+        clock::cases(),
+        disk::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Plays the cases whose name contains `part`, prints the table, and returns how many did not end as they must.
 pub fn play(part: &str) -> usize {
-    let wanted: VecDeque<(usize, Case)> = cases().into_iter().filter(|case| case.name.contains(part)).enumerate().collect();
+    let wanted: VecDeque<(usize, Case)> = cases()
+        .into_iter()
+        .filter(|case| case.name.contains(part))
+        .enumerate()
+        .collect();
     let count = wanted.len();
     let (waiting, rows) = (Mutex::new(wanted), Mutex::new(Vec::new()));
     // The layer that all stages share is made once, before they ask for it all at the same time.
@@ -51,7 +66,12 @@ pub fn play(part: &str) -> usize {
             scope.spawn(|| {
                 while let Some((index, case)) = { waiting.lock().unwrap().pop_front() } {
                     let row = std::panic::catch_unwind(|| row(&case));
-                    let row = row.unwrap_or_else(|_| (format!("{:<64} could not be played, see above", case.name), 1));
+                    let row = row.unwrap_or_else(|_| {
+                        (
+                            format!("{:<64} could not be played, see above", case.name),
+                            1,
+                        )
+                    });
                     eprintln!("{}", row.0);
                     rows.lock().unwrap().push((index, row));
                 }
@@ -75,9 +95,18 @@ fn row(case: &Case) -> (String, usize) {
     let played = stage.play();
     let seconds = played.elapsed.as_secs_f32();
     // A package manager may take more memory than this program.
-    let memory = if stage.command == "dry-run" { played.memory } else { 0 };
-    let mut line =
-        format!("{:<64} {:>4} {seconds:>6.1} {:>6.1}  {}", case.name, played.status, played.memory as f32 / 1024.0, told(&played));
+    let memory = if stage.command == "dry-run" {
+        played.memory
+    } else {
+        0
+    };
+    let mut line = format!(
+        "{:<64} {:>4} {seconds:>6.1} {:>6.1}  {}",
+        case.name,
+        played.status,
+        played.memory as f32 / 1024.0,
+        told(&played)
+    );
     let said = format!("{}{}", played.stdout, played.stderr);
     let mut complain = |what: String| line = format!("{line}\n    WRONG: {what}");
     let mut wrong = 0;
@@ -87,17 +116,32 @@ fn row(case: &Case) -> (String, usize) {
             wrong = 1;
         }
     };
-    check(played.status == case.status, format!("must end with {}: {said:?}", case.status));
+    check(
+        played.status == case.status,
+        format!("must end with {}: {said:?}", case.status),
+    );
     for part in case.says.split('|') {
         check(said.contains(part), format!("must say {part:?}: {said:?}"));
     }
     check(played.elapsed < TIME, format!("must end within {TIME:?}"));
     check(memory <= MEMORY, format!("must do with {MEMORY} KiB"));
-    check(said.chars().all(is_harmless), format!("must be fit for a terminal: {said:?}"));
-    check(said.lines().all(|line| line.len() < 5000), "must say no more than anybody reads".into());
-    check(!said.contains("SECRET"), format!("must not give a secret away: {said:?}"));
+    check(
+        said.chars().all(is_harmless),
+        format!("must be fit for a terminal: {said:?}"),
+    );
+    check(
+        said.lines().all(|line| line.len() < 5000),
+        "must say no more than anybody reads".into(),
+    );
+    check(
+        !said.contains("SECRET"),
+        format!("must not give a secret away: {said:?}"),
+    );
     let may_change = stage.command == "run" && played.status == 0;
-    check(may_change || before == stage.installed(), "must leave the agent's package as it is".into());
+    check(
+        may_change || before == stage.installed(),
+        "must leave the agent's package as it is".into(),
+    );
     (line, wrong)
 }
 
@@ -111,8 +155,23 @@ fn is_harmless(c: char) -> bool {
 fn told(played: &Played) -> String {
     let lines: Vec<&str> = played.stdout.lines().chain(played.stderr.lines()).collect();
     let tells = |start: &&str| lines.iter().find(|line| line.starts_with(*start)).copied();
-    let starts = ["error: ", "could not ", "not allowed", "done", "not trying", "waiting", "would now", "an upgrade"];
-    starts.iter().find_map(tells).unwrap_or_default().chars().take(240).collect()
+    let starts = [
+        "error: ",
+        "could not ",
+        "not allowed",
+        "done",
+        "not trying",
+        "waiting",
+        "would now",
+        "an upgrade",
+    ];
+    starts
+        .iter()
+        .find_map(tells)
+        .unwrap_or_default()
+        .chars()
+        .take(240)
+        .collect()
 }
 
 #[test]

@@ -35,7 +35,11 @@ pub fn cases() -> Vec<Case> {
             1,
             "the proxy proxy.example.com:3128 does not let this host through: it answered with status 403",
             |stage| {
-                proxy(stage, "HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\n\u{1b}[2Jx", "");
+                proxy(
+                    stage,
+                    "HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\n\u{1b}[2Jx",
+                    "",
+                );
             },
         ),
         case(
@@ -43,25 +47,56 @@ pub fn cases() -> Vec<Case> {
             75,
             "through the proxy proxy.example.com:3128: the proxy answered with status 502",
             |stage| {
-                proxy(stage, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "");
+                proxy(
+                    stage,
+                    "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
+                    "",
+                );
             },
         ),
-        case("proxy: is down", 75, "through the proxy proxy.example.com:3128: the proxy refuses connections", set),
-        case("proxy: has no such name", 75, "there is no host with the proxy's name", |stage| {
-            stage.env("HTTPS_PROXY", "http://alice:SECRET@no-such-proxy.example.com:3128");
-        }),
-        case("proxy: its packets are dropped", 75, "the proxy does not answer in time", |stage| {
-            set(stage);
-            stage.filter("tcp dport 3128 drop");
-        }),
+        case(
+            "proxy: is down",
+            75,
+            "through the proxy proxy.example.com:3128: the proxy refuses connections",
+            set,
+        ),
+        case(
+            "proxy: has no such name",
+            75,
+            "there is no host with the proxy's name",
+            |stage| {
+                stage.env(
+                    "HTTPS_PROXY",
+                    "http://alice:SECRET@no-such-proxy.example.com:3128",
+                );
+            },
+        ),
+        case(
+            "proxy: its packets are dropped",
+            75,
+            "the proxy does not answer in time",
+            |stage| {
+                set(stage);
+                stage.filter("tcp dport 3128 drop");
+            },
+        ),
         case("proxy: says nothing", 75, THROUGH, |stage| {
             set(stage);
-            stage.keep(bare(&stage.network, ADDRESS, |mut stream| silence(&mut stream)));
+            stage.keep(bare(&stage.network, ADDRESS, |mut stream| {
+                silence(&mut stream)
+            }));
         }),
         case("proxy: a byte a second", 75, THROUGH, |stage| {
             set(stage);
-            let bytes = || b"HTTP/1.1 200 OK\r\nX: ".iter().copied().chain(std::iter::repeat(b'x'));
-            stage.keep(bare(&stage.network, ADDRESS, move |mut stream| drip(&mut stream, bytes(), Duration::from_secs(1))));
+            let bytes = || {
+                b"HTTP/1.1 200 OK\r\nX: "
+                    .iter()
+                    .copied()
+                    .chain(std::iter::repeat(b'x'))
+            };
+            stage.keep(bare(&stage.network, ADDRESS, move |mut stream| {
+                drip(&mut stream, bytes(), Duration::from_secs(1))
+            }));
         }),
         case("proxy: a head without an end", 75, THROUGH, |stage| {
             set(stage);
@@ -70,13 +105,18 @@ pub fn cases() -> Vec<Case> {
                 while stream.write_all(&[b'x'; 65536]).is_ok() {}
             }));
         }),
-        case("proxy: nonsense", 1, "the answer cannot be understood", |stage| {
-            set(stage);
-            stage.keep(bare(&stage.network, ADDRESS, |mut stream| {
-                let _ = stream.write_all(b"\x1b[2J SECRET\r\n\r\n");
-                silence(&mut stream);
-            }));
-        }),
+        case(
+            "proxy: nonsense",
+            1,
+            "the answer cannot be understood",
+            |stage| {
+                set(stage);
+                stage.keep(bare(&stage.network, ADDRESS, |mut stream| {
+                    let _ = stream.write_all(b"\x1b[2J SECRET\r\n\r\n");
+                    silence(&mut stream);
+                }));
+            },
+        ),
         case("proxy: closes", 75, THROUGH, |stage| {
             set(stage);
             stage.keep(bare(&stage.network, ADDRESS, drop));
@@ -90,22 +130,38 @@ pub fn cases() -> Vec<Case> {
                 proxy(stage, "HTTP/1.1 200 OK\r\n\r\n", "127.0.0.1:443");
             },
         ),
-        case("proxy: shows a certificate of its own", 1, "signed by nobody this host trusts", |stage| {
-            // It looks into what it passes on.
-            let own = crate::host::Server::https(&stage.network, "127.0.0.3:443", Cert::SelfSigned);
-            stage.keep(own);
-            proxy(stage, "HTTP/1.1 200 OK\r\n\r\n", "127.0.0.3:443");
-        }),
-        case("proxy: lets through, and then says nothing", 75, THROUGH, |stage| {
-            set(stage);
-            stage.keep(bare(&stage.network, ADDRESS, |mut stream| {
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
-                silence(&mut stream);
-            }));
-        }),
-        case("proxy: its address is nonsense", 1, "HTTPS_PROXY is not the address of a proxy; correct HTTPS_PROXY", |stage| {
-            stage.env("HTTPS_PROXY", "ht!tp://alice:SECRET@\u{1b}[31m");
-        }),
+        case(
+            "proxy: shows a certificate of its own",
+            1,
+            "signed by nobody this host trusts",
+            |stage| {
+                // It looks into what it passes on.
+                let own =
+                    crate::host::Server::https(&stage.network, "127.0.0.3:443", Cert::SelfSigned);
+                stage.keep(own);
+                proxy(stage, "HTTP/1.1 200 OK\r\n\r\n", "127.0.0.3:443");
+            },
+        ),
+        case(
+            "proxy: lets through, and then says nothing",
+            75,
+            THROUGH,
+            |stage| {
+                set(stage);
+                stage.keep(bare(&stage.network, ADDRESS, |mut stream| {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                    silence(&mut stream);
+                }));
+            },
+        ),
+        case(
+            "proxy: its address is nonsense",
+            1,
+            "HTTPS_PROXY is not the address of a proxy; correct HTTPS_PROXY",
+            |stage| {
+                stage.env("HTTPS_PROXY", "ht!tp://alice:SECRET@\u{1b}[31m");
+            },
+        ),
         case("proxy: is down, and not for this server", 0, UP, |stage| {
             set(stage);
             stage.env("NO_PROXY", "localhost,.example.com");
@@ -116,25 +172,39 @@ pub fn cases() -> Vec<Case> {
 const ADDRESS: &str = "127.0.0.3:3128";
 
 fn case(name: &'static str, status: i32, says: &'static str, set: fn(&mut Stage)) -> Case {
-    Case { name, status, says, set }
+    Case {
+        name,
+        status,
+        says,
+        set,
+    }
 }
 
 fn set(stage: &mut Stage) {
-    stage.env("HTTPS_PROXY", "http://alice:SECRET%2F1@proxy.example.com:3128");
+    stage.env(
+        "HTTPS_PROXY",
+        "http://alice:SECRET%2F1@proxy.example.com:3128",
+    );
 }
 
 /// A proxy that answers with `head`, and then passes on to `server`, if one is named.
 fn proxy(stage: &mut Stage, head: &'static str, server: &'static str) {
     set(stage);
     let network = stage.network.clone();
-    stage.keep(bare(&stage.network, ADDRESS, move |stream| pass_on(&network, stream, head, server)));
+    stage.keep(bare(&stage.network, ADDRESS, move |stream| {
+        pass_on(&network, stream, head, server)
+    }));
 }
 
 fn pass_on(network: &Network, mut stream: TcpStream, head: &str, server: &str) {
     let mut asked = Vec::new();
-    let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let lines = BufReader::new(stream.try_clone().unwrap())
+        .lines()
+        .map_while(Result::ok);
     asked.extend(lines.take_while(|line| !line.is_empty()));
-    let expected = asked.first().is_some_and(|line| line.starts_with("CONNECT releases.example.com:443 "));
+    let expected = asked
+        .first()
+        .is_some_and(|line| line.starts_with("CONNECT releases.example.com:443 "));
     if !expected || !asked.iter().any(|line| line == CREDENTIALS) {
         // What the case says will not be said.
         eprintln!("the proxy was asked: {asked:?}");
@@ -144,7 +214,9 @@ fn pass_on(network: &Network, mut stream: TcpStream, head: &str, server: &str) {
     if server.is_empty() {
         return silence(&mut stream);
     }
-    let Ok(mut up) = network.connect(server) else { return };
+    let Ok(mut up) = network.connect(server) else {
+        return;
+    };
     let (mut from, mut to) = (up.try_clone().unwrap(), stream.try_clone().unwrap());
     let back = std::thread::spawn(move || {
         let _ = std::io::copy(&mut from, &mut to);

@@ -39,10 +39,20 @@ impl Chart {
     }
 
     fn svg(&self) -> String {
-        let most = self.lines.iter().flat_map(|line| &line.points).copied().fold(0.0, f64::max);
+        let most = self
+            .lines
+            .iter()
+            .flat_map(|line| &line.points)
+            .copied()
+            .fold(0.0, f64::max);
         let step = step(most);
         let top = (most / step).ceil() * step;
-        let count = self.lines.iter().map(|line| line.points.len()).max().unwrap_or(1) as f64;
+        let count = self
+            .lines
+            .iter()
+            .map(|line| line.points.len())
+            .max()
+            .unwrap_or(1) as f64;
         let x = |minute: f64| MARGIN[0] + minute / count * (WIDTH - MARGIN[0] - MARGIN[2]);
         let y = |value: f64| HEIGHT - MARGIN[3] - value / top * (HEIGHT - MARGIN[1] - MARGIN[3]);
         let mut svg = format!(
@@ -86,8 +96,12 @@ impl Chart {
             self.up
         );
         for (index, (line, colour)) in self.lines.iter().zip(COLOURS).enumerate() {
-            let path: Vec<String> =
-                line.points.iter().enumerate().map(|(minute, value)| format!("{:.1} {:.1}", x(minute as f64), y(*value))).collect();
+            let path: Vec<String> = line
+                .points
+                .iter()
+                .enumerate()
+                .map(|(minute, value)| format!("{:.1} {:.1}", x(minute as f64), y(*value)))
+                .collect();
             let row = MARGIN[1] + 16.0 * index as f64 + 8.0;
             let _ = write!(
                 svg,
@@ -108,5 +122,9 @@ impl Chart {
 fn step(most: f64) -> f64 {
     let rough = (most / 5.0).max(1e-9);
     let power = 10f64.powf(rough.log10().floor());
-    power * [1.0, 2.0, 5.0, 10.0].into_iter().find(|round| round * power >= rough).unwrap_or(10.0)
+    power
+        * [1.0, 2.0, 5.0, 10.0]
+            .into_iter()
+            .find(|round| round * power >= rough)
+            .unwrap_or(10.0)
 }

@@ -14,7 +14,8 @@ const SCALE: f64 = 60.0;
 
 /// Prints when passes began, by systemd and by the model.
 pub fn measure() {
-    let unit = Timer::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/teleport-upgrade.timer"));
+    let unit =
+        Timer::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/teleport-upgrade.timer"));
     let scaled = Timer {
         first: unit.first / SCALE,
         pause: unit.pause / SCALE,
@@ -31,12 +32,21 @@ pub fn measure() {
     );
     println!("| --- | --: | --: | --: |");
     for (name, passes) in [("systemd", real), ("model", model)] {
-        let gaps: Vec<f64> = passes.iter().flat_map(|times| times.windows(2).map(|pair| pair[1] - pair[0])).collect();
-        let (least, most) = gaps.iter().fold((f64::MAX, 0.0_f64), |(least, most), gap| (least.min(*gap), most.max(*gap)));
+        let gaps: Vec<f64> = passes
+            .iter()
+            .flat_map(|times| times.windows(2).map(|pair| pair[1] - pair[0]))
+            .collect();
+        let (least, most) = gaps.iter().fold((f64::MAX, 0.0_f64), |(least, most), gap| {
+            (least.min(*gap), most.max(*gap))
+        });
         let count = gaps.iter().map(|_| 1.0).sum::<f64>();
         let within = |turn: f64| {
             let from = scaled.first + turn * scaled.random;
-            passes.iter().flatten().filter(|time| (from..from + scaled.random).contains(*time)).count()
+            passes
+                .iter()
+                .flatten()
+                .filter(|time| (from..from + scaled.random).contains(*time))
+                .count()
         };
         println!(
             "| {name} | {} | {least:.1}, {:.1}, {most:.1} | {}, {}, {} |",
@@ -64,8 +74,16 @@ fn by_systemd(timer: Timer) -> Vec<Vec<f64>> {
         "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'read now rest </proc/uptime; echo %i $now >>/run/ticks'\n",
     );
     host.run(&["systemctl", "daemon-reload"]).expect(0);
-    let began: f64 = host.shell("read now rest </proc/uptime; echo $now").stdout.trim().parse().unwrap();
-    host.shell(&format!("systemctl start $(seq -f 'tick@%.0f.timer' 1 {TIMERS})")).expect(0);
+    let began: f64 = host
+        .shell("read now rest </proc/uptime; echo $now")
+        .stdout
+        .trim()
+        .parse()
+        .unwrap();
+    host.shell(&format!(
+        "systemctl start $(seq -f 'tick@%.0f.timer' 1 {TIMERS})"
+    ))
+    .expect(0);
     thread::sleep(Duration::from_secs_f64(LENGTH));
     let mut passes = vec![Vec::new(); TIMERS];
     for line in host.read("/run/ticks").unwrap_or_default().lines() {

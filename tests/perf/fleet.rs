@@ -4,17 +4,17 @@ use super::MINUTE;
 use super::timer::{Random, Running, Timer};
 use chrono::{DateTime, Utc};
 use std::ops::Range;
+use teleport_upgrade::agent::Agent;
+use teleport_upgrade::agent::schedule::Schedule;
+use teleport_upgrade::agent::service::{Binary, Health, Service};
+use teleport_upgrade::agent::settings::Settings;
 use teleport_upgrade::decide::compatibility::Limits;
-use teleport_upgrade::decide::policy::{self, Action, Decision, Observation, Question, Wait};
-use teleport_upgrade::decide::prefetch;
-use teleport_upgrade::observe::agent::Agent;
-use teleport_upgrade::observe::channel::Target;
-use teleport_upgrade::observe::cluster::{Cluster, Reach};
-use teleport_upgrade::observe::history::History;
-use teleport_upgrade::observe::package::{Database, Installed};
-use teleport_upgrade::observe::schedule::Schedule;
-use teleport_upgrade::observe::service::{Binary, Health, Service};
-use teleport_upgrade::observe::teleport::Settings;
+use teleport_upgrade::decide::policy::{Action, Decision, Observation, Question, Wait};
+use teleport_upgrade::decide::{policy, prefetch};
+use teleport_upgrade::packages::package::{Database, Installed};
+use teleport_upgrade::server::channel::Target;
+use teleport_upgrade::server::cluster::{Cluster, Reach};
+use teleport_upgrade::state::history::History;
 use teleport_upgrade::version::Version;
 
 /// A pass that has nothing to do takes so long, and one that upgrades so much longer: an install, and the watch over it.
@@ -49,7 +49,11 @@ pub enum Boot {
 impl Boot {
     /// For the tables.
     pub fn name(self) -> &'static str {
-        if self == Boot::Spread { "at any time" } else { "all at once" }
+        if self == Boot::Spread {
+            "at any time"
+        } else {
+            "all at once"
+        }
     }
 }
 
@@ -80,8 +84,12 @@ pub struct Outcome {
 impl Fleet {
     /// Lets so many minutes pass.
     pub fn run(&self, minutes: usize) -> Outcome {
-        let mut outcome =
-            Outcome { requests: vec![0; minutes], downloads: vec![0; minutes], restarts: vec![0; minutes], ..Outcome::default() };
+        let mut outcome = Outcome {
+            requests: vec![0; minutes],
+            downloads: vec![0; minutes],
+            restarts: vec![0; minutes],
+            ..Outcome::default()
+        };
         let mut random = Random(1);
         let mut host = Host::new(self);
         for _ in 0..self.hosts {
@@ -91,12 +99,20 @@ impl Fleet {
     }
     fn run_host(&self, host: &mut Host, random: &mut Random, outcome: &mut Outcome) {
         let end = outcome.requests.len() as f64 * MINUTE;
-        let booted = if self.boot == Boot::AtOnce { random.up_to(1.0) } else { -random.up_to(48.0 * 60.0 * MINUTE) };
+        let booted = if self.boot == Boot::AtOnce {
+            random.up_to(1.0)
+        } else {
+            -random.up_to(48.0 * 60.0 * MINUTE)
+        };
         let timer = Running::new(self.timer, random);
         let mut now = timer.first(booted, random);
         host.reset();
         while now < end {
-            let did = if now < 0.0 { Did::default() } else { host.pass(now, random) };
+            let did = if now < 0.0 {
+                Did::default()
+            } else {
+                host.pass(now, random)
+            };
             if now >= 0.0 {
                 let minute = (now / MINUTE) as usize;
                 outcome.requests[minute] += did.requests;
@@ -122,7 +138,10 @@ impl Outcome {
     /// Requests a second, in the busiest stretch of so many minutes.
     pub fn peak(&self, minutes: usize) -> f64 {
         let length = MINUTE * (0..minutes).map(|_| 1.0).sum::<f64>();
-        self.requests.windows(minutes).map(|stretch| super::sum(stretch) / length).fold(0.0, f64::max)
+        self.requests
+            .windows(minutes)
+            .map(|stretch| super::sum(stretch) / length)
+            .fold(0.0, f64::max)
     }
 
     /// How much more the busiest stretch has than the mean of the last hours, in which nothing is left of how it began.
@@ -156,8 +175,15 @@ impl Host {
     fn new(fleet: &Fleet) -> Host {
         let versions: [Version; 2] = ["14.3.33", "14.3.34"].map(|text| text.parse().unwrap());
         let minute = |minute: usize| MIDNIGHT + 60 * i64::try_from(minute).unwrap();
-        let window = fleet.release.as_ref().map_or(26 * 60..27 * 60, |release| release.window.clone());
-        let schedule = Schedule::parse(&format!("{} {}\n", minute(window.start), minute(window.end)));
+        let window = fleet
+            .release
+            .as_ref()
+            .map_or(26 * 60..27 * 60, |release| release.window.clone());
+        let schedule = Schedule::parse(&format!(
+            "{} {}\n",
+            minute(window.start),
+            minute(window.end)
+        ));
         let service = Service {
             unit: "teleport.service".into(),
             health: Health::Running,
@@ -176,9 +202,15 @@ impl Host {
         let seen = Observation {
             now: time(0.0),
             forced: false,
-            limits: Limits { pin: None, prerelease: false },
+            limits: Limits {
+                pin: None,
+                prerelease: false,
+            },
             settings: Settings::defaults("/etc/teleport.yaml".as_ref()),
-            agent: Agent { package, services: vec![service] },
+            agent: Agent {
+                package,
+                services: vec![service],
+            },
             windows: schedule.status(time(0.0)),
             history: History::default(),
             target: None,
@@ -186,7 +218,15 @@ impl Host {
             cluster: None,
             offer: None,
         };
-        Host { seen, schedule, release: fleet.release.clone(), versions, prefetch: fleet.prefetch, due: None, downloaded: false }
+        Host {
+            seen,
+            schedule,
+            release: fleet.release.clone(),
+            versions,
+            prefetch: fleet.prefetch,
+            due: None,
+            downloaded: false,
+        }
     }
 
     /// Another host, with the old version.
@@ -216,11 +256,16 @@ impl Host {
                     self.seen.critical = Some(false);
                 }
                 // Asked of another server.
-                Decision::Ask(Question::Cluster) => self.seen.cluster = Some(Cluster::Unknown(String::new(), Reach::Unknown)),
+                Decision::Ask(Question::Cluster) => {
+                    self.seen.cluster = Some(Cluster::Unknown(String::new(), Reach::Unknown))
+                }
                 Decision::Wait(Action::Upgrade(_), Wait::Window(window, _)) => {
                     let (now, opens) = (self.seen.now, window.start);
-                    let due = *self.due.get_or_insert_with(|| prefetch::due(now, opens, random.up_to(1.0)));
-                    did.downloaded = self.prefetch && !self.downloaded && prefetch::is_time(now, due, opens);
+                    let due = *self
+                        .due
+                        .get_or_insert_with(|| prefetch::due(now, opens, random.up_to(1.0)));
+                    did.downloaded =
+                        self.prefetch && !self.downloaded && prefetch::is_time(now, due, opens);
                     self.downloaded |= did.downloaded;
                     return did;
                 }
@@ -238,7 +283,10 @@ impl Host {
 
     /// What the channel says.
     fn wanted(&self, now: f64) -> Version {
-        let is_out = self.release.as_ref().is_some_and(|release| now >= release.at as f64 * MINUTE);
+        let is_out = self
+            .release
+            .as_ref()
+            .is_some_and(|release| now >= release.at as f64 * MINUTE);
         self.versions[usize::from(is_out)].clone()
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! `tests/perf/all` sets the machine up and runs this with every subject.
 
-#![allow(clippy::unwrap_used, reason = "what goes wrong here ends it, as it should")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what goes wrong here ends it, as it should"
+)]
 
 mod clock;
 #[path = "../host/mod.rs"]

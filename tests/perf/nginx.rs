@@ -30,7 +30,12 @@ impl Nginx {
         write("key.pem", &key);
         write("nginx.conf", &configuration(&directory));
         let mut command = network.command("nginx");
-        command.arg("-p").arg(&directory).arg("-c").arg(directory.join("nginx.conf")).stdin(Stdio::null());
+        command
+            .arg("-p")
+            .arg(&directory)
+            .arg("-c")
+            .arg(directory.join("nginx.conf"))
+            .stdin(Stdio::null());
         let master = command.spawn().expect("nginx");
         let nginx = Nginx { master, directory };
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -43,8 +48,12 @@ impl Nginx {
 
     /// CPU time that it has used, all processes together, in seconds.
     pub fn cpu(&self) -> f64 {
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.master.id())).unwrap();
-        children.split_whitespace().map(|pid| cpu(pid.parse().unwrap())).sum()
+        let children =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.master.id())).unwrap();
+        children
+            .split_whitespace()
+            .map(|pid| cpu(pid.parse().unwrap()))
+            .sum()
     }
 
     /// A line for every request so far: connection, status, the request itself.
@@ -65,7 +74,12 @@ impl Drop for Nginx {
 /// CPU time of a process, from the scheduler's own count in nanoseconds, in seconds.
 pub fn cpu(pid: u32) -> f64 {
     let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
-    schedstat.split(' ').next().and_then(|nanoseconds| nanoseconds.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+    schedstat
+        .split(' ')
+        .next()
+        .and_then(|nanoseconds| nanoseconds.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1e9
 }
 
 fn configuration(directory: &Path) -> String {

@@ -7,7 +7,10 @@
 //! started, or after the last pass ended, and a delay is drawn anew each time (or, with `FixedRandomDelay=`, once for each host);
 //! `AccuracySec=` then moves it to a point of a grid that every host has for itself. `tests/perf/all timer` compares that with a real one.
 
-#![allow(clippy::unwrap_used, reason = "what goes wrong here ends it, as it should")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what goes wrong here ends it, as it should"
+)]
 
 mod chart;
 mod fleet;
@@ -26,7 +29,10 @@ const DAY: usize = 24 * HOUR;
 const BYTES: f64 = 3051.0;
 
 fn main() {
-    let directory: PathBuf = std::env::args().nth(1).unwrap_or("tests/perf".into()).into();
+    let directory: PathBuf = std::env::args()
+        .nth(1)
+        .unwrap_or("tests/perf".into())
+        .into();
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/teleport-upgrade.timer");
     let timer = Timer::read(&unit);
     choose(timer);
@@ -38,9 +44,16 @@ fn main() {
 /// What other delays would do.
 fn choose(ours: Timer) {
     println!("Delays, 1 000 000 hosts that have nothing to do:\n");
-    println!("| pause + random delay, min | passes a day | longest from one pass to the next | peak / mean, all booted at once |");
+    println!(
+        "| pause + random delay, min | passes a day | longest from one pass to the next | peak / mean, all booted at once |"
+    );
     println!("| --- | --: | --: | --: |");
-    let timer = |pause: f64, random, fixed| Timer { pause: pause * MINUTE, random: random * MINUTE, fixed, ..ours };
+    let timer = |pause: f64, random, fixed| Timer {
+        pause: pause * MINUTE,
+        random: random * MINUTE,
+        fixed,
+        ..ours
+    };
     for candidate in [
         timer(30.0, 15.0, false),
         timer(30.0, 15.0, true),
@@ -51,14 +64,24 @@ fn choose(ours: Timer) {
         timer(15.0, 42.0, false),
         timer(15.0, 42.0, true),
     ] {
-        let fleet = Fleet { hosts: 1_000_000, timer: candidate, boot: Boot::AtOnce, release: None, prefetch: true };
+        let fleet = Fleet {
+            hosts: 1_000_000,
+            timer: candidate,
+            boot: Boot::AtOnce,
+            release: None,
+            prefetch: true,
+        };
         let seen = fleet.run(DAY);
         let mark = if candidate == ours { " (ours)" } else { "" };
         println!(
             "| {:.0} + {:.0}{}{mark} | {:.1} | {:.1} min | {:.2} |",
             candidate.pause / MINUTE,
             candidate.random / MINUTE,
-            if candidate.fixed { ", fixed for each host" } else { "" },
+            if candidate.fixed {
+                ", fixed for each host"
+            } else {
+                ""
+            },
             sum(&seen.requests) / 1e6,
             seen.longest_gap / MINUTE,
             seen.peak_to_mean(5),
@@ -75,7 +98,14 @@ fn idle(timer: Timer) {
     println!("| --: | --- | --: | --: | --: | --: | --: |");
     for hosts in [10_000, 100_000, 1_000_000] {
         for boot in [Boot::Spread, Boot::AtOnce] {
-            let seen = Fleet { hosts, timer, boot, release: None, prefetch: true }.run(DAY);
+            let seen = Fleet {
+                hosts,
+                timer,
+                boot,
+                release: None,
+                prefetch: true,
+            }
+            .run(DAY);
             println!(
                 "| {hosts} | {} | {:.1} | {:.1} | {:.2} | {:.1} GB | {:.1} min |",
                 boot.name(),
@@ -99,8 +129,18 @@ fn upgrade(timer: Timer, directory: &Path) {
     let mut drawn: Vec<(bool, Outcome)> = Vec::new();
     for hosts in [10_000, 100_000, 1_000_000] {
         for prefetch in [false, true] {
-            let release = Some(fleet::Release { at: 8 * HOUR, window: 26 * HOUR..27 * HOUR });
-            let seen = Fleet { hosts, timer, boot: Boot::Spread, release, prefetch }.run(28 * HOUR);
+            let release = Some(fleet::Release {
+                at: 8 * HOUR,
+                window: 26 * HOUR..27 * HOUR,
+            });
+            let seen = Fleet {
+                hosts,
+                timer,
+                boot: Boot::Spread,
+                release,
+                prefetch,
+            }
+            .run(28 * HOUR);
             println!(
                 "| {hosts} | {} | {:.1} | {:.0} | {:.0} % | {:.0} | {} |",
                 if prefetch { "yes" } else { "no" },
@@ -117,7 +157,13 @@ fn upgrade(timer: Timer, directory: &Path) {
     }
     let line = |prefetch: bool, name: &str, of: fn(&Outcome) -> &Vec<u32>| {
         let seen = &drawn.iter().find(|(with, _)| *with == prefetch).unwrap().1;
-        Line { name: name.into(), points: of(seen)[7 * HOUR..].iter().map(|count| f64::from(*count)).collect() }
+        Line {
+            name: name.into(),
+            points: of(seen)[7 * HOUR..]
+                .iter()
+                .map(|count| f64::from(*count))
+                .collect(),
+        }
     };
     Chart {
         title: "1 000 000 hosts, a release at 8:00, the window from 2:00 to 3:00".into(),
@@ -125,7 +171,9 @@ fn upgrade(timer: Timer, directory: &Path) {
         up: "hosts a minute".into(),
         start: 7.0,
         lines: vec![
-            line(false, "without prefetch: downloads, and restarts", |seen| &seen.downloads),
+            line(false, "without prefetch: downloads, and restarts", |seen| {
+                &seen.downloads
+            }),
             line(true, "with prefetch: downloads", |seen| &seen.downloads),
         ],
     }
@@ -135,18 +183,45 @@ fn upgrade(timer: Timer, directory: &Path) {
 /// All hosts boot in the same second, as after a power cut.
 fn boot(ours: Timer, directory: &Path) {
     let line = |name: &str, timer| {
-        let seen = Fleet { hosts: 1_000_000, timer, boot: Boot::AtOnce, release: None, prefetch: true }.run(8 * HOUR);
-        let points = seen.requests.iter().map(|count| f64::from(*count) / MINUTE).collect();
-        Line { name: name.into(), points }
+        let seen = Fleet {
+            hosts: 1_000_000,
+            timer,
+            boot: Boot::AtOnce,
+            release: None,
+            prefetch: true,
+        }
+        .run(8 * HOUR);
+        let points = seen
+            .requests
+            .iter()
+            .map(|count| f64::from(*count) / MINUTE)
+            .collect();
+        Line {
+            name: name.into(),
+            points,
+        }
     };
-    let short = Timer { pause: 30.0 * MINUTE, random: 15.0 * MINUTE, ..ours };
-    let name = |timer: Timer| format!("{:.0} min + up to {:.0} min", timer.pause / MINUTE, timer.random / MINUTE);
+    let short = Timer {
+        pause: 30.0 * MINUTE,
+        random: 15.0 * MINUTE,
+        ..ours
+    };
+    let name = |timer: Timer| {
+        format!(
+            "{:.0} min + up to {:.0} min",
+            timer.pause / MINUTE,
+            timer.random / MINUTE
+        )
+    };
     Chart {
         title: "1 000 000 hosts that boot in the same second".into(),
         across: "hours since".into(),
         up: "requests a second".into(),
         start: 0.0,
-        lines: vec![line(&name(short), short), line(&format!("{} (ours)", name(ours)), ours)],
+        lines: vec![
+            line(&name(short), short),
+            line(&format!("{} (ours)", name(ours)), ours),
+        ],
     }
     .write(&directory.join("boot.svg"));
 }

@@ -21,9 +21,20 @@ pub struct Timer {
 impl Timer {
     /// Reads a unit file; panics at what it does not know, for then the model is not that of the unit.
     pub fn read(unit: &Path) -> Timer {
-        let text = fs::read_to_string(unit).unwrap_or_else(|error| panic!("{}: {error}", unit.display()));
-        let mut timer = Timer { first: 0.0, pause: 0.0, random: 0.0, fixed: false, accuracy: 60.0 };
-        let settings = text.lines().skip_while(|line| *line != "[Timer]").skip(1).take_while(|line| !line.starts_with('['));
+        let text =
+            fs::read_to_string(unit).unwrap_or_else(|error| panic!("{}: {error}", unit.display()));
+        let mut timer = Timer {
+            first: 0.0,
+            pause: 0.0,
+            random: 0.0,
+            fixed: false,
+            accuracy: 60.0,
+        };
+        let settings = text
+            .lines()
+            .skip_while(|line| *line != "[Timer]")
+            .skip(1)
+            .take_while(|line| !line.starts_with('['));
         for line in settings.filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (key, value) = line.split_once('=').unwrap();
             match key {
@@ -42,7 +53,10 @@ impl Timer {
 /// `30min`, `10s`, `1ms`.
 fn seconds(text: &str) -> f64 {
     let units = [("min", 60.0), ("ms", 0.001), ("s", 1.0), ("h", 3600.0)];
-    let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit))).unwrap();
+    let (number, unit) = units
+        .iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))
+        .unwrap();
     number.trim().parse::<f64>().unwrap() * unit
 }
 
@@ -58,7 +72,11 @@ pub struct Running {
 impl Running {
     /// Starts a timer.
     pub fn new(timer: Timer, random: &mut Random) -> Running {
-        Running { timer, delay: random.up_to(timer.random), grid: random.up_to(timer.accuracy) }
+        Running {
+            timer,
+            delay: random.up_to(timer.random),
+            grid: random.up_to(timer.accuracy),
+        }
     }
 
     /// When the first pass begins, if the timer is started at this moment.
@@ -72,7 +90,12 @@ impl Running {
     }
 
     fn elapse(&self, at: f64, random: &mut Random) -> f64 {
-        let at = at + if self.timer.fixed { self.delay } else { random.up_to(self.timer.random) };
+        let at = at
+            + if self.timer.fixed {
+                self.delay
+            } else {
+                random.up_to(self.timer.random)
+            };
         // The first point of the host's own grid that is not earlier.
         let accuracy = self.timer.accuracy;
         ((at - self.grid) / accuracy).ceil() * accuracy + self.grid

@@ -18,7 +18,17 @@ const STEPS: [(&str, &[&str]); 6] = [
     ("simulation", &["--simulate"]),
     ("download", &["--download-only", "--downloadonly"]),
     ("signature", &["rpmkeys"]),
-    ("refresh and list", &["update", "madison", "makecache", "repoquery", "refresh", "search"]),
+    (
+        "refresh and list",
+        &[
+            "update",
+            "madison",
+            "makecache",
+            "repoquery",
+            "refresh",
+            "search",
+        ],
+    ),
     ("install", &["install"]),
     ("databases, systemd", &["dpkg-query", "rpm", "systemctl"]),
 ];
@@ -29,10 +39,16 @@ pub fn measure() {
         "\n| upgrade of a package of {PAYLOAD} MB | CPU s, bare | CPU s | more | wall s, bare | wall s | own instructions, million |"
     );
     println!("| --- | --: | --: | --: | --: | --: | --: |");
-    let steps: Vec<_> = [Manager::Apt, Manager::Yum, Manager::Zypper].into_iter().map(install).collect();
+    let steps: Vec<_> = [Manager::Apt, Manager::Yum, Manager::Zypper]
+        .into_iter()
+        .map(install)
+        .collect();
     println!("\n| CPU ms, bare / here | apt | dnf | zypper |\n| --- | --: | --: | --: |");
     for (index, (name, _)) in STEPS.iter().enumerate() {
-        let cells: Vec<String> = steps.iter().map(|[bare, here]| format!("{:.0} / {:.0}", bare[index], here[index])).collect();
+        let cells: Vec<String> = steps
+            .iter()
+            .map(|[bare, here]| format!("{:.0} / {:.0}", bare[index], here[index]))
+            .collect();
         println!("| {name} | {} |", cells.join(" | "));
     }
     downtime();
@@ -47,13 +63,30 @@ fn install(manager: Manager) -> [[f64; STEPS.len()]; 2] {
     host.configure("observe-seconds", "0\n");
     host.open_window();
     let payload = payload();
-    let package = |version| Package::agent("teleport-ent", version).file("/usr/local/share/teleport/payload", 0o644, &payload);
+    let package = |version| {
+        Package::agent("teleport-ent", version).file(
+            "/usr/local/share/teleport/payload",
+            0o644,
+            &payload,
+        )
+    };
     host.repository.publish(&VERSIONS.map(package));
-    let bare = |version| format!("set -e; {}; {}", manager.refresh(), change(manager, version));
+    let bare = |version| {
+        format!(
+            "set -e; {}; {}",
+            manager.refresh(),
+            change(manager, version)
+        )
+    };
     for (index, version) in VERSIONS.iter().enumerate() {
         host.write(&tools::path(&format!("bare-{index}")), &bare(version));
     }
-    let forget = format!("rm -rf {}/*.deb {}/teleport*/packages {}/zypper", manager.cache(), manager.cache(), manager.cache());
+    let forget = format!(
+        "rm -rf {}/*.deb {}/teleport*/packages {}/zypper",
+        manager.cache(),
+        manager.cache(),
+        manager.cache()
+    );
     let back = || {
         host.set_version(VERSIONS[1]);
         host.shell(&bare(VERSIONS[0])).expect(0);
@@ -62,11 +95,20 @@ fn install(manager: Manager) -> [[f64; STEPS.len()]; 2] {
     };
     let once = |command: &str| -> [f64; 2] {
         back();
-        let ran = host.run(&["python3", &tools::path("measure.py"), "once", command]).expect(0);
-        let fields: Vec<f64> = ran.stdout.split_whitespace().map(|word| word.parse().unwrap()).collect();
+        let ran = host
+            .run(&["python3", &tools::path("measure.py"), "once", command])
+            .expect(0);
+        let fields: Vec<f64> = ran
+            .stdout
+            .split_whitespace()
+            .map(|word| word.parse().unwrap())
+            .collect();
         [fields[0] / 1000.0, fields[2] / 1000.0]
     };
-    let commands = [format!("sh {}", tools::path("bare-1")), "teleport-upgrade run".to_string()];
+    let commands = [
+        format!("sh {}", tools::path("bare-1")),
+        "teleport-upgrade run".to_string(),
+    ];
     let mut best = [[f64::MAX; 2]; 2];
     for _ in 0..ROUNDS {
         for (index, command) in commands.iter().enumerate() {
@@ -103,14 +145,24 @@ fn install(manager: Manager) -> [[f64; STEPS.len()]; 2] {
 /// Has every program that is begun by hand or by ours write down what it cost; what it begins itself is part of that. Both look for
 /// programs in `/usr/sbin` before they do so in `/usr/bin`.
 fn note_programs(host: &Host) {
-    for name in ["apt-get", "apt-cache", "dpkg-query", "dnf", "zypper", "rpm", "rpmkeys", "systemctl"] {
+    for name in [
+        "apt-get",
+        "apt-cache",
+        "dpkg-query",
+        "dnf",
+        "zypper",
+        "rpm",
+        "rpmkeys",
+        "systemctl",
+    ] {
         let program = format!(
             "#!/bin/sh\n[ -z \"$NOTED\" ] || exec /usr/bin/{name} \"$@\"\n\
              NOTED=1 exec python3 {} note {NOTES} /usr/bin/{name} \"$@\"\n",
             tools::path("measure.py")
         );
         host.write(&format!("/usr/sbin/{name}"), &program);
-        host.run(&["chmod", "755", &format!("/usr/sbin/{name}")]).expect(0);
+        host.run(&["chmod", "755", &format!("/usr/sbin/{name}")])
+            .expect(0);
     }
 }
 
@@ -119,8 +171,15 @@ fn costs(host: &Host) -> [f64; STEPS.len()] {
     let mut costs = [0.0; STEPS.len()];
     for line in host.shell(&format!("cat {NOTES}")).expect(0).stdout.lines() {
         let (cost, command) = line.split_once(" /usr/bin/").unwrap();
-        let is = |words: &&[&str]| words.iter().any(|word| command.split(' ').any(|other| other == *word));
-        let step = STEPS.iter().position(|(_, words)| is(words)).unwrap_or_else(|| panic!("{command}: unknown"));
+        let is = |words: &&[&str]| {
+            words
+                .iter()
+                .any(|word| command.split(' ').any(|other| other == *word))
+        };
+        let step = STEPS
+            .iter()
+            .position(|(_, words)| is(words))
+            .unwrap_or_else(|| panic!("{command}: unknown"));
         costs[step] += cost.parse::<f64>().unwrap();
     }
     costs
@@ -131,7 +190,9 @@ fn change(manager: Manager, version: &str) -> String {
     match manager {
         Manager::Apt => format!("apt-get -q -y --allow-downgrades install teleport-ent={version}"),
         Manager::Yum | Manager::Dnf5 => format!("dnf -y install teleport-ent-{version}"),
-        Manager::Zypper => format!("zypper --non-interactive install --oldpackage teleport-ent={version}"),
+        Manager::Zypper => {
+            format!("zypper --non-interactive install --oldpackage teleport-ent={version}")
+        }
     }
 }
 
@@ -140,8 +201,14 @@ fn payload() -> String {
     let mut state = 1_u64;
     let mut text = String::with_capacity(PAYLOAD * 1_000_000);
     while text.len() < PAYLOAD * 1_000_000 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        text.push_str(&format!("{:08x}{:08x}\n", state >> 32, (state >> 40) & 0xff));
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        text.push_str(&format!(
+            "{:08x}{:08x}\n",
+            state >> 32,
+            (state >> 40) & 0xff
+        ));
     }
     text
 }
@@ -151,30 +218,50 @@ fn downtime() {
     println!(
         "\n| the agent is not ready for at most, ms | by hand | by hand, after the install | teleport-upgrade |\n| --- | --: | --: | --: |"
     );
-    for (name, verb, unit) in [("reload", "reload", true), ("restart (no `ExecReload=`)", "restart", false)] {
+    for (name, verb, unit) in [
+        ("reload", "reload", true),
+        ("restart (no `ExecReload=`)", "restart", false),
+    ] {
         let host = Host::with_agent(VERSIONS[0]);
         tools::bring(&host);
         host.configure("observe-seconds", "1\n");
         host.configure("lock", "no\n");
         host.open_window();
-        let versions: Vec<String> = (34..=34 + 2 * ROUNDS).map(|patch| format!("14.3.{patch}")).collect();
+        let versions: Vec<String> = (34..=34 + 2 * ROUNDS)
+            .map(|patch| format!("14.3.{patch}"))
+            .collect();
         let package = |version: &String| {
             let package = Package::agent("teleport-ent", version).behaviour("readyz=ok");
-            if unit { package } else { package.without_reload() }
+            if unit {
+                package
+            } else {
+                package.without_reload()
+            }
         };
-        host.repository.publish(&versions.iter().map(package).collect::<Vec<_>>());
+        host.repository
+            .publish(&versions.iter().map(package).collect::<Vec<_>>());
         host.set_version(&versions[0]);
         host.upgrader("run").expect(0);
         let measured = |command: &str| -> f64 {
             let script = tools::path("downtime.py");
-            let words: Vec<&str> = ["python3", &script].into_iter().chain(command.split(' ')).collect();
+            let words: Vec<&str> = ["python3", &script]
+                .into_iter()
+                .chain(command.split(' '))
+                .collect();
             host.run(&words).expect(0).stdout.trim().parse().unwrap()
         };
         let least = |values: Vec<f64>| values.into_iter().fold(f64::MAX, f64::min);
-        let alone = least((0..ROUNDS).map(|_| measured(&format!("systemctl {verb} teleport.service"))).collect());
+        let alone = least(
+            (0..ROUNDS)
+                .map(|_| measured(&format!("systemctl {verb} teleport.service")))
+                .collect(),
+        );
         let (by_hand, here) = versions[1..].split_at(ROUNDS);
         let by_hand = by_hand.iter().map(|version| {
-            let script = format!("set -e; {}; systemctl daemon-reload; systemctl {verb} teleport", change(Manager::Apt, version));
+            let script = format!(
+                "set -e; {}; systemctl daemon-reload; systemctl {verb} teleport",
+                change(Manager::Apt, version)
+            );
             host.write(&tools::path("by-hand"), &script);
             measured(&format!("sh {}", tools::path("by-hand")))
         });
@@ -183,7 +270,10 @@ fn downtime() {
             host.set_version(version);
             measured("teleport-upgrade run")
         });
-        println!("| {name} | {alone:.1} | {by_hand:.1} | {:.1} |", least(here.collect()));
+        println!(
+            "| {name} | {alone:.1} | {by_hand:.1} | {:.1} |",
+            least(here.collect())
+        );
     }
 }
 
@@ -192,35 +282,68 @@ fn refresh() {
     let host = Host::with_agent(VERSIONS[0]);
     tools::bring(&host);
     let packages = mirror(host.repository.root());
-    let codename = host.shell(". /etc/os-release; echo $VERSION_CODENAME").stdout.trim().to_string();
+    let codename = host
+        .shell(". /etc/os-release; echo $VERSION_CODENAME")
+        .stdout
+        .trim()
+        .to_string();
     let source = format!(
         "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] https://apt.example.com/debian/mirror {codename} main\n"
     );
     host.write("/etc/apt/sources.list.d/debian.list", &source);
-    host.write("/etc/apt/apt.conf.d/99perf", "Acquire::Languages \"none\";\n");
+    host.write(
+        "/etc/apt/apt.conf.d/99perf",
+        "Acquire::Languages \"none\";\n",
+    );
     let narrow = "-oDir::Etc::sourcelist=/etc/apt/sources.list.d/teleport.list -oDir::Etc::sourceparts=- -oAPT::Get::List-Cleanup=0 \
                   -oDir::Cache::pkgcache= -oDir::Cache::srcpkgcache= -oAPT::Update::Error-Mode=any";
-    host.write(&tools::path("full"), "rm -rf /var/lib/apt/lists /var/cache/apt/*.bin; exec apt-get -q update");
+    host.write(
+        &tools::path("full"),
+        "rm -rf /var/lib/apt/lists /var/cache/apt/*.bin; exec apt-get -q update",
+    );
     host.write(
         &tools::path("narrow"),
         &format!("rm -rf /var/lib/apt/lists/apt.example.com_debian_dists*; exec apt-get -q {narrow} update"),
     );
-    let (full, narrow) = (format!("sh {}", tools::path("full")), format!("sh {}", tools::path("narrow")));
-    let ran = host.run(&["python3", &tools::path("measure.py"), "5", &full, &narrow]).expect(0);
-    let times: Vec<Vec<f64>> =
-        ran.stdout.lines().map(|line| line.split('\t').map(|word| word.parse().unwrap()).collect()).collect();
-    println!("\n| refresh, with {packages} packages of Debian beside Teleport's | CPU ms | wall ms |\n| --- | --: | --: |");
-    println!("| all (`apt-get update`) | {:.0} | {:.0} |", times[0][0], times[0][2]);
-    println!("| Teleport's alone | {:.0} | {:.0} |", times[1][0], times[1][2]);
-    println!("| times as fast | {:.1} | {:.1} |", times[0][0] / times[1][0], times[0][2] / times[1][2]);
+    let (full, narrow) = (
+        format!("sh {}", tools::path("full")),
+        format!("sh {}", tools::path("narrow")),
+    );
+    let ran = host
+        .run(&["python3", &tools::path("measure.py"), "5", &full, &narrow])
+        .expect(0);
+    let times: Vec<Vec<f64>> = ran
+        .stdout
+        .lines()
+        .map(|line| line.split('\t').map(|word| word.parse().unwrap()).collect())
+        .collect();
+    println!(
+        "\n| refresh, with {packages} packages of Debian beside Teleport's | CPU ms | wall ms |\n| --- | --: | --: |"
+    );
+    println!(
+        "| all (`apt-get update`) | {:.0} | {:.0} |",
+        times[0][0], times[0][2]
+    );
+    println!(
+        "| Teleport's alone | {:.0} | {:.0} |",
+        times[1][0], times[1][2]
+    );
+    println!(
+        "| times as fast | {:.1} | {:.1} |",
+        times[0][0] / times[1][0],
+        times[0][2] / times[1][2]
+    );
 }
 
 /// Copies the index of this machine's own Debian below the repository that the host is served; returns how many packages it has.
 fn mirror(repository: &Path) -> usize {
     let root = repository.join("mirror");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/perf/mirror");
-    outside(Command::new(script).arg(&root)).trim().parse().unwrap_or_else(|_| {
-        let made: Vec<_> = fs::read_dir(&root).unwrap().flatten().collect();
-        panic!("{}: {made:?}", root.display())
-    })
+    outside(Command::new(script).arg(&root))
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| {
+            let made: Vec<_> = fs::read_dir(&root).unwrap().flatten().collect();
+            panic!("{}: {made:?}", root.display())
+        })
 }

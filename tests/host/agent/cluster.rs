@@ -23,26 +23,39 @@ pub fn is_reachable(agent: &Agent) -> bool {
 
 /// The agent's data directory.
 pub fn data_directory() -> String {
-    setting(&fs::read_to_string(SETTINGS).unwrap_or_default(), "data_dir").unwrap_or_else(|| DATA.into())
+    setting(
+        &fs::read_to_string(SETTINGS).unwrap_or_default(),
+        "data_dir",
+    )
+    .unwrap_or_else(|| DATA.into())
 }
 
 fn takes_connections(address: &str) -> bool {
     let addresses = address.to_socket_addrs().into_iter().flatten();
-    addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, CONNECT).is_ok())
+    addresses
+        .into_iter()
+        .any(|address| TcpStream::connect_timeout(&address, CONNECT).is_ok())
 }
 
 fn address() -> Option<String> {
     let settings = fs::read_to_string(SETTINGS).unwrap_or_default();
     let first_of_list = || {
-        let mut lines = settings.lines().skip_while(|line| line.trim() != "auth_servers:").skip(1);
+        let mut lines = settings
+            .lines()
+            .skip_while(|line| line.trim() != "auth_servers:")
+            .skip(1);
         Some(unquoted(lines.next()?.trim().strip_prefix('-')?))
     };
-    setting(&settings, "proxy_server").or_else(|| setting(&settings, "auth_server")).or_else(first_of_list)
+    setting(&settings, "proxy_server")
+        .or_else(|| setting(&settings, "auth_server"))
+        .or_else(first_of_list)
 }
 
 /// Good enough for settings that tests write.
 fn setting(settings: &str, key: &str) -> Option<String> {
-    let value = settings.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(':'))?;
+    let value = settings
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(':'))?;
     Some(unquoted(value))
 }
 

@@ -73,7 +73,9 @@ use which::Agent;
 
 fn main() -> ExitCode {
     // A process that is started by another one inherits which signals that one has put off.
-    SigSet::all().thread_unblock().expect("take signals as they come");
+    SigSet::all()
+        .thread_unblock()
+        .expect("take signals as they come");
     let agent = Agent::from_own_file();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
@@ -81,7 +83,9 @@ fn main() -> ExitCode {
         Some("start") => start::start(agent, &arguments[1..]),
         Some("exec") => sessions::be_one(),
         _ => {
-            eprintln!("usage: teleport version [--raw] | teleport start [--config=FILE] --pid-file=FILE");
+            eprintln!(
+                "usage: teleport version [--raw] | teleport start [--config=FILE] --pid-file=FILE"
+            );
             return ExitCode::from(2);
         }
     }

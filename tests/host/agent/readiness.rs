@@ -37,7 +37,11 @@ pub struct DebugSocket {
 
 impl DebugSocket {
     /// Serves it, if this version has it: the one that the process before this one has passed, if it is at the right place.
-    pub fn serve(agent: &Arc<Agent>, state: &Arc<State>, passed: Option<(PathBuf, OwnedFd)>) -> Option<DebugSocket> {
+    pub fn serve(
+        agent: &Arc<Agent>,
+        state: &Arc<State>,
+        passed: Option<(PathBuf, OwnedFd)>,
+    ) -> Option<DebugSocket> {
         let answer = agent.value("readyz");
         let has_socket = answer.is_some() || agent.is_from(&[[16, 2, 0]]);
         if !has_socket || answer.as_deref() == Some("none") {
@@ -54,26 +58,37 @@ impl DebugSocket {
             }
         };
         // Two processes wait for the same connection, and one of them gets it.
-        listener.set_nonblocking(true).expect("a listener that does not block");
+        listener
+            .set_nonblocking(true)
+            .expect("a listener that does not block");
         let (closed, close) = std::io::pipe().expect("a pipe");
         let served = listener.try_clone().expect("the listener once more");
         let (agent, state) = (Arc::clone(agent), Arc::clone(state));
         thread::spawn(move || {
             let mut unanswered = Vec::new();
             loop {
-                let mut events = [PollFd::new(served.as_fd(), PollFlags::POLLIN), PollFd::new(closed.as_fd(), PollFlags::POLLIN)];
+                let mut events = [
+                    PollFd::new(served.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(closed.as_fd(), PollFlags::POLLIN),
+                ];
                 let _ = poll(&mut events, PollTimeout::NONE);
                 if events[1].any().unwrap_or(true) {
                     return;
                 }
-                let Ok((stream, _)) = served.accept() else { continue };
+                let Ok((stream, _)) = served.accept() else {
+                    continue;
+                };
                 match agent.value("readyz").as_deref() {
                     Some("silent") => unanswered.push(stream),
                     _ => answer_readyz(&agent, &state, stream),
                 }
             }
         });
-        Some(DebugSocket { path, listener, close: Some(close) })
+        Some(DebugSocket {
+            path,
+            listener,
+            close: Some(close),
+        })
     }
 
     /// Leaves it to the process that has taken over.
@@ -89,10 +104,18 @@ fn answer_readyz(agent: &Agent, state: &State, mut stream: UnixStream) {
     let _ = stream.read(&mut request);
     let wanted = agent.value("readyz");
     if wanted.is_none() && !agent.is_from(&[[16, 4, 17], [17, 2, 9]]) {
-        return reply(&mut stream, "404 Not Found", "text/plain; charset=utf-8", "404 page not found\n");
+        return reply(
+            &mut stream,
+            "404 Not Found",
+            "text/plain; charset=utf-8",
+            "404 page not found\n",
+        );
     }
     let (code, status) = match wanted.as_deref() {
-        Some("unready") => ("503 Service Unavailable", "teleport is in a degraded state, check logs for details"),
+        Some("unready") => (
+            "503 Service Unavailable",
+            "teleport is in a degraded state, check logs for details",
+        ),
         _ => state.readiness(agent),
     };
     let with_pid = match wanted.as_deref() {
@@ -100,33 +123,55 @@ fn answer_readyz(agent: &Agent, state: &State, mut stream: UnixStream) {
         Some("pid") => true,
         _ => agent.is_from(&[[16, 5, 0], [17, 3, 0]]),
     };
-    let pid = if with_pid { format!(r#","pid":{}"#, std::process::id()) } else { String::new() };
-    reply(&mut stream, code, "application/json", &format!(r#"{{"status":"{status}"{pid}}}"#));
+    let pid = if with_pid {
+        format!(r#","pid":{}"#, std::process::id())
+    } else {
+        String::new()
+    };
+    reply(
+        &mut stream,
+        code,
+        "application/json",
+        &format!(r#"{{"status":"{status}"{pid}}}"#),
+    );
 }
 
 fn reply(stream: &mut UnixStream, code: &str, kind: &str, body: &str) {
     let length = body.len();
-    let _ =
-        write!(stream, "HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {code}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
 }
 
 impl State {
     fn readiness(&self, agent: &Agent) -> (&'static str, &'static str) {
         if !self.joined.load(Ordering::SeqCst) {
-            return ("400 Bad Request", "teleport is starting and hasn't joined the cluster yet");
+            return (
+                "400 Bad Request",
+                "teleport is starting and hasn't joined the cluster yet",
+            );
         }
         let mut lost = self.lost.lock().expect("nobody panics with it");
         if !cluster::is_reachable(agent) {
             *lost = Some(Lost::Still);
-            return ("503 Service Unavailable", "teleport is in a degraded state, check logs for details");
+            return (
+                "503 Service Unavailable",
+                "teleport is in a degraded state, check logs for details",
+            );
         }
         match *lost {
             Some(Lost::Still) => *lost = Some(Lost::BackSince(Instant::now())),
-            Some(Lost::BackSince(since)) if since.elapsed() >= agent.seconds("recover", 10.0) => *lost = None,
+            Some(Lost::BackSince(since)) if since.elapsed() >= agent.seconds("recover", 10.0) => {
+                *lost = None
+            }
             _ => {}
         }
         match *lost {
-            Some(_) => ("400 Bad Request", "teleport is recovering from a degraded state, check logs for details"),
+            Some(_) => (
+                "400 Bad Request",
+                "teleport is recovering from a degraded state, check logs for details",
+            ),
             None => ("200 OK", "ok"),
         }
     }

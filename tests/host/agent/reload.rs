@@ -34,7 +34,11 @@ impl Passed {
     /// Tells the process before this one that this one is ready.
     pub fn say_ready(&self) {
         use std::io::Write;
-        let _ = writeln!(std::io::stdout(), "Process {} has started.", std::process::id());
+        let _ = writeln!(
+            std::io::stdout(),
+            "Process {} has started.",
+            std::process::id()
+        );
         let _ = std::io::stdout().flush();
     }
 }
@@ -45,8 +49,14 @@ pub struct Children(Vec<Child>);
 
 impl Children {
     /// Starts the program on disk in place of this process, and waits for it to be ready.
-    pub fn fork(&mut self, agent: &Agent, debug_socket: Option<&DebugSocket>) -> Result<u32, String> {
-        let mut child = command(debug_socket).spawn().map_err(|error| error.to_string())?;
+    pub fn fork(
+        &mut self,
+        agent: &Agent,
+        debug_socket: Option<&DebugSocket>,
+    ) -> Result<u32, String> {
+        let mut child = command(debug_socket)
+            .spawn()
+            .map_err(|error| error.to_string())?;
         let pid = child.id();
         let limit = agent.limit();
         let pipe = child.stdout.take().expect("a piped standard output");
@@ -66,8 +76,12 @@ impl Children {
         }
         match word.recv_timeout(limit) {
             Ok(()) => Ok(pid),
-            Err(RecvTimeoutError::Disconnected) => Err(format!("process {pid} ended before it was ready")),
-            Err(RecvTimeoutError::Timeout) => Err(format!("process {pid} was not ready within {limit:?}")),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(format!("process {pid} ended before it was ready"))
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                Err(format!("process {pid} was not ready within {limit:?}"))
+            }
         }
     }
 
@@ -75,7 +89,10 @@ impl Children {
     pub fn reap(&mut self) {
         self.0.retain_mut(|child| match child.try_wait() {
             Ok(Some(ended)) => {
-                eprintln!("process {} that a reload has started has ended: {ended}", child.id());
+                eprintln!(
+                    "process {} that a reload has started has ended: {ended}",
+                    child.id()
+                );
                 false
             }
             _ => true,
@@ -88,8 +105,10 @@ fn command(debug_socket: Option<&DebugSocket>) -> Command {
     let mut arguments = std::env::args_os();
     let mut command = Command::new(arguments.next().expect("the program's own name"));
     command.args(arguments).stdout(Stdio::piped());
-    let mut files = vec![serde_json::json!({"addr": "127.0.0.1:0", "type": "teleport-signal-pipe", "fd": 1})];
-    let listener = debug_socket.and_then(|socket| Some((socket, socket.listener.try_clone().ok()?)));
+    let mut files =
+        vec![serde_json::json!({"addr": "127.0.0.1:0", "type": "teleport-signal-pipe", "fd": 1})];
+    let listener =
+        debug_socket.and_then(|socket| Some((socket, socket.listener.try_clone().ok()?)));
     if let Some((socket, listener)) = listener {
         files.push(serde_json::json!({"addr": socket.path, "type": "debug", "fd": 0}));
         command.stdin(Stdio::from(OwnedFd::from(listener)));

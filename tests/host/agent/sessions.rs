@@ -36,7 +36,10 @@ impl Sessions {
 
     fn open(&self, mut asked: UnixStream) {
         let mut command = Command::new("/proc/self/exe");
-        command.arg0(std::env::args_os().next().expect("the program's own name")).arg("exec").env_remove("TELEPORT_OS_FILES");
+        command
+            .arg0(std::env::args_os().next().expect("the program's own name"))
+            .arg("exec")
+            .env_remove("TELEPORT_OS_FILES");
         // The connection: it breaks when this process ends, however it ends.
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         let mut session = command.spawn().expect("start a session");

@@ -46,7 +46,8 @@ pub fn start(agent: Agent, arguments: &[String]) {
     let pid = std::process::id();
     eprintln!("Teleport v{} started pid {pid}", agent.version);
     // Locked for as long as this process lives.
-    let _pid_file = pid_file_argument(arguments).map(|path| write_pid_file(&agent, Path::new(&path)));
+    let _pid_file =
+        pid_file_argument(arguments).map(|path| write_pid_file(&agent, Path::new(&path)));
     if let Some(seconds) = agent.value("crash-after") {
         crash_later(&agent, seconds.parse().expect("crash-after=SECONDS"));
     }
@@ -68,10 +69,15 @@ pub fn start(agent: Agent, arguments: &[String]) {
 /// Becomes ready, or ends the process if a reload has started it and it takes too long.
 fn join(agent: &Arc<Agent>, state: &State, sessions: &Sessions, passed: Option<&Passed>) {
     let limit = passed.map(|_| Instant::now() + agent.limit());
-    let begin = Instant::now() + agent.seconds("ready-after", if passed.is_some() { 0.2 } else { 0.1 });
+    let begin =
+        Instant::now() + agent.seconds("ready-after", if passed.is_some() { 0.2 } else { 0.1 });
     while Instant::now() < begin || agent.has("never-joins") || !cluster::is_reachable(agent) {
         let wake = Instant::now() + RETRY;
-        let wake = if begin > Instant::now() { begin.min(wake) } else { wake };
+        let wake = if begin > Instant::now() {
+            begin.min(wake)
+        } else {
+            wake
+        };
         let wake = limit.map_or(wake, |limit| limit.min(wake));
         thread::sleep(wake.saturating_duration_since(Instant::now()));
         if limit.is_some_and(|limit| Instant::now() >= limit) {
@@ -81,7 +87,11 @@ fn join(agent: &Arc<Agent>, state: &State, sessions: &Sessions, passed: Option<&
     }
     sessions.take();
     state.joined.store(true, Ordering::SeqCst);
-    eprintln!("Teleport v{} is ready, pid {}", agent.version, std::process::id());
+    eprintln!(
+        "Teleport v{} is ready, pid {}",
+        agent.version,
+        std::process::id()
+    );
     notify_systemd(&format!("MAINPID={}\nREADY=1", std::process::id()));
     if let Some(passed) = passed {
         passed.say_ready();
@@ -92,7 +102,12 @@ fn join(agent: &Arc<Agent>, state: &State, sessions: &Sessions, passed: Option<&
 }
 
 /// Does what signals say, one after the other; never returns.
-fn obey(agent: &Agent, signals: &Receiver<Signal>, sessions: &Sessions, mut debug: Option<DebugSocket>) -> ! {
+fn obey(
+    agent: &Agent,
+    signals: &Receiver<Signal>,
+    sessions: &Sessions,
+    mut debug: Option<DebugSocket>,
+) -> ! {
     let mut children = Children::default();
     loop {
         match signals.recv().expect("the thread that receives signals") {
@@ -108,7 +123,9 @@ fn obey(agent: &Agent, signals: &Receiver<Signal>, sessions: &Sessions, mut debu
                 match children.fork(agent, debug.as_ref()) {
                     Err(error) => eprintln!("failed to start new process: {error}"),
                     Ok(pid) => {
-                        eprintln!("successfully started new process {pid}, shutting down gracefully");
+                        eprintln!(
+                            "successfully started new process {pid}, shutting down gracefully"
+                        );
                         shut_down_gracefully(sessions, debug.take());
                     }
                 }
@@ -130,7 +147,13 @@ fn shut_down_gracefully(sessions: &Sessions, debug: Option<DebugSocket>) -> ! {
 /// Every signal counts, also one that comes again before it has been obeyed, as in a channel of Go.
 fn receive_signals() -> Receiver<Signal> {
     let mut signals = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGCHLD] {
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGHUP,
+        Signal::SIGCHLD,
+    ] {
         signals.add(signal);
     }
     // Before any thread is started, so that every thread leaves the signals to that one.
@@ -153,7 +176,10 @@ fn crash_later(agent: &Arc<Agent>, seconds: f64) {
 }
 
 fn crash(agent: &Agent) -> ! {
-    eprintln!("Teleport v{} crashed: panic: runtime error: stand-in", agent.version);
+    eprintln!(
+        "Teleport v{} crashed: panic: runtime error: stand-in",
+        agent.version
+    );
     exit(PANIC);
 }
 
@@ -186,7 +212,8 @@ fn write_pid_file(agent: &Agent, path: &Path) -> File {
 }
 
 fn notify_systemd(state: &str) {
-    if let (Some(socket), Ok(sender)) = (std::env::var_os("NOTIFY_SOCKET"), UnixDatagram::unbound()) {
+    if let (Some(socket), Ok(sender)) = (std::env::var_os("NOTIFY_SOCKET"), UnixDatagram::unbound())
+    {
         let _ = sender.send_to(state.as_bytes(), Path::new(&socket));
     }
 }

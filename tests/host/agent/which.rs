@@ -21,11 +21,19 @@ impl Agent {
     /// As the line in the file says that this process was started from.
     pub fn from_own_file() -> Agent {
         let line = own_last_line().unwrap_or_default();
-        let value = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)).map(str::to_owned);
+        let value = |key: &str| {
+            line.split_whitespace()
+                .find_map(|word| word.strip_prefix(key))
+                .map(str::to_owned)
+        };
         Agent {
             edition: value("edition=").unwrap_or_else(|| "teleport".into()),
             version: value("version=").unwrap_or_else(|| "0.0.0".into()),
-            behaviours: value("behaviour=").unwrap_or_default().split(',').map(str::to_owned).collect(),
+            behaviours: value("behaviour=")
+                .unwrap_or_default()
+                .split(',')
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
@@ -36,12 +44,18 @@ impl Agent {
 
     /// The value of a behaviour that has one.
     pub fn value(&self, behaviour: &str) -> Option<String> {
-        self.all().iter().find_map(|have| have.strip_prefix(behaviour)?.strip_prefix('=').map(str::to_owned))
+        self.all().iter().find_map(|have| {
+            have.strip_prefix(behaviour)?
+                .strip_prefix('=')
+                .map(str::to_owned)
+        })
     }
 
     /// The same in seconds.
     pub fn seconds(&self, behaviour: &str, otherwise: f64) -> Duration {
-        let seconds = self.value(behaviour).map_or(otherwise, |text| text.parse().expect("a number of seconds"));
+        let seconds = self
+            .value(behaviour)
+            .map_or(otherwise, |text| text.parse().expect("a number of seconds"));
         Duration::from_secs_f64(seconds)
     }
 
@@ -68,7 +82,11 @@ impl Agent {
         } else if raw {
             println!("{}", self.version);
         } else {
-            let name = if self.edition == "teleport" { "Teleport" } else { "Teleport Enterprise" };
+            let name = if self.edition == "teleport" {
+                "Teleport"
+            } else {
+                "Teleport Enterprise"
+            };
             println!("{name} v{0} git:v{0}-0-gabcdef go1.23.4", self.version);
         }
         ExitCode::SUCCESS
@@ -77,7 +95,10 @@ impl Agent {
     /// Those of the host first, so that they win.
     fn all(&self) -> Vec<String> {
         let host = fs::read_to_string(OF_THE_HOST).unwrap_or_default();
-        host.lines().map(|line| line.trim().to_owned()).chain(self.behaviours.iter().cloned()).collect()
+        host.lines()
+            .map(|line| line.trim().to_owned())
+            .chain(self.behaviours.iter().cloned())
+            .collect()
     }
 }
 
@@ -85,11 +106,14 @@ impl Agent {
 fn own_last_line() -> Option<String> {
     let mut file = File::open("/proc/self/exe").ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(1024))).ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(1024)))
+        .ok()?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail).ok()?;
     let tail = String::from_utf8_lossy(&tail);
-    tail.lines().rev().find_map(|line| line.strip_prefix("stand-in-agent ").map(str::to_owned))
+    tail.lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("stand-in-agent ").map(str::to_owned))
 }
 
 /// Does nothing more.

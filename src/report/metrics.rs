@@ -1,0 +1,274 @@
+//! Writes what Prometheus wants to know, for the textfile collector of its node exporter.
+
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::config::Installer;
+use crate::report::{Report, State};
+use crate::state::record::{Disk, replace};
+
+/// The name of the file in the collector's directory.
+pub const FILE: &str = "teleport-upgrade.prom";
+
+/// Writes the file anew. A collector that reads meanwhile sees the one before.
+pub fn write(directory: &Path, report: &Report) -> io::Result<()> {
+    replace(&directory.join(FILE), &render(report), Disk::MayHaveIt)
+}
+
+/// The text, in Prometheus' exposition format. What is not known is left out.
+fn render(report: &Report) -> String {
+    let mut text = Text::default();
+    info(&mut text, report);
+    let agent = report.agent.as_ref();
+    let channel = report.channel.as_ref().filter(|channel| channel.answered);
+    let up_to_date = agent.zip(channel).map(|(agent, channel)| {
+        channel
+            .target
+            .as_ref()
+            .is_none_or(|target| *target == agent.installed)
+    });
+    text.truth(
+        "up_to_date",
+        "Whether the version that the release channel names is installed, or it names none.",
+        up_to_date,
+    );
+    text.truth(
+        "healthy",
+        "Whether the agent's package is whole and its services run.",
+        agent.map(|agent| agent.healthy),
+    );
+    text.truth(
+        "critical",
+        "Whether the wanted version is critical, where that was asked.",
+        channel.and_then(|channel| channel.critical),
+    );
+    text.heading(
+        "state",
+        "gauge",
+        "What is to be done, and whether it may be: 1 for the state that this host is in.",
+    );
+    for state in State::ALL {
+        text.sample(
+            "state",
+            &[("state", state.word())],
+            u8::from(state == report.decision.state),
+        );
+    }
+    let windows = report.schedule.as_ref().map(|schedule| &schedule.windows);
+    let open = report
+        .schedule
+        .as_ref()
+        .map(|schedule| schedule.state == "open");
+    let next = windows.and_then(|windows| windows.iter().find(|window| window.start > report.time));
+    text.truth("window_open", "Whether a maintenance window is open.", open);
+    text.moment(
+        "next_window_timestamp_seconds",
+        "When the next maintenance window opens.",
+        next.map(|window| window.start),
+    );
+    let last = report.last_pass.as_ref();
+    text.moment(
+        "last_check_timestamp_seconds",
+        "When the last pass began.",
+        last.map(|last| last.at),
+    );
+    text.moment(
+        "last_success_timestamp_seconds",
+        "When the last pass began that ended with status 0.",
+        last.and_then(|last| last.last_success),
+    );
+    text.gauge(
+        "last_duration_seconds",
+        "How long the last pass took.",
+        last.map(|last| last.seconds),
+    );
+    text.gauge(
+        "last_exit_status",
+        "The exit status of the last pass.",
+        last.map(|last| f64::from(last.exit)),
+    );
+    text.counter(
+        "upgrades_total",
+        "Changes of the agent's version, up or down, that went well.",
+        report.counts.upgrades,
+    );
+    text.counter(
+        "rollbacks_total",
+        "Versions that were found unfit on this host and taken back.",
+        report.counts.rollbacks,
+    );
+    text.counter(
+        "failures_total",
+        "Passes that failed for a reason that does not pass by itself.",
+        report.counts.failures,
+    );
+    text.0
+}
+
+fn info(text: &mut Text, report: &Report) {
+    let target = report
+        .channel
+        .as_ref()
+        .and_then(|channel| channel.target.as_ref())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let mut labels = vec![("version", report.program), ("target", &target)];
+    let installed = report
+        .agent
+        .as_ref()
+        .map(|agent| agent.installed.to_string())
+        .unwrap_or_default();
+    if let Some(agent) = &report.agent {
+        let installer = agent.installer.map_or("", Installer::name);
+        labels.extend([
+            ("package", agent.package.as_str()),
+            ("installed", &installed),
+            ("installer", installer),
+        ]);
+    }
+    if let Some(channel) = &report.channel {
+        labels.push(("channel", &channel.address));
+    }
+    text.heading(
+        "info",
+        "gauge",
+        "What is installed and what is wanted, and the version of teleport-upgrade.",
+    );
+    text.sample("info", &labels, 1);
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn heading(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(
+            self.0,
+            "# HELP teleport_upgrade_{name} {help}\n# TYPE teleport_upgrade_{name} {kind}"
+        );
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{}\"", escape(value)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
+        let _ = writeln!(self.0, "teleport_upgrade_{name}{labels} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.heading(name, "gauge", help);
+            self.sample(name, &[], value);
+        }
+    }
+
+    fn truth(&mut self, name: &str, help: &str, value: Option<bool>) {
+        self.gauge(name, help, value.map(|value| f64::from(u8::from(value))));
+    }
+
+    fn moment(&mut self, name: &str, help: &str, value: Option<DateTime<Utc>>) {
+        self.gauge(name, help, value.map(|value| value.timestamp() as f64));
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.heading(name, "counter", help);
+        self.sample(name, &[], value);
+    }
+}
+
+/// A label's value as the format wants it.
+fn escape(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::history::{Counts, History, LastPass};
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn report() -> Report {
+        let at = DateTime::from_timestamp(1_795_140_000, 0).unwrap();
+        let history = History {
+            counts: Counts {
+                upgrades: 3,
+                rollbacks: 1,
+                failures: 0,
+            },
+            ..History::default()
+        };
+        let last = LastPass {
+            at,
+            seconds: 0.4,
+            exit: 0,
+            outcome: String::new(),
+            target: None,
+            last_success: Some(at),
+            running: BTreeMap::new(),
+        };
+        Report::new(at, &history, Some(last))
+    }
+
+    #[test]
+    fn says_what_is_known_and_nothing_else() {
+        let text = render(&report());
+        for line in [
+            "teleport_upgrade_upgrades_total 3",
+            "teleport_upgrade_state{state=\"unknown\"} 1",
+            "teleport_upgrade_state{state=\"waiting\"} 0",
+            "teleport_upgrade_last_check_timestamp_seconds 1795140000",
+            "teleport_upgrade_last_duration_seconds 0.4",
+            "# TYPE teleport_upgrade_rollbacks_total counter",
+        ] {
+            assert!(
+                text.lines().any(|have| have == line),
+                "{line:?} is missing in:\n{text}"
+            );
+        }
+        assert!(
+            !text.contains("up_to_date") && !text.contains("healthy"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn labels_cannot_end_their_line() {
+        assert_eq!(escape("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+
+    #[test]
+    fn follows_no_link_that_others_leave_in_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("secret");
+        fs::write(&secret, "kept").unwrap();
+        for name in ["teleport-upgrade.prom", "teleport-upgrade.prom.new"] {
+            symlink(&secret, dir.path().join(name)).unwrap();
+        }
+        write(dir.path(), &report()).unwrap();
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "kept");
+        assert!(
+            fs::read_to_string(dir.path().join(FILE))
+                .unwrap()
+                .contains("teleport_upgrade_info")
+        );
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            2,
+            "no temporary file is left"
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! What runs leave for later runs and for people: the history, the lock, the run in progress.
+
+pub mod current_run;
+pub mod history;
+pub mod lock;
+pub mod record;

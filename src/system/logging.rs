@@ -1,0 +1,122 @@
+//! What is said on the way: one line format for a terminal, one for the journal, both on standard error; and the outcome.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+
+use env_logger::fmt::Formatter;
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter, Record, debug, error, log};
+
+use crate::system::journal::Event;
+use crate::system::terminal::{Colour, Colours, Stderr};
+use crate::system::text::{io_problem, printable};
+use crate::system::{journal, terminal};
+
+/// A line longer than this is cut. Whatever it quotes, from whichever part of this program or of a library it comes: it is one line,
+/// and a terminal or the journal has nothing to obey in it.
+const LONGEST: usize = 4000;
+
+/// Sets up logging. `RUST_LOG`, where it is set, counts and not the options.
+pub fn set_up(verbose: bool, quiet: bool) {
+    let level = match (verbose, quiet) {
+        (true, _) => LevelFilter::Debug,
+        (_, true) => LevelFilter::Error,
+        _ => LevelFilter::Info,
+    };
+    let mut builder = Builder::new();
+    match env::var("RUST_LOG") {
+        Ok(filters) => builder.parse_filters(&filters),
+        // What the libraries have to say is for whoever asks for it.
+        Err(_) => builder
+            .filter_level(LevelFilter::Error)
+            .filter_module(env!("CARGO_CRATE_NAME"), level),
+    };
+    if is_journal(2) {
+        builder.format(for_journal);
+    } else {
+        let colours = Colours::of(&io::stderr());
+        builder.format(move |out, record| for_terminal(out, record, colours));
+        if level == LevelFilter::Info {
+            terminal::show_steps();
+        }
+    }
+    builder.target(Target::Pipe(Box::new(Stderr)));
+    builder.init();
+}
+
+/// Says a line of the outcome, on standard output. Somebody who has stopped listening, or whose terminal is gone, is no reason to
+/// stop working.
+pub fn outcome(level: Level, line: &str) {
+    let line = printable(line, LONGEST);
+    let text = if is_journal(1) {
+        format!("<{}>{line}\n", priority(level))
+    } else {
+        let colours = Colours::of(&io::stdout());
+        let line = match level {
+            Level::Error => colours.paint(Colour::Red, &line),
+            Level::Warn => colours.paint(Colour::Yellow, &line),
+            _ => line,
+        };
+        format!("{line}\n")
+    };
+    if let Err(error) = terminal::write(&mut io::stdout(), text.as_bytes()) {
+        debug!("cannot write to standard output: {}", io_problem(&error));
+    }
+}
+
+/// Says a line of the outcome that tells of an event. In the journal it can be found by what it tells of.
+pub fn event(event: Event, level: Level, line: &str, fields: &[(&str, String)]) {
+    if !is_journal(1) || journal::send(line, priority(level), event, fields).is_err() {
+        outcome(level, line);
+    }
+}
+
+/// Says why the program ends without an outcome. Whoever waits for it at a terminal sees an error; `level` is for the journal.
+pub fn failure(event: Option<Event>, level: Level, line: &str) {
+    if !is_journal(2) {
+        error!("{line}");
+    } else if event.is_none_or(|event| journal::send(line, priority(level), event, &[]).is_err()) {
+        log!(level, "{line}");
+    }
+}
+
+/// Whether this file descriptor is the journal's: systemd names the file that it gave us.
+fn is_journal(descriptor: u8) -> bool {
+    let file = fs::metadata(format!("/proc/self/fd/{descriptor}"));
+    let (Ok(named), Ok(file)) = (env::var("JOURNAL_STREAM"), file) else {
+        return false;
+    };
+    named == format!("{}:{}", file.dev(), file.ino())
+}
+
+/// What syslog calls it.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// `<4>message`: the journal takes the number as the priority, and has the time and our name itself.
+fn for_journal(out: &mut Formatter, record: &Record) -> io::Result<()> {
+    writeln!(out, "<{}>{}", priority(record.level()), message(record))
+}
+
+/// `warning: message`, coloured where that is seen; ordinary messages bare.
+fn for_terminal(out: &mut Formatter, record: &Record, colours: Colours) -> io::Result<()> {
+    let (name, colour) = match record.level() {
+        Level::Error => ("error: ", Colour::Red),
+        Level::Warn => ("warning: ", Colour::Yellow),
+        Level::Info => return writeln!(out, "{}", message(record)),
+        Level::Debug | Level::Trace => ("debug: ", Colour::Dim),
+    };
+    writeln!(out, "{}{}", colours.paint(colour, name), message(record))
+}
+
+fn message(record: &Record) -> String {
+    printable(&record.args().to_string(), LONGEST)
+}

@@ -1,0 +1,239 @@
+//! What is only for a terminal: colours, and a line that says what is going on and for how long.
+
+use std::env;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::system::text::printable;
+
+/// How often the line is written again: it counts seconds.
+const TICK: Duration = Duration::from_millis(250);
+/// What takes less than this is not worth a line.
+const SHORT: Duration = Duration::from_millis(600);
+/// Goes to the line's start and erases it.
+const ERASE: &[u8] = b"\r\x1b[K";
+
+/// A colour, or what stands out like one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// What is well.
+    Green,
+    /// What to look at.
+    Yellow,
+    /// What is wrong.
+    Red,
+    /// A heading.
+    Bold,
+    /// What matters less.
+    Dim,
+}
+
+impl Colour {
+    fn code(self) -> u8 {
+        match self {
+            Colour::Green => 32,
+            Colour::Yellow => 33,
+            Colour::Red => 31,
+            Colour::Bold => 1,
+            Colour::Dim => 2,
+        }
+    }
+}
+
+/// Whether a stream shows colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Colours(bool);
+
+impl Colours {
+    /// Those of a stream: if it is a terminal that knows them, and nobody has asked for none (<https://no-color.org>).
+    pub fn of(stream: &impl IsTerminal) -> Colours {
+        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Colours(!unwanted && is_able(stream))
+    }
+
+    /// None.
+    pub fn none() -> Colours {
+        Colours(false)
+    }
+
+    /// `text` in `colour`, where that is seen.
+    pub fn paint(self, colour: Colour, text: impl Display) -> String {
+        if self.0 {
+            format!("\x1b[{}m{text}\x1b[0m", colour.code())
+        } else {
+            text.to_string()
+        }
+    }
+}
+
+/// Whether a stream is a terminal on which the cursor can be moved.
+fn is_able(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A step that takes its time. While it lives, a terminal shows what it is and for how long it has been going on.
+#[derive(Debug)]
+#[must_use = "it is shown until it is dropped"]
+pub struct Step {
+    shown: bool,
+}
+
+/// The line at the end of the terminal. The program has one terminal, and whoever writes to it must know of the line.
+static LINE: Mutex<Line> = Mutex::new(Line {
+    wanted: false,
+    steps: Vec::new(),
+    drawn: false,
+    ticking: false,
+});
+
+struct Line {
+    wanted: bool,
+    /// Those under way; the last one is within those before it.
+    steps: Vec<Shown>,
+    drawn: bool,
+    /// Whether there is a thread that writes it again and again.
+    ticking: bool,
+}
+
+struct Shown {
+    what: String,
+    began: Instant,
+    /// How long it takes in all, if that is known.
+    whole: Option<Duration>,
+}
+
+fn line() -> MutexGuard<'static, Line> {
+    LINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has steps shown from now on, if standard error is a terminal.
+pub fn show_steps() {
+    line().wanted = is_able(&io::stderr());
+}
+
+impl Step {
+    /// Begins a step: `Step::new("downloading teleport-ent 14.3.34")`.
+    pub fn new(what: impl Display) -> Step {
+        Step::begin(what, None)
+    }
+
+    /// Begins a step that takes so long.
+    pub fn of(whole: Duration, what: impl Display) -> Step {
+        Step::begin(what, Some(whole))
+    }
+
+    fn begin(what: impl Display, whole: Option<Duration>) -> Step {
+        let mut line = line();
+        if !line.wanted {
+            return Step { shown: false };
+        }
+        line.steps.push(Shown {
+            what: printable(&what.to_string(), 60),
+            began: Instant::now(),
+            whole,
+        });
+        if !std::mem::replace(&mut line.ticking, true) {
+            thread::spawn(tick);
+        }
+        Step { shown: true }
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if self.shown {
+            let mut line = line();
+            line.steps.pop();
+            line.erase();
+        }
+    }
+}
+
+/// Writes the line again and again while there are steps.
+fn tick() {
+    loop {
+        thread::sleep(TICK);
+        let mut line = line();
+        let Some(Shown { what, began, whole }) = line.steps.last() else {
+            line.ticking = false;
+            return;
+        };
+        let elapsed = began.elapsed();
+        if elapsed < SHORT {
+            continue;
+        }
+        let of = whole
+            .map(|whole| format!(" of {}", stopwatch(whole)))
+            .unwrap_or_default();
+        // Not wrapped if the terminal is narrow: only one line can be erased again.
+        let text = format!(
+            "\r\x1b[K\x1b[?7l{what} … {}{of}\x1b[?7h",
+            stopwatch(elapsed)
+        );
+        // A terminal that is gone shows nothing; the work goes on.
+        let _ = io::stderr().write_all(text.as_bytes());
+        line.drawn = true;
+    }
+}
+
+fn stopwatch(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    if seconds < 60 {
+        format!("{seconds} s")
+    } else {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    }
+}
+
+impl Line {
+    fn erase(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            let _ = io::stderr().write_all(ERASE);
+        }
+    }
+}
+
+/// Writes a line to standard output, or to standard error, where the steps are not shown at that moment.
+pub fn write(stream: &mut dyn Write, text: &[u8]) -> io::Result<()> {
+    let mut line = line();
+    line.erase();
+    stream.write_all(text)?;
+    stream.flush()
+}
+
+/// Standard error for the log.
+#[derive(Debug)]
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        write(&mut io::stderr(), text).map(|()| text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_colours_where_they_are_not_seen() {
+        assert_eq!(Colours::none().paint(Colour::Red, "failed"), "failed");
+        assert_eq!(
+            Colours(true).paint(Colour::Red, "failed"),
+            "\x1b[31mfailed\x1b[0m"
+        );
+    }
+
+    #[test]
+    fn minutes_count_only_once_there_are_any() {
+        assert_eq!(stopwatch(Duration::from_secs(59)), "59 s");
+        assert_eq!(stopwatch(Duration::from_secs(605)), "10 min 05 s");
+    }
+}

@@ -1,0 +1,162 @@
+//! The timer that has passes made: is it enabled, and when does it fire next?
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use crate::system::command::Command;
+
+/// The unit.
+pub const UNIT: &str = "teleport-upgrade.timer";
+/// `systemctl` asks over a socket; somebody waits for this.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// The timer, as it is at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Timer {
+    /// Whether it starts with the host.
+    pub enabled: bool,
+    /// Whether it is started now.
+    pub active: bool,
+    /// When it fires next, if it does.
+    pub next: Option<DateTime<Utc>>,
+}
+
+/// Asks systemd.
+pub fn read(now: DateTime<Utc>) -> Result<Timer> {
+    let properties =
+        "--property=UnitFileState,ActiveState,NextElapseUSecMonotonic,NextElapseUSecRealtime";
+    let output = Command::new("systemctl", ["show", properties, "--", UNIT])
+        .env("TZ", "UTC")
+        .limit(LIMIT)
+        .run()?;
+    if !output.success() {
+        bail!("cannot ask systemd for {UNIT}: {}", output.summary());
+    }
+    let uptime = TimeDelta::from_std(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?))?;
+    Ok(timer(&output.answer().collect::<Vec<_>>(), now, uptime))
+}
+
+fn timer(lines: &[&str], now: DateTime<Utc>, uptime: TimeDelta) -> Timer {
+    let get = |name: &str| {
+        lines
+            .iter()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .unwrap_or_default()
+    };
+    // Ours counts from its start and from the last pass; an administrator may have given it times of the day as well.
+    let counted =
+        timespan(get("NextElapseUSecMonotonic")).map(|since_boot| now + (since_boot - uptime));
+    let dated =
+        NaiveDateTime::parse_from_str(get("NextElapseUSecRealtime"), "%a %Y-%m-%d %H:%M:%S UTC")
+            .ok();
+    Timer {
+        enabled: get("UnitFileState").starts_with("enabled"),
+        active: get("ActiveState") == "active",
+        next: counted
+            .into_iter()
+            .chain(dated.map(|dated| dated.and_utc()))
+            .min(),
+    }
+}
+
+/// A length of time as systemd writes it: `1h 3min 2.345s`; none if it says `infinity`, or nothing.
+fn timespan(text: &str) -> Option<TimeDelta> {
+    const UNITS: [(&str, f64); 9] = [
+        ("us", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("min", 60.0),
+        ("h", 3600.0),
+        ("d", 86_400.0),
+        ("w", 604_800.0),
+        // A twelfth of the year below.
+        ("month", 2_629_800.0),
+        ("y", 31_557_600.0),
+    ];
+    let mut seconds = 0.0;
+    for word in text.split_whitespace() {
+        let digits = word.find(|c: char| c != '.' && !c.is_ascii_digit())?;
+        let (number, name) = word.split_at(digits);
+        seconds += number.parse::<f64>().ok()? * UNITS.iter().find(|(unit, _)| *unit == name)?.1;
+    }
+    (seconds > 0.0).then(|| TimeDelta::milliseconds((seconds * 1000.0) as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_spans_that_systemd_writes() {
+        for (text, seconds) in [
+            ("1h 3min 2.345s", Some(3782.345)),
+            ("2w 6d 23h 59min 59s", Some(1_814_399.0)),
+            ("950ms", Some(0.95)),
+            ("infinity", None),
+            ("", None),
+            ("3 parsecs", None),
+        ] {
+            assert_eq!(
+                timespan(text).map(|span| span.num_milliseconds() as f64 / 1000.0),
+                seconds,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_next_pass_is_counted_from_the_boot() {
+        let now = DateTime::from_timestamp(1_795_140_000, 0).unwrap();
+        let lines = [
+            "NextElapseUSecRealtime=",
+            "NextElapseUSecMonotonic=1h",
+            "ActiveState=active",
+            "UnitFileState=enabled",
+        ];
+        let timer = timer(&lines, now, TimeDelta::minutes(35));
+        assert_eq!(
+            timer,
+            Timer {
+                enabled: true,
+                active: true,
+                next: Some(now + TimeDelta::minutes(25))
+            }
+        );
+    }
+
+    #[test]
+    fn an_administrators_time_of_the_day_counts_if_it_comes_first() {
+        let now = DateTime::from_timestamp(1_795_140_000, 0).unwrap();
+        let dated = [
+            "NextElapseUSecRealtime=Fri 2026-11-20 02:10:00 UTC",
+            "NextElapseUSecMonotonic=1h",
+        ];
+        assert_eq!(
+            timer(&dated, now, TimeDelta::zero()).next,
+            Some(now + TimeDelta::minutes(10))
+        );
+    }
+
+    #[test]
+    fn a_timer_that_is_off_never_fires() {
+        let lines = [
+            "NextElapseUSecRealtime=",
+            "NextElapseUSecMonotonic=infinity",
+            "ActiveState=inactive",
+            "UnitFileState=disabled",
+        ];
+        let timer = timer(&lines, DateTime::UNIX_EPOCH, TimeDelta::minutes(35));
+        assert_eq!(
+            timer,
+            Timer {
+                enabled: false,
+                active: false,
+                next: None
+            }
+        );
+    }
+}

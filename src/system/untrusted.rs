@@ -1,0 +1,59 @@
+//! Reads a file that somebody else than root may own: it cannot lead elsewhere, block, or be large.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::libc;
+
+/// The text of the file at `path`, if it has at most `most` bytes.
+pub fn read(path: &Path, most: u64) -> io::Result<String> {
+    // A link could make root read another file.
+    let (file, metadata) = open(path, libc::O_NOFOLLOW)?;
+    if metadata.nlink() > 1 {
+        return Err(io::Error::other(
+            "it is a hard link to another file; it must be a file of its own",
+        ));
+    }
+    text(file, most)
+}
+
+/// The same of a file that may be a link to another. Nothing of it may be shown to whoever made the link.
+pub fn read_linked(path: &Path, most: u64) -> io::Result<String> {
+    text(open(path, 0)?.0, most)
+}
+
+fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
+    // Names the file without opening it: a FIFO could make root wait for ever, and to open a device may be enough to have it do
+    // something.
+    let named = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | flags)
+        .open(path)?;
+    let metadata = named.metadata()?;
+    if metadata.is_symlink() {
+        return Err(io::Error::other("it is a symbolic link; it must be a file"));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    // The very file that was looked at, whatever has its name by now.
+    match File::open(format!("/proc/self/fd/{}", named.as_raw_fd())) {
+        Ok(file) => Ok((file, metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(io::Error::other("/proc is not there to open it by"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn text(file: File, most: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("it is larger than {most} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text"))
+}
