@@ -11,7 +11,7 @@ use crate::agent::settings::Settings;
 use crate::agent::{Agent, schedule};
 use crate::cli::Options;
 use crate::config::{Config, SCHEDULE};
-use crate::decide::compatibility::{Limits, Refusal};
+use crate::decide::compatibility::{Limits, NotAllowed};
 use crate::decide::path::{Offer, Path};
 use crate::decide::policy;
 use crate::decide::policy::{Action, Decision, Observation, Question};
@@ -50,10 +50,11 @@ pub fn distrust(
 
 /// The refusal of a host that Teleport's later updater manages, before anything is read or written that is this program's own. What
 /// was begun here is finished first: the package that it installed may have brought that updater.
-pub fn managed_by_another(options: &Options) -> Option<Refusal> {
-    let by_link = agent::managed_by_another().map(Refusal::Managed);
-    let refusal = by_link
-        .or_else(|| schedule::is_nop(&options.config_dir.join(SCHEDULE)).then_some(Refusal::Nop))?;
+pub fn managed_by_another(options: &Options) -> Option<NotAllowed> {
+    let by_link = agent::managed_by_another().map(NotAllowed::Managed);
+    let refusal = by_link.or_else(|| {
+        schedule::is_nop(&options.config_dir.join(SCHEDULE)).then_some(NotAllowed::Nop)
+    })?;
     History::read(&options.state_dir)
         .unfinished
         .is_none()

@@ -13,7 +13,7 @@ use crate::agent::service::readiness;
 use crate::agent::service::restart::Rules;
 use crate::cli::Options;
 use crate::config::Config;
-use crate::decide::compatibility::Refusal;
+use crate::decide::compatibility::NotAllowed;
 use crate::decide::path::{Path, Stops};
 use crate::decide::policy::{Action, Cause, Decision, Observation, Wait};
 use crate::decide::{policy, prefetch};
@@ -24,7 +24,7 @@ use crate::report::outcome::{End, Exit, conclude};
 use crate::report::{AgentReport, DecisionReport, Report, State, metrics, notice, outcome};
 use crate::server::cluster::{Cluster, Reach};
 use crate::server::http::Patience;
-use crate::state::history::{Change, Download, Failure, Fetched, History, Known, LastPass};
+use crate::state::history::{Change, Download, Failure, Fetched, History, Known, LastRun};
 use crate::state::lock::{Lock, Taken};
 use crate::state::record::Record;
 use crate::state::{lock, record};
@@ -66,7 +66,7 @@ fn pass(options: &Options, forced: bool) -> Result<Exit> {
         if let Err(error) = notice::remove(FilePath::new(notice::FILE)) {
             warn!("{}: cannot remove it: {}", notice::FILE, io_problem(&error));
         }
-        return Ok(outcome::refuse(&Decision::Refuse(refusal)).exit);
+        return Ok(outcome::refuse(&Decision::NotAllowed(refusal)).exit);
     }
     let config = Config::read(&options.config_dir)?;
     scope::leave(&config.services);
@@ -80,7 +80,7 @@ fn pass(options: &Options, forced: bool) -> Result<Exit> {
         forced,
         lock,
         signals: &Signals::new()?,
-        report: Report::new(began, record.history(), LastPass::read(&options.state_dir)),
+        report: Report::new(began, record.history(), LastRun::read(&options.state_dir)),
         record,
         prepared: None,
         announced: false,
@@ -273,7 +273,9 @@ impl Pass<'_> {
             seen = observe::again(self.config, history, self.forced, seen)?;
             // By what was installed just now, or by somebody else meanwhile.
             if let (Some(link), None) = (agent::managed_by_another(), &broken) {
-                return Ok(outcome::refuse(&Decision::Refuse(Refusal::Managed(link))));
+                return Ok(outcome::refuse(&Decision::NotAllowed(NotAllowed::Managed(
+                    link,
+                ))));
             }
         }
     }
@@ -310,7 +312,7 @@ impl Pass<'_> {
                 });
             }
         });
-        let before = self.report.last_pass.clone();
+        let before = self.report.last_run.clone();
         let last_success = if end.exit == Exit::Fine {
             Some(began)
         } else {
@@ -331,7 +333,7 @@ impl Pass<'_> {
             .as_ref()
             .map(AgentReport::running)
             .unwrap_or_default();
-        let pass = LastPass {
+        let pass = LastRun {
             at: began,
             seconds,
             exit: end.exit as u8,
@@ -386,17 +388,17 @@ impl Pass<'_> {
         if history.unfinished.is_some() {
             return;
         }
-        let done = match (self.config.lock, package.held, history.locked_by_us) {
+        let done = match (self.config.lock, package.held, history.held_by_us) {
             // Recorded first: a lock of which nobody knows whose it is would stay for ever.
             (true, false, _) => self
                 .record
-                .update(|history| history.locked_by_us = true)
+                .update(|history| history.held_by_us = true)
                 .and_then(|()| Ok(packages.hold(&package.name)?)),
             // It may be a lock that we do not recognise any more; what is ours is marked, and nothing else is taken.
             (false, _, true) => packages
                 .release(&package.name)
                 .map_err(anyhow::Error::from)
-                .and_then(|()| self.record.update(|history| history.locked_by_us = false)),
+                .and_then(|()| self.record.update(|history| history.held_by_us = false)),
             _ => return,
         };
         if let Err(error) = done {

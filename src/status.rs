@@ -22,7 +22,7 @@ use crate::report::page;
 use crate::report::{DecisionReport, Report, ScheduleReport, State, outcome, words};
 use crate::server::http::Patience;
 use crate::state::current_run::CurrentRun;
-use crate::state::history::{Change, History, LastPass};
+use crate::state::history::{Change, History, LastRun};
 use crate::system::terminal::Colours;
 use crate::system::text::{io_problem, reasons};
 use crate::system::{terminal, timer};
@@ -103,7 +103,7 @@ struct Looked {
 impl Looked {
     fn at(options: &Options, patience: Patience) -> Looked {
         let mut history = History::read(&options.state_dir);
-        let mut report = Report::new(Utc::now(), &history, LastPass::read(&options.state_dir));
+        let mut report = Report::new(Utc::now(), &history, LastRun::read(&options.state_dir));
         report.in_progress = CurrentRun::read(&options.state_dir);
         let unfinished = history.unfinished.take();
         let mut looked = Looked {
@@ -137,7 +137,7 @@ impl Looked {
         self.report.schedule = Some(schedule(&config.schedule, self.report.time));
         let mut seen = observe::first_look(&config, history, false)?;
         self.report
-            .last_pass
+            .last_run
             .iter()
             .for_each(|last| recall(&mut seen.agent, last));
         self.report.installer = Some(packages::installer(&config, seen.agent.package.database));
@@ -188,7 +188,9 @@ impl Looked {
         match (&self.error, self.report.decision.state, &self.decided) {
             (Some(error), _, _) => Exit::of(error),
             (_, State::Pinned, _) => Exit::Fine,
-            (_, State::NotAllowed, _) | (_, _, Some((_, Decision::Refuse(_)))) => Exit::Refused,
+            (_, State::NotAllowed, _) | (_, _, Some((_, Decision::NotAllowed(_)))) => {
+                Exit::NotAllowed
+            }
             (_, State::InsecureConfig, _) => Exit::Failed,
             _ => Exit::Fine,
         }
@@ -196,7 +198,7 @@ impl Looked {
 }
 
 /// An ordinary user may not see which program a process runs; what the last pass saw of the same process is still so.
-fn recall(agent: &mut Agent, last: &LastPass) {
+fn recall(agent: &mut Agent, last: &LastRun) {
     let installed = &agent.package.version;
     for service in agent
         .services

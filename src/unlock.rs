@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// With `recorded`, the history was seen to say so before the state directory went; then a pass that is at work is waited for.
 pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     require_root("unlock")?;
-    if !recorded && !History::read(&options.state_dir).locked_by_us {
+    if !recorded && !History::read(&options.state_dir).held_by_us {
         outcome::say(
             "this program has not locked the agent of this host: there is nothing to take back",
         );
@@ -46,7 +46,7 @@ pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
         outcome::say(&line);
     }
     if lock.is_some() && options.state_dir.exists() {
-        Record::open(&options.state_dir).update(|history| history.locked_by_us = false)?;
+        Record::open(&options.state_dir).update(|history| history.held_by_us = false)?;
     }
     Ok(Exit::Fine)
 }

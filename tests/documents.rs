@@ -321,10 +321,7 @@ fn the_program_and_the_documents_agree() {
             .map(|word| word.to_string().replace('"', ""))
             .collect()
     };
-    assert_eq!(
-        words("/properties/last_pass/properties/exit/enum"),
-        statuses
-    );
+    assert_eq!(words("/properties/last_run/properties/exit/enum"), statuses);
     assert_eq!(
         words("/properties/decision/properties/state/enum"),
         State::ALL.map(State::word)

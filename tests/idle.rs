@@ -84,7 +84,7 @@ fn what_others_do_to_the_package_is_seen_at_once() {
         host.configure("lock", "yes\n");
         host.upgrader("run").expect(0);
         let history = host.read("/var/lib/teleport-upgrade/history.json").unwrap();
-        assert!(!history.contains("locked_by_us"), "{manager:?}: {history}");
+        assert!(!history.contains("held_by_us"), "{manager:?}: {history}");
     }
 }
 

@@ -560,7 +560,7 @@ fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
         (&object["channel"]["answered"], &object["channel"]["target"]),
         (&false.into(), &Value::Null)
     );
-    assert_eq!(object["last_pass"]["target"], "14.3.34");
+    assert_eq!(object["last_run"]["target"], "14.3.34");
     let success = told.metric("last_success_timestamp_seconds");
     told.pass(75);
     told.counts_as("unknown");

@@ -303,7 +303,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     assert!(
         host.read("/var/lib/teleport-upgrade/history.json")
             .unwrap()
-            .contains("locked_by_us")
+            .contains("held_by_us")
     );
 
     host.configure("mine", "a file of the administrator's\n");

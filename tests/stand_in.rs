@@ -20,7 +20,7 @@ fn install(host: &Host, package: Package) {
 }
 
 /// Goes back to an older version that is still in the repository.
-fn go_back(host: &Host, version: &str) {
+fn roll_back(host: &Host, version: &str) {
     let command = match host.manager {
         Manager::Apt => format!("apt-get -q -y --allow-downgrades install teleport-ent={version}"),
         Manager::Yum | Manager::Dnf5 => format!("dnf -y downgrade teleport-ent-{version}"),
@@ -411,9 +411,9 @@ fn from_one_layout_to_the_other_and_back(manager: Manager) {
     });
     install(&host, agent("17.7.3"));
     assert!(is_linked(&host));
-    go_back(&host, "17.3.3");
+    roll_back(&host, "17.3.3");
     assert!(is_linked(&host));
-    go_back(&host, "17.2.9");
+    roll_back(&host, "17.2.9");
     assert!(!is_linked(&host));
 }
 
@@ -447,6 +447,6 @@ fn the_rpm_of_17_3_0_leaves_no_program_behind() {
         );
         assert_eq!(host.read("/lib/systemd/system/teleport.service"), None);
         assert!(host.is_alive(host.agent_pid()), "what runs, runs on");
-        go_back(&host, "17.2.9");
+        roll_back(&host, "17.2.9");
     }
 }

@@ -20,7 +20,7 @@ pub struct Limits {
 
 /// Why something must not be done here: what was asked, which limit it would break, where that was read, what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum NotAllowed {
     /// A change of version that breaks a limit.
     Change {
         /// What is installed.
@@ -81,17 +81,17 @@ pub fn check_cluster(to: &Version, cluster: &Cluster) -> Result<(), Limit> {
     }
 }
 
-impl Refusal {
+impl NotAllowed {
     /// Whether it is the host that is refused, whichever version is wanted: then passes are of no use to it.
     pub fn is_of_the_host(&self) -> bool {
-        !matches!(self, Refusal::Change { .. })
+        !matches!(self, NotAllowed::Change { .. })
     }
 
     /// Whether it is the operator's own pin, which is as it should be.
     pub fn is_a_pin(&self) -> bool {
         matches!(
             self,
-            Refusal::Change {
+            NotAllowed::Change {
                 limit: Limit::Pin(_),
                 ..
             }
@@ -99,10 +99,10 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for NotAllowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Change {
+            NotAllowed::Change {
                 to,
                 limit: Limit::Pin(pin),
                 ..
@@ -116,7 +116,7 @@ impl fmt::Display for Refusal {
                     "pinned to {pin}, so {to} is not installed. Publish {what} to the release channel, or change the setting \"pin\""
                 )
             }
-            Refusal::Change { from, to, limit } => {
+            NotAllowed::Change { from, to, limit } => {
                 let verb = if to < from {
                     "to go back"
                 } else {
@@ -125,13 +125,13 @@ impl fmt::Display for Refusal {
                 write!(f, "{verb} from {from} to {to}: ")?;
                 explain(f, from, to, limit)
             }
-            Refusal::ClusterHost(host) => write!(f, "unsupported host: {host}"),
-            Refusal::Nop => write!(
+            NotAllowed::ClusterHost(host) => write!(f, "unsupported host: {host}"),
+            NotAllowed::Nop => write!(
                 f,
                 "unsupported host: this agent is managed by teleport-update (the file \"schedule\" contains nop). Use only one updater: \
                  run systemctl disable --now teleport-upgrade.timer, or uninstall teleport-update and remove that file"
             ),
-            Refusal::Managed(link) => write!(
+            NotAllowed::Managed(link) => write!(
                 f,
                 "to change anything on this host: Teleport's own updater, teleport-update, manages it (/usr/local/bin/teleport is a \
                  link to {}); disable teleport-upgrade.timer here, or remove that updater first",
@@ -277,7 +277,7 @@ mod tests {
         match decide(seen) {
             Decision::Go(action, _) => action.to_string(),
             Decision::Nothing(_) => "nothing".into(),
-            Decision::Refuse(refusal) => format!("not allowed: {refusal}"),
+            Decision::NotAllowed(refusal) => format!("not allowed: {refusal}"),
             other => panic!("{other:?}"),
         }
     }
@@ -919,18 +919,18 @@ mod tests {
             "proxy_service: {enabled: no}",
         );
         assert_eq!(
-            Refusal::ClusterHost(settings.cluster_service.unwrap()).to_string(),
+            NotAllowed::ClusterHost(settings.cluster_service.unwrap()).to_string(),
             "unsupported host: the Auth Service is enabled by default and not disabled in /etc/teleport.yaml. If this host runs an agent \
              only, add \"auth_service: {enabled: no}\" there. Cluster services are upgraded manually \
              (man teleport-upgrade, CLUSTER). Run: systemctl disable --now teleport-upgrade.timer"
         );
         assert!(
-            Refusal::Nop
+            NotAllowed::Nop
                 .to_string()
                 .contains("managed by teleport-update (the file \"schedule\" contains nop)")
         );
-        assert!(Refusal::Nop.is_of_the_host());
-        let managed = Refusal::Managed("/opt/teleport/default/bin/teleport".into()).to_string();
+        assert!(NotAllowed::Nop.is_of_the_host());
+        let managed = NotAllowed::Managed("/opt/teleport/default/bin/teleport".into()).to_string();
         assert!(managed.contains("teleport-update, manages it (/usr/local/bin/teleport is a link to /opt/teleport/default/bin"));
     }
 
@@ -999,10 +999,10 @@ mod tests {
                 goal: path.goal().cloned(),
                 reason,
                 at,
-                way_back_failed: false,
+                rollback_failed: false,
             };
             seen.history.failed = Some(failed.clone());
-            assert_eq!(decide(&seen), Decision::Hold(failed));
+            assert_eq!(decide(&seen), Decision::Skip(failed));
             seen.history.failed = None;
             seen.agent.package.version = next;
             steps += 1;
@@ -1091,10 +1091,10 @@ mod tests {
             goal: Some(to),
             reason: "it crashed".into(),
             at: at(0),
-            way_back_failed: false,
+            rollback_failed: false,
         };
         seen.history.failed = Some(failed.clone());
-        assert_eq!(decide(&seen), Decision::Hold(failed));
+        assert_eq!(decide(&seen), Decision::Skip(failed));
         let goes_via = |seen: &Observation, stop: &str| match decide(seen) {
             Decision::Go(Action::Upgrade(path), _) => {
                 path.stops == Stops::Known(vec![version(stop)])
@@ -1124,7 +1124,7 @@ mod tests {
             ..seen
         };
         assert!(
-            matches!(decide(&itself), Decision::Hold(_)),
+            matches!(decide(&itself), Decision::Skip(_)),
             "as the target itself it is the version that failed"
         );
     }

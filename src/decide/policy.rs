@@ -8,7 +8,7 @@ use crate::agent::Agent;
 use crate::agent::schedule::{Absence, Window, WindowStatus};
 use crate::agent::service::{Health, LOOP, Service};
 use crate::agent::settings::Settings;
-use crate::decide::compatibility::{Limit, Limits, Refusal};
+use crate::decide::compatibility::{Limit, Limits, NotAllowed};
 use crate::decide::path::{Offer, Path};
 use crate::decide::{compatibility, path};
 use crate::server::channel::Target;
@@ -54,9 +54,9 @@ pub enum Decision {
     /// There is nothing to do.
     Nothing(Idle),
     /// The target must not be installed here.
-    Refuse(Refusal),
+    NotAllowed(NotAllowed),
     /// The target was found unfit for this host and is not tried again.
-    Hold(FailedTarget),
+    Skip(FailedTarget),
     /// Not now.
     Wait(Action, Wait),
     /// Now.
@@ -129,10 +129,10 @@ pub fn decide(seen: &Observation) -> Decision {
         return Decision::Finish(change.clone());
     }
     if seen.windows == WindowStatus::Absent(Absence::Nop) {
-        return Decision::Refuse(Refusal::Nop);
+        return Decision::NotAllowed(NotAllowed::Nop);
     }
     if let Some(host) = &seen.settings.cluster_service {
-        return Decision::Refuse(Refusal::ClusterHost(host.clone()));
+        return Decision::NotAllowed(NotAllowed::ClusterHost(host.clone()));
     }
     let target = match &seen.target {
         None => return Decision::Ask(Question::Target),
@@ -152,9 +152,9 @@ pub fn decide(seen: &Observation) -> Decision {
 fn change(seen: &Observation, target: &Version) -> Decision {
     let installed = &seen.agent.package.version;
     // It must not be installed; but an agent in pieces is no use to anybody, whatever its version.
-    let or_mend = |decision| repair(seen).map_or(decision, |action| timed(seen, action));
+    let or_repair = |decision| repair(seen).map_or(decision, |action| timed(seen, action));
     let refuse = |limit| {
-        or_mend(Decision::Refuse(Refusal::Change {
+        or_repair(Decision::NotAllowed(NotAllowed::Change {
             from: installed.clone(),
             to: target.clone(),
             limit,
@@ -189,7 +189,7 @@ fn change(seen: &Observation, target: &Version) -> Decision {
     };
     match &seen.history.failed {
         Some(failed) if !seen.forced && is_held(failed, &path) => {
-            or_mend(Decision::Hold(failed.clone()))
+            or_repair(Decision::Skip(failed.clone()))
         }
         _ => timed(seen, Action::Upgrade(path)),
     }
@@ -209,7 +209,7 @@ pub fn schedule_absent_since(seen: &Observation) -> Option<DateTime<Utc>> {
 fn is_held(failed: &FailedTarget, path: &Path) -> bool {
     // A stop that failed on the way to another target may be tried again on the way to this one.
     let same_goal = path.goal().is_none() || path.goal() == failed.goal.as_ref();
-    !failed.way_back_failed && path.next() == Some(&failed.target) && same_goal
+    !failed.rollback_failed && path.next() == Some(&failed.target) && same_goal
 }
 
 /// What has to be done for a service to run the version that is installed, if it still runs an older one.
@@ -236,7 +236,7 @@ fn down(seen: &Observation) -> Option<&Service> {
             .history
             .failed
             .as_ref()
-            .is_some_and(|failed| failed.way_back_failed);
+            .is_some_and(|failed| failed.rollback_failed);
     let is_down = |service: &&Service| match service.health {
         Health::Failed(_) => true,
         Health::CrashLooping => broken || restarts_since(&seen.history, service) >= LOOP,
@@ -453,7 +453,7 @@ pub(super) mod tests {
             goal: None,
             reason,
             at: at(NOW - 86_400),
-            way_back_failed: false,
+            rollback_failed: false,
         })
     }
 
@@ -465,7 +465,7 @@ pub(super) mod tests {
             to: version("14.3.34"),
             to_package_version: "14.3.34".into(),
             goal: None,
-            way_back: None,
+            rollback_package: None,
             unfit: None,
             rollback_failed: None,
             held: false,
@@ -523,7 +523,7 @@ pub(super) mod tests {
             ));
             (seen.forced, seen.critical) = (true, Some(true));
             assert!(
-                matches!(decide(&seen), Decision::Refuse(_)),
+                matches!(decide(&seen), Decision::NotAllowed(_)),
                 "{target}, forced and critical"
             );
         }
@@ -623,14 +623,14 @@ pub(super) mod tests {
             until: at(NOW + 60),
         };
         seen.history.failed = failed("14.3.34");
-        assert_eq!(decide(&seen), Decision::Hold(failed("14.3.34").unwrap()));
+        assert_eq!(decide(&seen), Decision::Skip(failed("14.3.34").unwrap()));
         seen.history.failed = failed("14.3.35");
         assert!(
             matches!(decide(&seen), Decision::Go(..)),
             "another target did"
         );
         seen.history.failed = failed("14.3.34").map(|failed| FailedTarget {
-            way_back_failed: true,
+            rollback_failed: true,
             ..failed
         });
         assert!(matches!(decide(&seen), Decision::Go(..)), "nothing to lose");
@@ -689,7 +689,7 @@ pub(super) mod tests {
         seen.agent.services[0].health = Health::Failed("exit-code".into());
         assert!(matches!(
             decide(&seen),
-            Decision::Refuse(Refusal::ClusterHost(_))
+            Decision::NotAllowed(NotAllowed::ClusterHost(_))
         ));
         seen.history.unfinished = Some(change());
         assert!(
@@ -708,7 +708,7 @@ pub(super) mod tests {
         };
         seen.windows = WindowStatus::Absent(Absence::Nop);
         seen.agent.services[0].health = Health::Failed("exit-code".into());
-        assert_eq!(decide(&seen), Decision::Refuse(Refusal::Nop));
+        assert_eq!(decide(&seen), Decision::NotAllowed(NotAllowed::Nop));
         assert_eq!(
             schedule_absent_since(&seen),
             None,

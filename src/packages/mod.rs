@@ -117,7 +117,7 @@ pub trait PackageManager {
     fn release(&self, name: &str) -> Result<(), PackageError>;
 
     /// Ends what an interrupted run of the package manager left half done.
-    fn mend(&self) -> Result<(), PackageError>;
+    fn repair(&self) -> Result<(), PackageError>;
 
     /// Reads the package back from the database.
     fn installed(&self, name: &str) -> anyhow::Result<Option<Installed>>;

@@ -58,7 +58,7 @@ impl PackageManager for Nop {
         Ok(())
     }
 
-    fn mend(&self) -> Result<(), PackageError> {
+    fn repair(&self) -> Result<(), PackageError> {
         Ok(())
     }
 

@@ -69,7 +69,7 @@ fn render(report: &Report) -> String {
         "When the next maintenance window opens.",
         next.map(|window| window.start),
     );
-    let last = report.last_pass.as_ref();
+    let last = report.last_run.as_ref();
     text.moment(
         "last_check_timestamp_seconds",
         "When the last pass began.",
@@ -196,7 +196,7 @@ fn escape(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::history::{Counts, History, LastPass};
+    use crate::state::history::{Counts, History, LastRun};
     use std::collections::BTreeMap;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -211,7 +211,7 @@ mod tests {
             },
             ..History::default()
         };
-        let last = LastPass {
+        let last = LastRun {
             at,
             seconds: 0.4,
             exit: 0,

@@ -20,14 +20,14 @@ use crate::agent::schedule::{Absence, Schedule, Window, WindowStatus};
 use crate::agent::service::{Binary, Health, Service};
 use crate::agent::settings::start::Exports;
 use crate::config::{Config, Installer};
-use crate::decide::compatibility::Refusal;
+use crate::decide::compatibility::NotAllowed;
 use crate::decide::path::{Path, Stops};
 use crate::decide::policy::{Action, Decision, Idle, Observation, Wait};
 use crate::server::channel::Target;
 use crate::server::cluster::Cluster;
 use crate::state::current_run::CurrentRun;
 use crate::state::history::{
-    Change, Counts, Done, FailedTarget, Failure, History, LastPass, Running,
+    Change, Counts, Done, FailedTarget, Failure, History, LastRun, Running,
 };
 use crate::system::timer::Timer;
 use crate::version::Version;
@@ -65,7 +65,7 @@ pub struct Report {
     /// The run that is changing the host at this moment.
     pub in_progress: Option<CurrentRun>,
     /// How the last pass went.
-    pub last_pass: Option<LastPass>,
+    pub last_run: Option<LastRun>,
     /// The last change that went well.
     pub last_upgrade: Option<Done>,
     /// The last pass that failed for a reason that does not pass by itself.
@@ -265,7 +265,7 @@ pub struct LockReport {
 
 impl Report {
     /// What the host's own records say, before anything is asked.
-    pub fn new(time: DateTime<Utc>, history: &History, last_pass: Option<LastPass>) -> Report {
+    pub fn new(time: DateTime<Utc>, history: &History, last_run: Option<LastRun>) -> Report {
         Report {
             schema: SCHEMA,
             program: env!("CARGO_PKG_VERSION"),
@@ -280,7 +280,7 @@ impl Report {
             timer: None,
             failed_version: history.failed.clone(),
             in_progress: None,
-            last_pass,
+            last_run,
             last_upgrade: history.last_change.clone(),
             last_failure: history.last_failure.clone(),
             counts: history.counts,
@@ -291,7 +291,7 @@ impl Report {
 
     /// Adds what was observed.
     pub fn observed(&mut self, config: &Config, seen: &Observation) {
-        let known = self.last_pass.as_ref().map(|last| &last.running);
+        let known = self.last_run.as_ref().map(|last| &last.running);
         self.agent = Some(AgentReport::of(
             &seen.agent,
             self.installer,
@@ -307,7 +307,7 @@ impl Report {
         self.lock = Some(LockReport {
             wanted: config.lock,
             held: seen.agent.package.held,
-            ours: seen.history.locked_by_us,
+            ours: seen.history.held_by_us,
         });
     }
 
@@ -318,12 +318,12 @@ impl Report {
     }
 
     /// Brings the host's own records up to date.
-    pub fn recorded(&mut self, history: &History, last_pass: LastPass) {
+    pub fn recorded(&mut self, history: &History, last_run: LastRun) {
         self.failed_version.clone_from(&history.failed);
         self.last_upgrade.clone_from(&history.last_change);
         self.last_failure.clone_from(&history.last_failure);
         self.counts = history.counts;
-        self.last_pass = Some(last_pass);
+        self.last_run = Some(last_run);
     }
 }
 
@@ -463,7 +463,7 @@ impl DecisionReport {
     }
 
     /// This host must not have what is wanted, or anything at all.
-    pub fn refused(refusal: &Refusal) -> DecisionReport {
+    pub fn refused(refusal: &NotAllowed) -> DecisionReport {
         let state = if refusal.is_a_pin() {
             State::Pinned
         } else {
@@ -497,8 +497,8 @@ impl DecisionReport {
             Decision::Finish(change) => return DecisionReport::unfinished(change, None),
             Decision::Nothing(Idle::NoTarget) => State::Paused,
             Decision::Nothing(Idle::UpToDate) => State::UpToDate,
-            Decision::Refuse(refusal) => return DecisionReport::refused(refusal),
-            Decision::Hold(_) => State::Skipped,
+            Decision::NotAllowed(refusal) => return DecisionReport::refused(refusal),
+            Decision::Skip(_) => State::Skipped,
             Decision::Wait(..) => State::Waiting,
             Decision::Go(..) => State::Due,
         };

@@ -25,7 +25,7 @@ pub enum Exit {
     /// Wrong usage or configuration.
     Usage = 2,
     /// Refused: by the compatibility rule, by a limit of this host, or because the host is not for this program.
-    Refused = 10,
+    NotAllowed = 10,
     /// Upgraded, found unhealthy, rolled back.
     RolledBack = 11,
     /// Neither the new nor the old version runs.
@@ -116,7 +116,7 @@ pub fn announce(seen: &Observation) {
 /// Says why nothing is done.
 pub fn rest(seen: &Observation, decision: &Decision) -> End {
     match words::verdict(decision) {
-        _ if matches!(decision, Decision::Refuse(_)) => refuse(decision),
+        _ if matches!(decision, Decision::NotAllowed(_)) => refuse(decision),
         Some(line) => {
             say(&line);
             End {
@@ -134,7 +134,7 @@ pub fn rest(seen: &Observation, decision: &Decision) -> End {
 /// Says that this host must not have what is wanted.
 pub fn refuse(decision: &Decision) -> End {
     let line = words::verdict(decision).unwrap_or_default();
-    if matches!(decision, Decision::Refuse(refusal) if refusal.is_a_pin()) {
+    if matches!(decision, Decision::NotAllowed(refusal) if refusal.is_a_pin()) {
         say(&line);
         return End {
             exit: Exit::Fine,
@@ -143,7 +143,7 @@ pub fn refuse(decision: &Decision) -> End {
     }
     logging::event(Event::Refused, Level::Error, &line, &[]);
     End {
-        exit: Exit::Refused,
+        exit: Exit::NotAllowed,
         line,
     }
 }

@@ -7,7 +7,7 @@ use crate::report::{
     AgentReport, ChannelReport, ClusterReport, DecisionReport, LimitsReport, LockReport, Report,
     ScheduleReport, ServiceReport, State,
 };
-use crate::state::history::{Counts, FailedTarget, LastPass};
+use crate::state::history::{Counts, FailedTarget, LastRun};
 use crate::system::terminal::{Colour, Colours};
 use crate::system::text::{printable, wrap};
 use crate::system::timer::Timer;
@@ -38,7 +38,7 @@ pub fn render(report: &Report, colours: Colours) -> String {
     }
     page.section("Upgrade");
     if let Some(channel) = &report.channel {
-        page.wanted(channel, report.last_pass.as_ref());
+        page.wanted(channel, report.last_run.as_ref());
     }
     page.decision(&report.decision);
     // Unless that is what the decision says already.
@@ -134,7 +134,7 @@ impl Page {
         }
     }
 
-    fn wanted(&mut self, channel: &ChannelReport, last: Option<&LastPass>) {
+    fn wanted(&mut self, channel: &ChannelReport, last: Option<&LastRun>) {
         let wanted = match (&channel.target, channel.answered) {
             (Some(target), _) => {
                 let critical = match channel.critical {
@@ -257,7 +257,7 @@ impl Page {
             );
             self.line("in progress", Some(Colour::Yellow), text);
         }
-        match &report.last_pass {
+        match &report.last_run {
             Some(last) => {
                 let colour = if last.exit == 0 {
                     None

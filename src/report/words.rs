@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::agent::service::Service;
 use crate::agent::settings::start::Exports;
-use crate::decide::compatibility::Refusal;
+use crate::decide::compatibility::NotAllowed;
 use crate::decide::policy::{Decision, Observation};
 use crate::server::channel::Target;
 use crate::state::current_run::CurrentRun;
@@ -51,13 +51,13 @@ pub fn verdict(decision: &Decision) -> Option<String> {
         Decision::Finish(change) => unfinished(change, None),
         Decision::Wait(action, wait) => format!("waiting to {action}: {wait}"),
         Decision::Go(action, cause) => format!("would now {action}: {cause}"),
-        Decision::Refuse(refusal) => refused(refusal),
-        Decision::Hold(failed) => held(failed),
+        Decision::NotAllowed(refusal) => refused(refusal),
+        Decision::Skip(failed) => held(failed),
     })
 }
 
 /// What is not for this host, and why.
-pub fn refused(refusal: &Refusal) -> String {
+pub fn refused(refusal: &NotAllowed) -> String {
     if refusal.is_a_pin() {
         refusal.to_string()
     } else {

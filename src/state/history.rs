@@ -36,7 +36,7 @@ pub struct History {
     pub failed: Option<FailedTarget>,
     /// Whether we locked the package against ordinary system updates. A lock that was there before is somebody else's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub locked_by_us: bool,
+    pub held_by_us: bool,
     /// How often systemd had restarted each service when the last pass looked.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
@@ -155,7 +155,7 @@ pub struct Change {
     pub goal: Option<Version>,
     /// The package of the version before, where it was kept aside because no repository has it any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub way_back: Option<PathBuf>,
+    pub rollback_package: Option<PathBuf>,
     /// Why the version is not fit, once that is known: the way back has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfit: Option<String>,
@@ -188,7 +188,7 @@ pub struct FailedTarget {
     pub at: DateTime<Utc>,
     /// Whether the version before did not run either; then there is nothing to lose by trying again.
     #[serde(default)]
-    pub way_back_failed: bool,
+    pub rollback_failed: bool,
 }
 
 /// A change that was carried out and checked.
@@ -219,10 +219,10 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// How the last pass went: `last-pass.json` in the state directory. Nothing that a pass does rests on it, so nobody waits for the
+/// How the last pass went: `last-run.json` in the state directory. Nothing that a pass does rests on it, so nobody waits for the
 /// disk to have it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LastPass {
+pub struct LastRun {
     /// When it began.
     pub at: DateTime<Utc>,
     /// How long it took, in seconds.
@@ -252,12 +252,12 @@ pub struct Running {
 }
 
 /// The name of its file in the state directory.
-pub const LAST_PASS: &str = "last-pass.json";
+pub const LAST_RUN: &str = "last-run.json";
 
-impl LastPass {
+impl LastRun {
     /// Reads it, if there was one. A damaged one is worth no words: the next pass writes it anew.
-    pub fn read(state: &Path) -> Option<LastPass> {
-        load_json(&state.join(LAST_PASS)).ok()?.ok()
+    pub fn read(state: &Path) -> Option<LastRun> {
+        load_json(&state.join(LAST_RUN)).ok()?.ok()
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::config::not_roots;
 use crate::state::history;
-use crate::state::history::{History, LastPass};
+use crate::state::history::{History, LastRun};
 use crate::system::text::io_problem;
 
 /// The history, and the place where it is kept. Only the holder of the lock has one.
@@ -62,8 +62,8 @@ impl Record {
     }
 
     /// Notes how the pass went.
-    pub fn note(&self, pass: &LastPass) -> Result<()> {
-        let path = self.state.join(history::LAST_PASS);
+    pub fn note(&self, pass: &LastRun) -> Result<()> {
+        let path = self.state.join(history::LAST_RUN);
         json(pass)
             .and_then(|text| Ok(replace(&path, &text, Disk::MayHaveIt)?))
             .with_context(|| format!("{}: cannot write it", path.display()))
@@ -166,7 +166,7 @@ mod tests {
     fn how_a_pass_went_is_for_everybody_to_read() {
         let dir = tempfile::tempdir().unwrap();
         let at = chrono::DateTime::from_timestamp(1_795_140_000, 0).unwrap();
-        let pass = LastPass {
+        let pass = LastRun {
             at,
             seconds: 0.4,
             exit: 75,
@@ -176,14 +176,14 @@ mod tests {
             running: BTreeMap::new(),
         };
         Record::open(dir.path()).note(&pass).unwrap();
-        assert_eq!(LastPass::read(dir.path()), Some(pass));
-        let mode = fs::metadata(dir.path().join(history::LAST_PASS))
+        assert_eq!(LastRun::read(dir.path()), Some(pass));
+        let mode = fs::metadata(dir.path().join(history::LAST_RUN))
             .unwrap()
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o644);
-        fs::write(dir.path().join(history::LAST_PASS), "").unwrap();
-        assert_eq!(LastPass::read(dir.path()), None);
+        fs::write(dir.path().join(history::LAST_RUN), "").unwrap();
+        assert_eq!(LastRun::read(dir.path()), None);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub enum Outcome {
         /// What kept the one before from running.
         back: String,
         /// Whether its package is whole at least.
-        put_back: bool,
+        restored: bool,
     },
 }
 
@@ -75,7 +75,7 @@ impl Transaction<'_> {
         prepared: &Prepared,
     ) -> Result<Outcome> {
         let installed = &agent.package;
-        let way_back = if prepared.has_installed || installed.version == *target {
+        let rollback_package = if prepared.has_installed || installed.version == *target {
             None
         } else {
             self.keep(installed)
@@ -87,7 +87,7 @@ impl Transaction<'_> {
             to: target.clone(),
             to_package_version: prepared.package_version.clone(),
             goal: goal.cloned(),
-            way_back,
+            rollback_package,
             unfit: None,
             rollback_failed: None,
             held: installed.held,
@@ -116,7 +116,7 @@ impl Transaction<'_> {
         let kept = match &installed.damage {
             None => self
                 .packages
-                .keep(installed, &self.record.directory().join("way-back")),
+                .keep(installed, &self.record.directory().join("rollback")),
             Some(damage) => Err(PackageError::Failed(damage.clone())),
         };
         kept.map_err(|error| warn!("there is no way back to {name} {package_version}: {error}"))
@@ -134,7 +134,7 @@ impl Transaction<'_> {
             Err(Unhealthy { reason, .. }) => Outcome::Broken {
                 reason,
                 back: NO_OTHER.into(),
-                put_back: true,
+                restored: true,
             },
         }
     }
@@ -149,7 +149,7 @@ impl Transaction<'_> {
         warn!(
             "a pass of {since} was cut off while it changed {package} from {from} to {to}; finishing it"
         );
-        if let Err(error) = self.packages.mend() {
+        if let Err(error) = self.packages.repair() {
             warn!("{error}");
         }
         let outcome = match self.packages.installed(package) {
@@ -158,7 +158,7 @@ impl Transaction<'_> {
                 None
             }
             _ if change.unfit.is_some() => {
-                Some(self.go_back(change, &[], &[], change.unfit.clone().unwrap_or_default()))
+                Some(self.roll_back(change, &[], &[], change.unfit.clone().unwrap_or_default()))
             }
             Ok(Some(now)) if self.is_whole(change, &now.version) => {
                 self.see_to_services(change, &now.version)
@@ -208,7 +208,7 @@ impl Transaction<'_> {
         match ensured {
             Err(_) if restart::host_is_going_down() => Some(going_down()),
             Err(unfit) if *installed == change.to => {
-                Some(self.go_back(change, &[], &unfit.old, unfit.reason))
+                Some(self.roll_back(change, &[], &unfit.old, unfit.reason))
             }
             // It is as it was, or as somebody made it since; whether that is well is decided anew.
             Err(unfit) => {
@@ -239,7 +239,7 @@ impl Transaction<'_> {
             let missing = restart::missing(&change.units);
             if !missing.is_empty() && self.packages.installs() {
                 let reason = format!("unit {} not found after the install", missing.join(", "));
-                return self.go_back(change, before, &[], reason);
+                return self.roll_back(change, before, &[], reason);
             }
             return match each(&change.services, |unit| {
                 restart::bring_up(unit, &self.rules)
@@ -248,7 +248,7 @@ impl Transaction<'_> {
                 Ok(()) => Outcome::Tried,
                 // It comes up with the host; the first pass then sees whether it does so well.
                 Err(_) if restart::host_is_going_down() => going_down(),
-                Err(unfit) => self.go_back(change, before, &unfit.old, unfit.reason),
+                Err(unfit) => self.roll_back(change, before, &unfit.old, unfit.reason),
             };
         };
         let unfit = match &installed {
@@ -271,16 +271,16 @@ impl Transaction<'_> {
             Outcome::Broken {
                 reason: error.to_string(),
                 back: "for the same reason".into(),
-                put_back: false,
+                restored: false,
             }
         } else {
-            self.go_back(change, before, &[], unfit)
+            self.roll_back(change, before, &[], unfit)
         }
     }
 
     /// Installs the version before again, and has the services run it. `before` is how they were, and `old` what became of the processes
     /// of those that the new version did not run in.
-    fn go_back(
+    fn roll_back(
         &mut self,
         change: &Change,
         before: &[Service],
@@ -289,11 +289,11 @@ impl Transaction<'_> {
     ) -> Outcome {
         if change.from == change.to {
             restart::start_again(&change.services);
-            let put_back = self.is_whole(change, &change.from);
+            let restored = self.is_whole(change, &change.from);
             return Outcome::Broken {
                 reason,
                 back: NO_OTHER.into(),
-                put_back,
+                restored,
             };
         }
         error!(
@@ -318,7 +318,7 @@ impl Transaction<'_> {
             let installed = self
                 .packages
                 .install(&change.package, &change.from_package_version);
-            let installed = match (&change.way_back, installed) {
+            let installed = match (&change.rollback_package, installed) {
                 (Some(file), Err(_)) => self.packages.install_kept(file),
                 (_, installed) => installed,
             };
@@ -333,7 +333,7 @@ impl Transaction<'_> {
             return Outcome::Broken {
                 reason,
                 back,
-                put_back: false,
+                restored: false,
             };
         }
         let old_of = |unit: &str| {
@@ -356,7 +356,7 @@ impl Transaction<'_> {
             Err(unfit) => Outcome::Broken {
                 reason,
                 back: unfit.reason,
-                put_back: true,
+                restored: true,
             },
         }
     }
@@ -365,7 +365,7 @@ impl Transaction<'_> {
     fn close(&mut self, change: &Change, outcome: &Outcome) {
         self.hold_again(change);
         if let (Some(file), false) = (
-            &change.way_back,
+            &change.rollback_package,
             matches!(outcome, Outcome::Unfinished(_) | Outcome::Broken { .. }),
         ) {
             // It served its purpose, or was not needed; what cannot be removed costs some space.
@@ -383,7 +383,7 @@ impl Transaction<'_> {
                     .take()
                     .filter(|failed| failed.target != target);
                 history.failed = other.map(|failed| FailedTarget {
-                    way_back_failed: false,
+                    rollback_failed: false,
                     ..failed
                 });
                 history.unfinished = None;
@@ -401,20 +401,20 @@ impl Transaction<'_> {
                 history.counts.upgrades += 1;
             }
             Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
-                let way_back_failed = matches!(outcome, Outcome::Broken { .. });
-                history.counts.rollbacks += u64::from(!way_back_failed);
+                let rollback_failed = matches!(outcome, Outcome::Broken { .. });
+                history.counts.rollbacks += u64::from(!rollback_failed);
                 history.failed = Some(FailedTarget {
                     target,
                     goal,
                     reason: reason.clone(),
                     at,
-                    way_back_failed,
+                    rollback_failed,
                 });
                 // The next pass goes on with a way back that has not come to its end: what kept it from that may have passed.
                 match (outcome, &mut history.unfinished) {
                     (
                         Outcome::Broken {
-                            put_back: false, ..
+                            restored: false, ..
                         },
                         Some(unfinished),
                     ) => {

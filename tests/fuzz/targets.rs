@@ -525,8 +525,8 @@ pub fn decision(data: &[u8]) {
         }
         Decision::Ask(Question::Cluster) => assert_eq!(seen.cluster, None),
         Decision::Ask(Question::Offer) => assert_eq!(seen.offer, None),
-        Decision::Refuse(refusal) => assert!(!refusal.to_string().is_empty()),
-        Decision::Hold(failed) => {
+        Decision::NotAllowed(refusal) => assert!(!refusal.to_string().is_empty()),
+        Decision::Skip(failed) => {
             assert!(seen.history.failed.as_ref() == Some(failed) && !seen.forced)
         }
         Decision::Wait(action, wait) => {
@@ -615,7 +615,7 @@ fn assert_allowed(seen: &Observation, action: &Action) {
                 .history
                 .failed
                 .as_ref()
-                .filter(|failed| failed.target == *next && !failed.way_back_failed);
+                .filter(|failed| failed.target == *next && !failed.rollback_failed);
             let failed = failed
                 .filter(|failed| path.goal().is_none() || path.goal() == failed.goal.as_ref());
             assert!(
@@ -827,7 +827,7 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         to: bytes.version(),
         to_package_version: "2".into(),
         goal: bytes.perhaps(Bytes::version),
-        way_back: None,
+        rollback_package: None,
         unfit: bytes.perhaps(Bytes::word),
         rollback_failed: bytes.perhaps(Bytes::moment),
         held: bytes.yes(),
@@ -843,13 +843,13 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         goal: bytes.perhaps(Bytes::version),
         reason: "x".into(),
         at: bytes.moment(),
-        way_back_failed: bytes.yes(),
+        rollback_failed: bytes.yes(),
     };
     History {
         unfinished: bytes.perhaps(|bytes| bytes.perhaps(change)).flatten(),
         schedule_absent_since: bytes.perhaps(Bytes::moment),
         failed: bytes.perhaps(failed),
-        locked_by_us: bytes.yes(),
+        held_by_us: bytes.yes(),
         restarts: (0..bytes.byte() % 3)
             .map(|_| (bytes.word(), bytes.number() as u32))
             .collect::<BTreeMap<_, _>>(),

@@ -177,7 +177,7 @@ impl Apt {
         };
         let mut output = run()?;
         if output.says("dpkg was interrupted") {
-            self.mend()?;
+            self.repair()?;
             output = run()?;
         }
         if output.success() {
@@ -344,7 +344,7 @@ impl PackageManager for Apt {
         self.mark("unhold", name)
     }
 
-    fn mend(&self) -> Result<(), PackageError> {
+    fn repair(&self) -> Result<(), PackageError> {
         let arguments = ["--force-confdef", "--force-confold", "--configure", "-a"];
         let output = self
             .locks

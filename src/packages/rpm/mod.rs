@@ -79,7 +79,7 @@ pub fn installed_once(name: &str) -> Result<Option<Installed>, PackageError> {
     {
         return Ok(found);
     }
-    mend()?;
+    repair()?;
     Ok(installed(name)?)
 }
 
@@ -94,7 +94,7 @@ pub fn is(installed: &Installed, wanted: &str) -> bool {
 
 /// Takes out of the database all but the latest entry of an agent that it lists twice, as a transaction that was cut off
 /// leaves it. The files stay: they are written whole by the install that follows. Those that it had not put in place go.
-pub fn mend() -> Result<(), PackageError> {
+pub fn repair() -> Result<(), PackageError> {
     // They may be somebody's who is at it right now.
     if !TRANSACTION_LOCKS.iter().any(|lock| lock.holder().is_some()) {
         remove_unplaced()?;

@@ -413,8 +413,8 @@ impl PackageManager for Yum {
         Ok(())
     }
 
-    fn mend(&self) -> Result<(), PackageError> {
-        rpm::mend()
+    fn repair(&self) -> Result<(), PackageError> {
+        rpm::repair()
     }
 
     fn installed(&self, name: &str) -> Result<Option<Installed>> {

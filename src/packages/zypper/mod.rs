@@ -309,8 +309,8 @@ impl PackageManager for Zypper {
         self.lock_command("removelock", name)
     }
 
-    fn mend(&self) -> Result<(), PackageError> {
-        rpm::mend()
+    fn repair(&self) -> Result<(), PackageError> {
+        rpm::repair()
     }
 
     fn installed(&self, name: &str) -> Result<Option<Installed>> {
