@@ -20,7 +20,9 @@ use crate::packages::package::Installed;
 use crate::server::channel::{Channel, Target};
 use crate::server::cluster::{Cluster, Reach};
 use crate::server::http::{Client, Patience, Unanswered};
+use crate::state::cache::Cache;
 use crate::state::history::History;
+use crate::state::record;
 use crate::system::terminal::Step;
 use crate::version::Version;
 use crate::{agent, packages};
@@ -55,15 +57,20 @@ pub fn managed_by_another(options: &Options) -> Option<NotAllowed> {
     let refusal = by_link.or_else(|| {
         schedule::is_nop(&options.config_dir.join(SCHEDULE)).then_some(NotAllowed::Nop)
     })?;
-    History::read(&options.state_dir)
+    record::history(&options.state_dir)
         .unfinished
         .is_none()
         .then_some(refusal)
 }
 
 /// As `observe`, and says what is strange about the agent's settings.
-pub fn first_look(config: &Config, history: History, forced: bool) -> Result<Observation> {
-    let seen = observe(config, history, forced)?;
+pub fn first_look(
+    config: &Config,
+    history: History,
+    cache: &mut Cache,
+    forced: bool,
+) -> Result<Observation> {
+    let seen = observe(config, history, cache, forced)?;
     if let Some(problem) = seen.settings.warning() {
         warn!(
             "{}: {problem}; going on with what can be read of it",
@@ -74,8 +81,13 @@ pub fn first_look(config: &Config, history: History, forced: bool) -> Result<Obs
 }
 
 /// Reads everything on this host that a decision rests on.
-fn observe(config: &Config, mut history: History, forced: bool) -> Result<Observation> {
-    let agent = Agent::look(config, &mut history.known)?;
+fn observe(
+    config: &Config,
+    history: History,
+    cache: &mut Cache,
+    forced: bool,
+) -> Result<Observation> {
+    let agent = Agent::look(config, &mut cache.databases, &mut cache.services)?;
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
     let settings = Settings::read_all(agent.starts());
@@ -119,7 +131,7 @@ pub fn again(
         critical,
         cluster,
         offer,
-        ..observe(config, history, forced)?
+        ..observe(config, history, &mut Cache::default(), forced)?
     })
 }
 

@@ -24,10 +24,11 @@ use crate::report::outcome::{End, Exit, conclude};
 use crate::report::{AgentReport, DecisionReport, Report, State, metrics, notice, outcome};
 use crate::server::cluster::{Cluster, Reach};
 use crate::server::http::Patience;
-use crate::state::history::{Change, Download, Failure, Fetched, History, Known, LastRun};
+use crate::state::cache::Cache;
+use crate::state::history::{Change, Download, Failure, Fetched, History, LastRun};
 use crate::state::lock::{Lock, Taken};
 use crate::state::record::Record;
-use crate::state::{lock, record};
+use crate::state::{cache, lock, record};
 use crate::system::signals::Signals;
 use crate::system::text::{io_problem, reasons};
 use crate::system::{scope, times};
@@ -80,7 +81,11 @@ fn pass(options: &Options, forced: bool) -> Result<Exit> {
         forced,
         lock,
         signals: &Signals::new()?,
-        report: Report::new(began, record.history(), LastRun::read(&options.state_dir)),
+        report: Report::new(
+            began,
+            record.history(),
+            record::last_run(&options.state_dir),
+        ),
         record,
         prepared: None,
         announced: false,
@@ -126,7 +131,12 @@ enum Ahead {
 
 impl Pass<'_> {
     fn run(&mut self) -> Result<End> {
-        let seen = observe::first_look(self.config, self.record.history().clone(), self.forced)?;
+        let file = FilePath::new(cache::FILE);
+        let before = Cache::read(file);
+        let mut cache = before.clone();
+        let history = self.record.history().clone();
+        let seen = observe::first_look(self.config, history, &mut cache, self.forced)?;
+        cache.write(file, &before);
         // Whatever becomes of this pass, the next one must know what this one saw of the schedule.
         let absent_since = policy::schedule_absent_since(&seen);
         let restarts = seen
@@ -135,13 +145,8 @@ impl Pass<'_> {
             .iter()
             .map(|service| (service.unit.clone(), service.restarts))
             .collect();
-        let known = seen.history.known.clone();
         let seen_now = |history: &mut History| {
-            (
-                history.schedule_absent_since,
-                history.restarts,
-                history.known,
-            ) = (absent_since, restarts, known);
+            (history.schedule_absent_since, history.restarts) = (absent_since, restarts);
         };
         if let Err(error) = self.record.update(seen_now) {
             // No reason not to mend what is broken. What changes the agent's version is recorded first, or not done.
@@ -188,7 +193,7 @@ impl Pass<'_> {
         let planned = predownload::planned(&self.record, &path.target, opens, || {
             prefetch::due(now, opens, chance())
         });
-        if !planned.is_whole() && prefetch::is_time(now, planned.due, opens) {
+        if !planned.is_complete() && prefetch::is_time(now, planned.due, opens) {
             match self.asks.next(&installed, &path) {
                 Some(version) => {
                     self.lock.note(&format!("downloading {version}"));
@@ -263,7 +268,6 @@ impl Pass<'_> {
             let failed = self.record.history().failed.clone();
             let history = History {
                 failed,
-                known: Known::default(),
                 ..seen.history.clone()
             };
             if self.reached != stops {
@@ -282,10 +286,7 @@ impl Pass<'_> {
 
     /// Sees, for the metrics, how the host is after a change was tried, and what the next pass would make of it.
     fn look_again(&mut self, seen: Observation) {
-        let history = History {
-            known: Known::default(),
-            ..self.record.history().clone()
-        };
+        let history = self.record.history().clone();
         match observe::again(self.config, history, false, seen) {
             Ok(seen) => {
                 let decision = policy::decide(&seen);

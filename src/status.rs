@@ -21,8 +21,11 @@ use crate::report::outcome::Exit;
 use crate::report::page;
 use crate::report::{DecisionReport, Report, ScheduleReport, State, outcome, words};
 use crate::server::http::Patience;
+use crate::state::cache;
+use crate::state::cache::Cache;
 use crate::state::current_run::CurrentRun;
 use crate::state::history::{Change, History, LastRun};
+use crate::state::record;
 use crate::system::terminal::Colours;
 use crate::system::text::{io_problem, reasons};
 use crate::system::{terminal, timer};
@@ -102,8 +105,8 @@ struct Looked {
 
 impl Looked {
     fn at(options: &Options, patience: Patience) -> Looked {
-        let mut history = History::read(&options.state_dir);
-        let mut report = Report::new(Utc::now(), &history, LastRun::read(&options.state_dir));
+        let mut history = record::history(&options.state_dir);
+        let mut report = Report::new(Utc::now(), &history, record::last_run(&options.state_dir));
         report.in_progress = CurrentRun::read(&options.state_dir);
         let unfinished = history.unfinished.take();
         let mut looked = Looked {
@@ -135,7 +138,8 @@ impl Looked {
         self.report.problems.extend(unread(&options.config_dir));
         let config = Config::read(&options.config_dir)?;
         self.report.schedule = Some(schedule(&config.schedule, self.report.time));
-        let mut seen = observe::first_look(&config, history, false)?;
+        let mut cache = Cache::read(Path::new(cache::FILE));
+        let mut seen = observe::first_look(&config, history, &mut cache, false)?;
         self.report
             .last_run
             .iter()

@@ -16,8 +16,8 @@ use crate::packages::database;
 use crate::packages::package::Installed;
 use crate::report::outcome;
 use crate::report::outcome::{Exit, require_root};
-use crate::state::history::History;
 use crate::state::lock::{Lock, Taken};
+use crate::state::record;
 use crate::state::record::Record;
 
 /// The service that the timer starts.
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// With `recorded`, the history was seen to say so before the state directory went; then a pass that is at work is waited for.
 pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     require_root("unlock")?;
-    if !recorded && !History::read(&options.state_dir).held_by_us {
+    if !recorded && !record::history(&options.state_dir).held_by_us {
         outcome::say(
             "this program has not locked the agent of this host: there is nothing to take back",
         );

@@ -2,16 +2,16 @@
 
 use crate::host::{Host, Manager, Package, SOON, WAITS};
 
-/// Runs passes until one finds nothing new; what changed just now is asked for again.
+const CACHE: &str = "/run/teleport-upgrade/cache.json";
+const HISTORY: &str = "/var/lib/teleport-upgrade/history.json";
+
+/// Runs checks until one finds nothing new; what changed just now is asked for again.
 fn settle(host: &Host) {
-    let history = || {
-        host.read("/var/lib/teleport-upgrade/history.json")
-            .unwrap_or_default()
-    };
-    host.wait_for("a pass that learns nothing", SOON, || {
-        let before = history();
+    let kept = || [CACHE, HISTORY].map(|file| host.read(file).unwrap_or_default());
+    host.wait_for("a check that learns nothing", SOON, || {
+        let before = kept();
         host.upgrader("run").expect(0);
-        before == history() && before.contains("\"package_version\"")
+        before == kept() && before[0].contains("\"package_version\"")
     });
 }
 
@@ -25,8 +25,8 @@ fn an_idle_pass_starts_no_program_and_makes_one_request() {
         let host = Host::with_agent_from(manager, "14.3.33");
         host.closed_window();
         settle(&host);
-        let history = || host.read("/var/lib/teleport-upgrade/history.json");
-        let before = history();
+        let kept = || [CACHE, HISTORY].map(|file| host.read(file));
+        let before = kept();
         host.releases.forget_requests();
         let trace = "strace -f -qq -o /run/trace -e trace=execve,getdents64,open,openat /usr/sbin/teleport-upgrade run";
         host.shell(trace).expect(0);
@@ -49,7 +49,7 @@ fn an_idle_pass_starts_no_program_and_makes_one_request() {
                 "only what it was left open is looked for: {trace}"
             );
         }
-        assert_eq!(history(), before);
+        assert_eq!(kept(), before);
     }
 }
 
@@ -83,7 +83,7 @@ fn what_others_do_to_the_package_is_seen_at_once() {
         host.shell(&manager.locks("teleport-ent")[0]).expect(0);
         host.configure("lock", "yes\n");
         host.upgrader("run").expect(0);
-        let history = host.read("/var/lib/teleport-upgrade/history.json").unwrap();
+        let history = host.read(HISTORY).unwrap();
         assert!(!history.contains("held_by_us"), "{manager:?}: {history}");
     }
 }
@@ -107,7 +107,7 @@ fn what_happens_to_the_service_is_seen_at_once() {
     assert_eq!(dry_run(&host), up_to_date);
     host.upgrader("run").expect(0);
     assert!(
-        host.read("/var/lib/teleport-upgrade/history.json")
+        host.read(HISTORY)
             .unwrap()
             .contains("\"teleport.service\": 1"),
         "the restart is counted"
@@ -252,17 +252,23 @@ fn changes_of_the_unit_are_seen(host: &Host) {
 }
 
 #[test]
-fn a_kept_answer_that_makes_no_sense_is_asked_for_anew() {
+fn a_cache_that_is_lost_or_makes_no_sense_is_recreated() {
     let host = Host::with_agent("14.3.33");
     host.closed_window();
     settle(&host);
-    let history = host.read("/var/lib/teleport-upgrade/history.json").unwrap();
-    let torn = history.replace("\"LoadState=loaded\"", "\"\", \"LoadState=loaded\"");
-    assert_ne!(torn, history);
-    host.write("/var/lib/teleport-upgrade/history.json", &torn);
-    host.upgrader("run").expect(0);
-    assert_eq!(
-        host.read("/var/lib/teleport-upgrade/history.json").unwrap(),
-        history
-    );
+    let cache = host.read(CACHE).unwrap();
+    let history = host.read(HISTORY);
+    let torn = cache.replace("\"LoadState=loaded\"", "\"\", \"LoadState=loaded\"");
+    assert_ne!(torn, cache);
+    let (empty, cut) = (String::new(), cache[..cache.len() / 2].to_string());
+    for text in [Some(torn), Some(empty), Some(cut), None] {
+        match &text {
+            Some(text) => host.write(CACHE, text),
+            None => host.remove(CACHE),
+        }
+        let ran = host.upgrader("run").expect(0);
+        assert_eq!(ran.stderr, "", "{text:?}");
+        assert_eq!(host.read(CACHE).unwrap(), cache, "{text:?}");
+        assert_eq!(host.read(HISTORY), history, "{text:?}");
+    }
 }

@@ -17,7 +17,6 @@ use crate::agent::settings::start::Start;
 use crate::config::{Config, DEFAULT_SERVICE, Installer, PACKAGES};
 use crate::packages::database;
 use crate::packages::package::Installed;
-use crate::state::history::Known;
 
 /// Where every edition's package puts the agent.
 pub const BINARY: &str = "/usr/local/bin/teleport";
@@ -102,14 +101,18 @@ impl fmt::Display for NoAgent {
 impl std::error::Error for NoAgent {}
 
 impl Agent {
-    /// Looks at the host. Of whom `known` has an answer that still holds, nobody is asked.
-    pub fn look(config: &Config, known: &mut Known) -> Result<Agent> {
-        let found = find(config, &mut known.databases)?;
+    /// Looks at the host. Package databases and systemd are asked only if what they answered before may not hold any more.
+    pub fn look(
+        config: &Config,
+        databases: &mut database::Answers,
+        answer: &mut Option<service::Answer>,
+    ) -> Result<Agent> {
+        let found = find(config, databases)?;
         let mut package = select(found, config.package.as_deref())?;
         package.damage = package
             .damage
             .or_else(|| program::damage(Path::new(BINARY)));
-        let services = services(config, &mut known.services)?;
+        let services = services(config, answer)?;
         if let Some(absent) = services
             .iter()
             .find(|service| service.health == Health::Absent)

@@ -466,7 +466,7 @@ pub(super) mod tests {
             to_package_version: "14.3.34".into(),
             goal: None,
             rollback_package: None,
-            unfit: None,
+            failure: None,
             rollback_failed: None,
             held: false,
             services: vec!["teleport.service".into()],

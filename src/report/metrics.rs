@@ -8,14 +8,14 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Installer;
 use crate::report::{Report, State};
-use crate::state::record::{Disk, replace};
+use crate::system::files::{Durability, replace};
 
 /// The name of the file in the collector's directory.
 pub const FILE: &str = "teleport-upgrade.prom";
 
 /// Writes the file anew. A collector that reads meanwhile sees the one before.
 pub fn write(directory: &Path, report: &Report) -> io::Result<()> {
-    replace(&directory.join(FILE), &render(report), Disk::MayHaveIt)
+    replace(&directory.join(FILE), &render(report), Durability::Unsynced)
 }
 
 /// The text, in Prometheus' exposition format. What is not known is left out.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::report::{DecisionReport, Report, State};
-use crate::state::record::{Disk, make_directory, replace};
+use crate::system::files::{Durability, make_directory, replace};
 use crate::system::text::wrap;
 use crate::system::times;
 
@@ -24,7 +24,7 @@ pub fn update(file: &Path, report: &Report) -> io::Result<()> {
         return Ok(());
     }
     make_directory(file.parent().unwrap_or(Path::new("/")))?;
-    replace(file, &text, Disk::MayHaveIt)
+    replace(file, &text, Durability::Unsynced)
 }
 
 /// Takes the notice away.

@@ -76,9 +76,9 @@ pub fn unfinished(change: &Change, running: Option<&CurrentRun>) -> String {
         Ordering::Greater => format!("downgrade from {from} to {to}"),
     };
     let rollback = format!("rollback from {to} to {from}");
-    match (running, change.rollback_failed, &change.unfit) {
-        (Some(CurrentRun { process, step, .. }), _, unfit) => {
-            let what = if unfit.is_some() { rollback } else { what };
+    match (running, change.rollback_failed, &change.failure) {
+        (Some(CurrentRun { process, step, .. }), _, failure) => {
+            let what = if failure.is_some() { rollback } else { what };
             let step = step
                 .as_ref()
                 .map(|step| format!(": {step}"))

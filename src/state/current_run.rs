@@ -1,4 +1,4 @@
-//! The run that is changing the host at this moment, if one is: `current-run.json` in the state directory.
+//! The run in progress, if there is one: `current-run.json` in the state directory.
 
 use std::path::Path;
 
@@ -6,36 +6,36 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::service::Life;
-use crate::state::history::load_json;
+use crate::system::files::read_json;
 
 /// The name of the file.
 pub const FILE: &str = "current-run.json";
 
-/// A run of this program that changes the host. The file of one that was killed is still there; the process is not.
+/// A run that changes the host. A killed one leaves its file behind, but not its process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CurrentRun {
     /// The process.
     pub process: Life,
-    /// What it does: "upgrading from 14.3.33 to 14.3.34".
+    /// What it is doing: "upgrading from 14.3.33 to 14.3.34".
     pub purpose: String,
-    /// Which step of that: "verifying teleport.service".
+    /// The current step: "verifying teleport.service".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// When it began with that.
+    /// When that began.
     pub since: DateTime<Utc>,
 }
 
 impl CurrentRun {
-    /// What it does, and which step of that: "upgrading from 14.3.33 to 14.3.34: verifying teleport.service".
+    /// What it is doing, with the current step: "upgrading from 14.3.33 to 14.3.34: verifying teleport.service".
     pub fn doing(&self) -> String {
         self.step.as_ref().map_or(self.purpose.clone(), |step| {
             format!("{}: {step}", self.purpose)
         })
     }
 
-    /// The one that is at work now.
+    /// Reads the file of a run that is in progress.
     pub fn read(state: &Path) -> Option<CurrentRun> {
-        load_json::<CurrentRun>(&state.join(FILE))
+        read_json::<CurrentRun>(&state.join(FILE))
             .ok()?
             .ok()
             .filter(|running| running.process.is_alive())

@@ -1,9 +1,9 @@
-//! One pass at a time: a lock on a file in the state directory, which the kernel releases when its holder ends.
+//! One run at a time: a lock on a file in the state directory, which the kernel releases when its holder ends.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -16,15 +16,15 @@ use log::{debug, info};
 use crate::agent::service::Life;
 use crate::state::current_run;
 use crate::state::current_run::CurrentRun;
-use crate::state::record::{Disk, replace};
+use crate::system::files::{Durability, write_json};
 use crate::system::terminal::Step;
 use crate::system::text::{io_problem, printable};
 
 /// The name of the lock file in the state directory.
 pub const FILE: &str = "lock";
-/// How often to look whether the lock is free, for whoever waits for it.
+/// How often a waiting run tries to take the lock.
 const LOOK: Duration = Duration::from_millis(500);
-/// More than a holder writes into the file.
+/// More than a holder writes to the file.
 const MAX_BYTES: u64 = 256;
 
 /// Holds the lock while it lives.
@@ -36,7 +36,7 @@ pub struct Lock {
     noted: RefCell<Option<CurrentRun>>,
 }
 
-/// Another pass is at work.
+/// Another run is in progress.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Taken {
     holder: String,
@@ -55,10 +55,10 @@ impl fmt::Display for Taken {
 impl std::error::Error for Taken {}
 
 impl Lock {
-    /// Takes the lock, or says at once who has it.
+    /// Takes the lock, or fails at once with the name of its holder.
     pub fn take(state: &Path) -> Result<Lock> {
         let path = state.join(FILE);
-        let cannot = || format!("{}: cannot lock it", path.display());
+        let cannot = || format!("cannot lock {}", path.display());
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -67,7 +67,7 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .with_context(cannot)?;
-        // Whoever can open the file can hold the lock, and so keep this program from ever working.
+        // Everyone who can open the file can take the lock, and so keep this program from ever running.
         file.set_permissions(Permissions::from_mode(0o600))
             .with_context(cannot)?;
         match file.try_lock() {
@@ -80,7 +80,7 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
         }
-        // For the message of whoever comes while we are at work.
+        // For the message of a run that finds the lock taken.
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .with_context(cannot)?;
@@ -91,7 +91,7 @@ impl Lock {
         })
     }
 
-    /// Notes what this run does, for whoever comes meanwhile: "upgrading from 14.3.33 to 14.3.34".
+    /// Records what this run is doing: "upgrading from 14.3.33 to 14.3.34".
     pub fn note(&self, purpose: &str) {
         let process = i32::try_from(std::process::id()).ok().and_then(Life::of);
         let running = process.map(|process| CurrentRun {
@@ -103,7 +103,7 @@ impl Lock {
         self.write(running);
     }
 
-    /// Notes which step of that it is at: "verifying teleport.service".
+    /// Records the current step: "verifying teleport.service".
     pub fn step(&self, step: &str) {
         let running = self.noted.borrow().clone();
         self.write(running.map(|running| CurrentRun {
@@ -114,11 +114,9 @@ impl Lock {
 
     fn write(&self, running: Option<CurrentRun>) {
         let Some(running) = running else { return };
-        let written = serde_json::to_string(&running)
-            .map_err(io::Error::from)
-            .and_then(|text| replace(&self.state.join(current_run::FILE), &text, Disk::MayHaveIt));
-        if let Err(error) = written {
-            debug!("cannot note what this run does: {}", io_problem(&error));
+        let path = self.state.join(current_run::FILE);
+        if let Err(error) = write_json(&path, &running, Durability::Unsynced) {
+            debug!("cannot write {}: {}", path.display(), io_problem(&error));
         }
         self.noted.replace(Some(running));
     }
@@ -127,14 +125,13 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.noted.borrow().is_some() {
-            // Left there, it names a process that has ended.
+            // If this fails, the file names a process that has ended.
             let _ = fs::remove_file(self.state.join(current_run::FILE));
         }
     }
 }
 
-/// Waits until nobody has the lock any more, which `taken` has found taken, and says so; at the latest until then. Whoever wants it then
-/// takes it: what was looked at before is old by now.
+/// Waits until the lock is free, or until `until`. The caller then takes it and starts over: what was observed before is old by now.
 pub fn wait(state: &Path, taken: Taken, until: Instant) -> Result<()> {
     let left = until
         .saturating_duration_since(Instant::now())
@@ -144,7 +141,7 @@ pub fn wait(state: &Path, taken: Taken, until: Instant) -> Result<()> {
         "another teleport-upgrade is running ({}); waiting up to {left} min. Press Ctrl-C to cancel; nothing has been changed yet",
         taken.holder
     );
-    let _step = Step::new("waiting for the other pass");
+    let _step = Step::new("waiting for the other run");
     loop {
         thread::sleep(LOOK);
         match Lock::take(state) {
@@ -154,7 +151,7 @@ pub fn wait(state: &Path, taken: Taken, until: Instant) -> Result<()> {
     }
 }
 
-/// Who holds the lock: its process, and what that does if it has noted it.
+/// The process that holds the lock, and what it is doing if it has recorded that.
 fn holder(file: &mut File, state: &Path) -> String {
     if let Some(run) = CurrentRun::read(state) {
         return printable(&format!("PID {}: {}", run.process.pid, run.doing()), 200);
@@ -174,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_taker_is_told_who_has_it() {
+    fn a_taken_lock_names_its_holder() {
         let dir = tempfile::tempdir().unwrap();
         let lock = Lock::take(dir.path()).unwrap();
         let error = Lock::take(dir.path()).unwrap_err();
@@ -190,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_told_what_for_and_not_for_ever() {
+    fn waiting_names_the_run_in_progress_and_ends_in_time() {
         let dir = tempfile::tempdir().unwrap();
         let lock = Lock::take(dir.path()).unwrap();
         lock.note("upgrading from 12.4.1 to 14.3.34");
@@ -216,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_can_open_it() {
+    fn only_its_owner_can_open_the_file() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), "").unwrap();
         let _lock = Lock::take(dir.path()).unwrap();
@@ -231,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_holder_left_is_overwritten() {
+    fn the_pid_of_an_earlier_holder_is_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), "4294967295 and more").unwrap();
         let _lock = Lock::take(dir.path()).unwrap();

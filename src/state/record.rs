@@ -1,18 +1,21 @@
-//! Writes what the next pass must know, and what people ask for: the history in the state directory, and how the last pass went.
+//! Reads and writes what runs record, in the state directory: the history, and how the last run went.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use log::warn;
-use serde::Serialize;
 
 use crate::config::not_roots;
-use crate::state::history;
 use crate::state::history::{History, LastRun};
+use crate::system::files::{Durability, make_directory, read_json, write_json};
 use crate::system::text::io_problem;
+
+/// The name of the history file in the state directory.
+pub const HISTORY: &str = "history.json";
+/// The name of the file about the last run.
+pub const LAST_RUN: &str = "last-run.json";
 
 /// The history, and the place where it is kept. Only the holder of the lock has one.
 #[derive(Debug)]
@@ -22,11 +25,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// Opens the record of the state directory.
+    /// Opens the record in the state directory.
     pub fn open(state: &Path) -> Record {
         Record {
             state: state.to_path_buf(),
-            history: History::read(state),
+            history: history(state),
         }
     }
 
@@ -40,101 +43,78 @@ impl Record {
         &self.history
     }
 
-    /// Changes the record. When this returns, the change survives a power cut; nothing is written if nothing changed.
+    /// Changes the record. When this returns, the change survives a power cut. Nothing is written if nothing changed.
     pub fn update(&mut self, change: impl FnOnce(&mut History)) -> Result<()> {
         let mut history = self.history.clone();
         change(&mut history);
         if history != self.history {
-            let path = self.state.join(history::FILE);
-            keep_damaged(&path);
-            self.write(&path, &history)
-                .with_context(|| format!("{}: cannot write it", path.display()))?;
+            let path = self.state.join(HISTORY);
+            save_corrupt(&path);
+            write_json(&path, &history, Durability::Synced)
+                .with_context(|| format!("cannot write {}", path.display()))?;
             self.history = history;
         }
         Ok(())
     }
 
-    /// Writes a file so that the disk has it before this returns.
-    fn write(&self, path: &Path, history: &History) -> Result<()> {
-        replace(path, &json(history)?, Disk::HasIt)?;
-        File::open(&self.state)?.sync_all()?;
-        Ok(())
-    }
-
-    /// Notes how the pass went.
-    pub fn note(&self, pass: &LastRun) -> Result<()> {
-        let path = self.state.join(history::LAST_RUN);
-        json(pass)
-            .and_then(|text| Ok(replace(&path, &text, Disk::MayHaveIt)?))
-            .with_context(|| format!("{}: cannot write it", path.display()))
+    /// Records how the run went.
+    pub fn note(&self, run: &LastRun) -> Result<()> {
+        let path = self.state.join(LAST_RUN);
+        write_json(&path, run, Durability::Unsynced)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
-fn json(value: &impl Serialize) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    Ok(text)
-}
-
-/// Whether a file must be on the disk before one goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disk {
-    /// It must: what is done next rests on it.
-    HasIt,
-    /// It need not: losing it costs nothing, and the disk's time is not ours.
-    MayHaveIt,
-}
-
-/// Makes a directory that everybody may look into, whatever our umask is. One that is there stays as it is.
-pub fn make_directory(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o755))
-}
-
-/// Makes the state directory. One that is there must be ours: what is written there is believed later.
+/// Makes the state directory. An existing one must be root's: what is in it is trusted later.
 pub fn make_state_directory(path: &Path) -> Result<()> {
-    make_directory(path).with_context(|| format!("{}: cannot make it", path.display()))?;
+    make_directory(path).with_context(|| format!("cannot create {}", path.display()))?;
     let metadata =
-        fs::metadata(path).with_context(|| format!("{}: cannot be used", path.display()))?;
+        fs::metadata(path).with_context(|| format!("cannot access {}", path.display()))?;
     match not_roots(&metadata) {
         Some(problem) => bail!(
-            "{0}: {problem}; see what is in it, then remove it: {0} is made anew",
+            "{}: {problem}. Inspect it, then remove it; it is recreated automatically",
             path.display()
         ),
         None => Ok(()),
     }
 }
 
-/// Writes a new file beside the old one and lets it take the name, so that whoever reads it finds a whole one.
-pub fn replace(path: &Path, text: &str, disk: Disk) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    // A pass that was cut off may have left one. A new one leads nowhere else, even where others may write to the directory.
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(&new)?;
-    // For everybody to read, whatever our umask is.
-    file.set_permissions(Permissions::from_mode(0o644))?;
-    file.write_all(text.as_bytes())?;
-    if disk == Disk::HasIt {
-        file.sync_all()?;
+/// The history in the state directory. A host without one is new; a corrupt one must not leave a host without upgrades.
+pub fn history(state: &Path) -> History {
+    let path = state.join(HISTORY);
+    match read_json(&path) {
+        Ok(Ok(history)) => return history,
+        Ok(Err(error)) => warn!(
+            "{}: corrupt ({error}); starting a new one, old one saved as {}",
+            path.display(),
+            corrupt(&path).display()
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => warn!(
+            "cannot read {}: {}. Continuing without a history",
+            path.display(),
+            io_problem(&error)
+        ),
     }
-    fs::rename(&new, path)
+    History::default()
 }
 
-/// Moves a history that cannot be read out of the way; it may tell a person what happened.
-fn keep_damaged(path: &Path) {
-    let damaged = history::load(path).is_ok_and(|loaded| loaded.is_err());
-    if damaged && let Err(error) = fs::rename(path, history::set_aside(path)) {
+/// How the last run went, if there was one. A corrupt file is not worth a message: the next run replaces it.
+pub fn last_run(state: &Path) -> Option<LastRun> {
+    read_json(&state.join(LAST_RUN)).ok()?.ok()
+}
+
+/// The name under which the next run that writes saves a corrupt history.
+fn corrupt(path: &Path) -> PathBuf {
+    path.with_extension("json.corrupt")
+}
+
+/// Moves a history that cannot be read out of the way; it may show a person what happened.
+fn save_corrupt(path: &Path) {
+    let is_corrupt = read_json::<History>(path).is_ok_and(|read| read.is_err());
+    if is_corrupt && let Err(error) = fs::rename(path, corrupt(path)) {
         warn!(
-            "{}: cannot set the damaged history aside: {}",
+            "cannot rename the corrupt history {}: {}",
             path.display(),
             io_problem(&error)
         );
@@ -144,17 +124,51 @@ fn keep_damaged(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::history::FILE;
+    use chrono::DateTime;
     use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_host_without_history_is_new() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(history(dir.path()), History::default());
+    }
+
+    #[test]
+    fn a_corrupt_history_is_not_fatal() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in [
+            "",
+            "{",
+            "[]",
+            "\0\0\0",
+            "{\"failed\": 3}",
+            "{\"unfinished\":{\"to\":\"x\"}}",
+        ] {
+            fs::write(dir.path().join(HISTORY), text).unwrap();
+            assert_eq!(history(dir.path()), History::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(
+            dir.path().join(HISTORY),
+            r#"{"schedule_absent_since":"2026-11-20T00:00:00Z","new":1}"#,
+        )
+        .unwrap();
+        assert!(history(dir.path()).schedule_absent_since.is_some());
+    }
 
     #[test]
     fn what_is_recorded_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let now = chrono::DateTime::from_timestamp(1_795_140_000, 0);
+        let now = DateTime::from_timestamp(1_795_140_000, 0);
         Record::open(dir.path())
             .update(|history| history.schedule_absent_since = now)
             .unwrap();
-        assert_eq!(History::read(dir.path()).schedule_absent_since, now);
+        assert_eq!(history(dir.path()).schedule_absent_since, now);
         assert_eq!(
             fs::read_dir(dir.path()).unwrap().count(),
             1,
@@ -163,10 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn how_a_pass_went_is_for_everybody_to_read() {
+    fn everybody_can_read_how_the_last_run_went() {
         let dir = tempfile::tempdir().unwrap();
-        let at = chrono::DateTime::from_timestamp(1_795_140_000, 0).unwrap();
-        let pass = LastRun {
+        let at = DateTime::from_timestamp(1_795_140_000, 0).unwrap();
+        let run = LastRun {
             at,
             seconds: 0.4,
             exit: 75,
@@ -175,15 +189,13 @@ mod tests {
             last_success: Some(at),
             running: BTreeMap::new(),
         };
-        Record::open(dir.path()).note(&pass).unwrap();
-        assert_eq!(LastRun::read(dir.path()), Some(pass));
-        let mode = fs::metadata(dir.path().join(history::LAST_RUN))
-            .unwrap()
-            .permissions()
-            .mode();
+        Record::open(dir.path()).note(&run).unwrap();
+        assert_eq!(last_run(dir.path()), Some(run));
+        let file = dir.path().join(LAST_RUN);
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o644);
-        fs::write(dir.path().join(history::LAST_RUN), "").unwrap();
-        assert_eq!(LastRun::read(dir.path()), None);
+        fs::write(&file, "").unwrap();
+        assert_eq!(last_run(dir.path()), None);
     }
 
     #[test]
@@ -194,33 +206,27 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_history_is_kept_aside() {
+    fn a_corrupt_history_is_saved() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FILE), "{broken").unwrap();
-        let now = chrono::DateTime::from_timestamp(0, 0);
+        fs::write(dir.path().join(HISTORY), "{broken").unwrap();
+        let now = DateTime::from_timestamp(0, 0);
         Record::open(dir.path())
             .update(|history| history.schedule_absent_since = now)
             .unwrap();
-        assert_eq!(
-            fs::read_to_string(dir.path().join("history.json.damaged")).unwrap(),
-            "{broken"
-        );
-        assert_eq!(History::read(dir.path()).schedule_absent_since, now);
+        let saved = fs::read_to_string(dir.path().join("history.json.corrupt")).unwrap();
+        assert_eq!(saved, "{broken");
+        assert_eq!(history(dir.path()).schedule_absent_since, now);
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_is_named() {
+    fn a_history_that_cannot_be_written_is_named() {
         let mut record = Record::open(Path::new("/proc/no-such-directory"));
         let error = record
-            .update(|history| {
-                history.schedule_absent_since = chrono::DateTime::from_timestamp(0, 0)
-            })
+            .update(|history| history.schedule_absent_since = DateTime::from_timestamp(0, 0))
             .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("/proc/no-such-directory/history.json: cannot write it"),
-            "{error}"
+        assert_eq!(
+            error.to_string(),
+            "cannot write /proc/no-such-directory/history.json"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub(crate) mod file_state;
+pub mod files;
 pub mod journal;
 pub mod logging;
 pub mod scope;

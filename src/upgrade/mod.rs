@@ -88,7 +88,7 @@ impl Transaction<'_> {
             to_package_version: prepared.package_version.clone(),
             goal: goal.cloned(),
             rollback_package,
-            unfit: None,
+            failure: None,
             rollback_failed: None,
             held: installed.held,
             services: to_bring_up(agent),
@@ -157,8 +157,8 @@ impl Transaction<'_> {
             Ok(Some(now)) if now.version != *from && now.version != *to && now.damage.is_none() => {
                 None
             }
-            _ if change.unfit.is_some() => {
-                Some(self.roll_back(change, &[], &[], change.unfit.clone().unwrap_or_default()))
+            _ if change.failure.is_some() => {
+                Some(self.roll_back(change, &[], &[], change.failure.clone().unwrap_or_default()))
             }
             Ok(Some(now)) if self.is_whole(change, &now.version) => {
                 self.see_to_services(change, &now.version)
@@ -303,7 +303,7 @@ impl Transaction<'_> {
         // Cut off from here on, the next pass goes on with the way back, and does not try that version again.
         self.write_down(|history| {
             if let Some(unfinished) = &mut history.unfinished {
-                unfinished.unfit = Some(reason.clone());
+                unfinished.failure = Some(reason.clone());
             }
         });
         let mut whole = self.whole(change, &change.from);
@@ -418,7 +418,7 @@ impl Transaction<'_> {
                         },
                         Some(unfinished),
                     ) => {
-                        unfinished.rollback_failed = unfinished.unfit.as_ref().map(|_| at);
+                        unfinished.rollback_failed = unfinished.failure.as_ref().map(|_| at);
                     }
                     _ => history.unfinished = None,
                 }

@@ -139,7 +139,7 @@ fn download(
     let begun = Fetched {
         package: installed.name.clone(),
         package_version,
-        whole: false,
+        complete: false,
     };
     if let Some(other) = planned.fetched.as_ref().filter(|other| **other != begun) {
         remove(packages, other);
@@ -153,7 +153,7 @@ fn download(
     })?;
     packages.download(&installed, &begun.package_version)?;
     Ok(Fetched {
-        whole: true,
+        complete: true,
         ..begun
     })
 }
@@ -186,7 +186,7 @@ pub fn planned(
         .clone()
         .filter(|known| known.target == *target)
     {
-        Some(known) if known.is_whole() || known.opens == opens => known,
+        Some(known) if known.is_complete() || known.opens == opens => known,
         known => {
             let fetched = known.and_then(|known| known.fetched);
             Download {

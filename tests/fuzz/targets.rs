@@ -36,8 +36,8 @@ use teleport_upgrade::packages::{apt, errors, glob, yum, zypper};
 use teleport_upgrade::server::channel::Target;
 use teleport_upgrade::server::cluster::{Cluster, Reach};
 use teleport_upgrade::server::{channel, cluster, proxy};
-use teleport_upgrade::state::history;
 use teleport_upgrade::state::history::{Change, Done, FailedTarget, History};
+use teleport_upgrade::state::record;
 use teleport_upgrade::system::command::Output;
 use teleport_upgrade::system::text::printable;
 use teleport_upgrade::version::Version;
@@ -381,8 +381,8 @@ pub fn host(data: &[u8]) {
             "what is written is read back"
         );
     }
-    fs::write(scratch().join(history::FILE), &past).unwrap();
-    let _ = History::read(scratch());
+    fs::write(scratch().join(record::HISTORY), &past).unwrap();
+    let _ = record::history(scratch());
 }
 
 /// The settings of package managers.
@@ -828,7 +828,7 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         to_package_version: "2".into(),
         goal: bytes.perhaps(Bytes::version),
         rollback_package: None,
-        unfit: bytes.perhaps(Bytes::word),
+        failure: bytes.perhaps(Bytes::word),
         rollback_failed: bytes.perhaps(Bytes::moment),
         held: bytes.yes(),
         services: vec![bytes.word()],

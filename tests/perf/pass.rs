@@ -109,14 +109,14 @@ pub fn measure() {
 
 /// Runs passes until one leaves everything as it is: the first one locks the package, the next ones learn what the database says.
 fn settle(host: &Host) {
-    let history = || {
-        host.read("/var/lib/teleport-upgrade/history.json")
+    let cache = || {
+        host.read("/run/teleport-upgrade/cache.json")
             .unwrap_or_default()
     };
     loop {
-        let before = history();
+        let before = cache();
         host.upgrader("run").expect(0);
-        if history() == before && before.contains("\"package_version\"") {
+        if cache() == before && before.contains("\"package_version\"") {
             return;
         }
         thread::sleep(Duration::from_secs(1));
