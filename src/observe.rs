@@ -87,7 +87,7 @@ fn observe(
     cache: &mut Cache,
     forced: bool,
 ) -> Result<Observation> {
-    let agent = Agent::look(config, &mut cache.databases, &mut cache.services)?;
+    let agent = Agent::look(config, &mut cache.databases, &mut cache.program, &mut cache.services)?;
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
     let settings = Settings::read_all(agent.starts());

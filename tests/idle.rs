@@ -11,7 +11,10 @@ fn settle(host: &Host) {
     host.wait_for("a check that learns nothing", SOON, || {
         let before = kept();
         host.upgrader("run").expect(0);
-        before == kept() && before[0].contains("\"package_version\"")
+        before == kept()
+            && ["\"package_version\"", "\"program\": {"]
+                .iter()
+                .all(|part| before[0].contains(part))
     });
 }
 

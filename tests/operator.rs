@@ -717,10 +717,10 @@ fn states_around_a_change() {
     ));
     let (page, object) = told.shows(
         "waiting",
-        "waiting to install 14.3.36 again (/usr/local/bin/teleport is cut short",
+        "waiting to install 14.3.36 again (/usr/local/bin/teleport was killed by signal ",
     );
     assert!(
-        page.contains("damaged /usr/local/bin/teleport is cut short"),
+        page.contains("damaged /usr/local/bin/teleport was killed by signal "),
         "{page}"
     );
     assert_eq!(

@@ -12,14 +12,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use log::warn;
 
+use crate::agent::program::BINARY;
 use crate::agent::service::{Binary, Health, Service};
 use crate::agent::settings::start::Start;
 use crate::config::{Config, DEFAULT_SERVICE, Installer, PACKAGES};
 use crate::packages::database;
 use crate::packages::package::Installed;
-
-/// Where every edition's package puts the agent.
-pub const BINARY: &str = "/usr/local/bin/teleport";
+use crate::system::file_state::FileState;
 
 /// Where Teleport's later updater, `teleport-update`, has the agents that it manages.
 const MANAGED: &str = "/opt/teleport";
@@ -105,13 +104,14 @@ impl Agent {
     pub fn look(
         config: &Config,
         databases: &mut database::Answers,
+        known: &mut Option<FileState>,
         answer: &mut Option<service::Answer>,
     ) -> Result<Agent> {
         let found = find(config, databases)?;
         let mut package = select(found, config.package.as_deref())?;
         package.damage = package
             .damage
-            .or_else(|| program::damage(Path::new(BINARY)));
+            .or_else(|| program::problem(known));
         let services = services(config, answer)?;
         if let Some(absent) = services
             .iter()

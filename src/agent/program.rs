@@ -1,130 +1,153 @@
-//! The agent's program file: is it whole, as far as one sees without running it?
+//! The agent's program: its version, and whether it runs at all.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use object::Endianness;
-use object::elf::FileHeader64;
-use object::read::ReadCache;
-use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use log::warn;
+use nix::unistd::geteuid;
 
-use crate::system::text::io_problem;
+use crate::system::command::{Command, Output};
+use crate::system::file_state::FileState;
+use crate::system::text::{printable, reasons};
+use crate::version::Version;
 
-/// What is wrong with the program at `path`, if anything is. An interrupted install leaves it missing, empty or cut short.
-pub fn damage(path: &Path) -> Option<String> {
-    let found = match File::open(path) {
-        Ok(file) => examine(file)
-            .unwrap_or_else(|error| Some(format!("cannot be read: {}", io_problem(&error)))),
-        // An ordinary user may not be allowed to read it; that is no damage.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
-        Err(error) => Some(format!("cannot be used: {}", io_problem(&error))),
-    };
-    found.map(|damage| format!("{} {damage}", path.display()))
+/// Where every edition's package puts the agent.
+pub const BINARY: &str = "/usr/local/bin/teleport";
+/// A program that only prints its version takes some tens of milliseconds.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Why the program did not print its version.
+enum Failure {
+    /// It does not run: it is missing, truncated, or not executable.
+    Broken(String),
+    /// That may be the host's fault at this moment, or it runs and prints something else.
+    Unknown(String),
 }
 
-fn examine(mut file: File) -> io::Result<Option<String>> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(Some("is not a file".into()));
+/// Why the program does not run, if it does not. An interrupted install leaves it missing or truncated, in a package whose version the
+/// database lists as installed.
+///
+/// It is run only if its file is not the one that was seen to run, which is then `known`.
+pub fn problem(known: &mut Option<FileState>) -> Option<String> {
+    // Looked at before it is run: if it changes meanwhile, it is run again by the next run.
+    let file = FileState::of(Path::new(BINARY));
+    if file.is_some() && *known == file {
+        return None;
     }
-    if metadata.len() == 0 {
-        return Ok(Some("is empty".into()));
+    *known = None;
+    match ask() {
+        Err(Failure::Broken(problem)) => return Some(problem),
+        Err(Failure::Unknown(problem)) => warn!("{problem}"),
+        Ok(_) => *known = file.filter(FileState::is_settled),
     }
-    if metadata.permissions().mode() & 0o111 == 0 {
-        return Ok(Some("cannot be executed".into()));
-    }
-    let mut magic = [0; 5];
-    let read = file.read(&mut magic)?;
-    if magic[..read] != *b"\x7fELF\x02" {
-        // A script, or a program of another word length: only running it tells.
-        return Ok(None);
-    }
-    let whole = end_of_contents(&ReadCache::new(file));
-    Ok(match whole {
-        Ok(end) if end <= metadata.len() => None,
-        Ok(end) => Some(format!(
-            "is cut short: it has {} bytes of {end}",
-            metadata.len()
-        )),
-        Err(_) => Some("is cut short: its header is not whole".into()),
+    None
+}
+
+/// The version that the program prints, or why there is none.
+pub fn version() -> Result<Version, String> {
+    ask().map_err(|failure| match failure {
+        Failure::Broken(problem) | Failure::Unknown(problem) => problem,
     })
 }
 
-/// Where the last thing that the file's own tables speak of ends.
-fn end_of_contents(data: &ReadCache<File>) -> object::Result<u64> {
-    let header = FileHeader64::<Endianness>::parse(data)?;
-    let endian = header.endian()?;
-    let mut end = 0;
-    for segment in header.program_headers(endian, data)? {
-        end = end.max(
-            segment
-                .p_offset(endian)
-                .saturating_add(segment.p_filesz(endian)),
-        );
+/// `version --raw` prints the version alone, in every edition from 10 on.
+fn ask() -> Result<Version, Failure> {
+    let raw = run(&["version", "--raw"])?;
+    if raw.success()
+        && let Some(version) = raw.lines().find_map(|line| line.trim().parse().ok())
+    {
+        return Ok(version);
     }
-    let sections = header.section_headers(endian, data)?;
-    for section in sections {
-        if let Some((offset, size)) = section.file_range(endian) {
-            end = end.max(offset.saturating_add(size));
+    let output = run(&["version"])?;
+    if !output.success() {
+        let is_broken = !raw.timed_out() && !output.timed_out();
+        let failure = if is_broken {
+            Failure::Broken
+        } else {
+            Failure::Unknown
+        };
+        return Err(failure(output.summary()));
+    }
+    output.lines().find_map(version_in).ok_or_else(|| {
+        let printed = printable(output.lines().next().unwrap_or_default(), 80);
+        Failure::Unknown(format!(
+            "cannot determine the version of {BINARY}: it printed \"{printed}\""
+        ))
+    })
+}
+
+fn run(arguments: &[&str]) -> Result<Output, Failure> {
+    let ran = Command::new(BINARY, arguments).limit(LIMIT).run();
+    ran.map_err(|error| {
+        let problem = reasons(&error);
+        match error.root_cause().downcast_ref() {
+            Some(cause) if is_the_files(cause) => Failure::Broken(problem),
+            _ => Failure::Unknown(problem),
         }
+    })
+}
+
+/// Whether a program was not started because of its file: the kernel has many errors for a truncated one.
+fn is_the_files(error: &io::Error) -> bool {
+    use nix::libc::{EMFILE, ENFILE};
+    use std::io::ErrorKind::{ExecutableFileBusy, OutOfMemory, PermissionDenied, WouldBlock};
+    match (error.kind(), error.raw_os_error()) {
+        (OutOfMemory | WouldBlock | ExecutableFileBusy, _) | (_, Some(EMFILE | ENFILE)) => false,
+        // An ordinary user may not be allowed to run it.
+        (PermissionDenied, _) => geteuid().is_root(),
+        _ => true,
     }
-    Ok(end)
+}
+
+/// The version in a line like `Teleport Enterprise v14.3.33 git:v14.3.33-0-gabcdef go1.21.5`.
+fn version_in(line: &str) -> Option<Version> {
+    line.strip_prefix("Teleport ")?
+        .split_whitespace()
+        .find(|word| word.starts_with('v'))?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-    use std::path::PathBuf;
-
-    fn own() -> PathBuf {
-        std::env::current_exe().unwrap()
-    }
 
     #[test]
-    fn a_whole_program_is_whole() {
-        assert_eq!(damage(&own()), None);
-        assert_eq!(damage(Path::new("/bin/sh")), None);
-    }
-
-    #[test]
-    fn a_program_cut_anywhere_is_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("program");
-        fs::copy(own(), &path).unwrap();
-        let length = fs::metadata(&path).unwrap().len();
-        for end in [length - 1, length - 4096, length / 2, 4096, 64, 5] {
-            File::options()
-                .write(true)
-                .open(&path)
-                .unwrap()
-                .set_len(end)
-                .unwrap();
-            let said = damage(&path).unwrap_or_default();
-            assert!(said.contains("is cut short"), "{end} of {length}: {said}");
+    fn the_version_is_the_word_after_the_edition() {
+        for (line, expected) in [
+            (
+                "Teleport v14.3.33 git:v14.3.33-0-gabcdef go1.21.5",
+                Some("14.3.33"),
+            ),
+            (
+                "Teleport Enterprise v14.3.33 git:v14.3.33-0-gabcdef go1.21.5",
+                Some("14.3.33"),
+            ),
+            ("Teleport", None),
+            ("teleport v14.3.33", None),
+        ] {
+            let version = version_in(line).map(|version| version.to_string());
+            assert_eq!(version.as_deref(), expected, "{line}");
         }
     }
 
     #[test]
-    fn what_is_no_program_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("program");
-        let said = || damage(&path).unwrap_or_default();
-        assert!(
-            said().ends_with("program cannot be used: there is no such file or directory"),
-            "{}",
-            said()
-        );
-        fs::write(&path, "").unwrap();
-        assert!(said().ends_with("is empty"), "{}", said());
-        fs::write(&path, "#!/bin/sh\n").unwrap();
-        assert!(said().ends_with("cannot be executed"), "{}", said());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(said(), "", "a script may be what somebody wants");
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(said().ends_with("is not a file"), "{}", said());
+    fn a_host_that_cannot_start_a_program_says_nothing_of_the_file() {
+        use nix::libc::{EACCES, EAGAIN, EIO, ELIBBAD, EMFILE, ENOENT, ENOEXEC, ENOMEM, ETXTBSY};
+        for error in [ENOENT, ENOEXEC, ELIBBAD, EIO] {
+            assert!(
+                is_the_files(&io::Error::from_raw_os_error(error)),
+                "{error}"
+            );
+        }
+        for error in [ENOMEM, EAGAIN, EMFILE, ETXTBSY] {
+            assert!(
+                !is_the_files(&io::Error::from_raw_os_error(error)),
+                "{error}"
+            );
+        }
+        let denied = io::Error::from_raw_os_error(EACCES);
+        assert_eq!(is_the_files(&denied), geteuid().is_root());
     }
 }

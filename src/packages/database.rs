@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -11,9 +10,6 @@ use crate::packages::apt::dpkg;
 use crate::packages::package::{Database, Installed};
 use crate::packages::rpm::database;
 use crate::system::file_state::FileState;
-
-/// Files that were changed so lately may be changed once more without a sign of it: their times are as coarse as a clock tick.
-const SETTLED: Duration = Duration::from_secs(3);
 
 /// What a database said of the agent's packages, and the state that its files were in. While they are in that state it would say the
 /// same again, and asking costs more than all else that a pass does when there is nothing to do.
@@ -65,10 +61,7 @@ pub fn installed_as_known(
     }
     let found = installed(database, names)?;
     known.remove(&database);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    if is_settled(&files, now) && files.iter().any(Option::is_some) {
+    if files.iter().flatten().all(FileState::is_settled) && files.iter().any(Option::is_some) {
         known.insert(
             database,
             Answer {
@@ -93,14 +86,6 @@ fn files(database: Database) -> Vec<PathBuf> {
     }
 }
 
-/// Whether all of it is old enough to tell the next change from the last one.
-fn is_settled(state: &[Option<FileState>], now: Duration) -> bool {
-    state
-        .iter()
-        .flatten()
-        .all(|file| now > file.changed.saturating_add(SETTLED))
-}
-
 /// rpm's database does not know of locks; other files have those.
 fn with_locks_of_now(package: &Installed) -> Installed {
     let held = if package.database == Database::Rpm {
@@ -111,25 +96,5 @@ fn with_locks_of_now(package: &Installed) -> Installed {
     Installed {
         held,
         ..package.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_changed_just_now_is_not_settled() {
-        let at = |seconds| {
-            Some(FileState {
-                inode: 1,
-                size: 1,
-                changed: Duration::from_secs(seconds),
-            })
-        };
-        let now = Duration::from_secs(1000);
-        assert!(is_settled(&[at(990), None], now));
-        assert!(!is_settled(&[at(990), at(998)], now));
-        assert!(!is_settled(&[at(2000)], now), "the clock was set back");
     }
 }

@@ -19,16 +19,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::agent::BINARY;
+use crate::agent::program;
+use crate::agent::program::BINARY;
 use crate::config::{Config, ConfigError, Installer};
 use crate::packages::package::{Database, Installed};
 use crate::packages::trust::Weakness;
-use crate::system::command::Command;
 use crate::system::text::{printable, reasons};
 use crate::version::Version;
-
-/// A program that only says its version takes some tens of milliseconds.
-const VERSION_LIMIT: Duration = Duration::from_secs(30);
 
 /// What this program needs of a package manager. All of them check signatures by themselves; nothing here may weaken that.
 pub trait PackageManager {
@@ -142,11 +139,13 @@ pub trait PackageManager {
             }
             Ok(Some(_)) => {}
         }
-        let runs = binary_version()?;
+        let runs = program::version()?;
         if runs == *version {
             Ok(())
         } else {
-            Err(format!("{BINARY} says that it is {runs}, not {version}"))
+            Err(format!(
+                "{BINARY} reports version {runs}, expected {version}"
+            ))
         }
     }
 }
@@ -317,43 +316,6 @@ fn remove_files(directory: &Path, start: &str) -> anyhow::Result<()> {
         fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
     }
     Ok(())
-}
-
-/// Asks the agent's program for its version: `version --raw` prints it alone, in every edition from 10 on.
-fn binary_version() -> Result<Version, String> {
-    let ask = |arguments: &[&str]| {
-        Command::new(BINARY, arguments.iter().copied())
-            .limit(VERSION_LIMIT)
-            .run()
-            .map_err(|error| reasons(&error))
-    };
-    let raw = ask(&["version", "--raw"])?;
-    if raw.success()
-        && let Some(version) = raw.lines().find_map(|line| line.trim().parse().ok())
-    {
-        return Ok(version);
-    }
-    let output = ask(&["version"])?;
-    if !output.success() {
-        return Err(format!("{BINARY} does not run: {}", output.summary()));
-    }
-    let found = output.lines().find_map(version_in);
-    let said = || printable(output.lines().next().unwrap_or_default(), 80);
-    found.ok_or_else(|| {
-        format!(
-            "cannot determine the version of {BINARY}: it printed \"{}\"",
-            said()
-        )
-    })
-}
-
-/// The version in a line like `Teleport Enterprise v14.3.33 git:v14.3.33-0-gabcdef go1.21.5`.
-fn version_in(line: &str) -> Option<Version> {
-    line.strip_prefix("Teleport ")?
-        .split_whitespace()
-        .find(|word| word.starts_with('v'))?
-        .parse()
-        .ok()
 }
 
 /// A version that is ready to be installed.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::service;
 use crate::packages::database;
+use crate::system::file_state::FileState;
 use crate::system::files::{Durability, make_directory, read_json, write_json};
 use crate::system::text::io_problem;
 
@@ -22,6 +23,9 @@ pub struct Cache {
     /// By the package databases.
     #[serde(default)]
     pub databases: database::Answers,
+    /// The agent's program: the state of its file, if that was seen to run.
+    #[serde(default)]
+    pub program: Option<FileState>,
     /// By systemd.
     #[serde(default)]
     pub services: Option<service::Answer>,
@@ -32,6 +36,7 @@ impl Default for Cache {
         Cache {
             by: env!("CARGO_PKG_VERSION").into(),
             databases: database::Answers::default(),
+            program: None,
             services: None,
         }
     }

@@ -296,6 +296,11 @@ impl Output {
         self.status.success() && self.timed_out.is_none()
     }
 
+    /// Whether the program was ended because its time was over.
+    pub fn timed_out(&self) -> bool {
+        self.timed_out.is_some()
+    }
+
     /// The exit status, if the program ended by itself.
     pub fn code(&self) -> Option<i32> {
         self.status.code()

@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+/// A file that was changed so recently may be changed once more without a sign of it: its time is as coarse as a clock tick.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// A file at a moment. Whatever is put in its place is another inode; whatever is written to it changes its `ctime`, which nobody
 /// can set. Of a directory, so does every entry that comes or goes.
@@ -32,6 +35,12 @@ impl FileState {
             size: metadata.size(),
             changed,
         })
+    }
+
+    /// Whether the last change is so old that the next one will have another time.
+    pub fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.unwrap_or_default() > self.changed.saturating_add(SETTLED)
     }
 }
 
@@ -67,6 +76,20 @@ mod tests {
             .set_modified(old)
             .unwrap();
         changed("given an older time");
+    }
+
+    #[test]
+    fn what_was_changed_just_now_is_not_settled() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let changed = |changed| FileState {
+            inode: 1,
+            size: 1,
+            changed,
+        };
+        assert!(changed(now - Duration::from_secs(10)).is_settled());
+        assert!(!changed(now).is_settled());
+        let later = now + Duration::from_secs(1000);
+        assert!(!changed(later).is_settled(), "the clock was set back");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use teleport_upgrade::agent::schedule::{Absence, Schedule, Window, WindowStatus};
 use teleport_upgrade::agent::service::{Binary, Health, Service, readiness};
 use teleport_upgrade::agent::settings::Settings;
-use teleport_upgrade::agent::{Agent, program, service};
+use teleport_upgrade::agent::{Agent, service};
 use teleport_upgrade::config::{Address, Config, Endpoint, PACKAGES, Pin};
 use teleport_upgrade::decide::compatibility::Limits;
 use teleport_upgrade::decide::path::{Offer, Stops};
@@ -46,14 +46,13 @@ use teleport_upgrade::version::Version;
 type Run = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Run); 10] = [
+pub const TARGETS: [(&str, Run); 9] = [
     ("configuration", configuration),
     ("schedule", schedule),
     ("channel", channel),
     ("databases", databases),
     ("host", host),
     ("trust", trust),
-    ("program", program),
     ("managers", managers),
     ("cluster", cluster),
     ("decision", decision),
@@ -422,16 +421,6 @@ pub fn trust(data: &[u8]) {
     // What switches the check off right there must be seen, whatever else the files say.
     let off = format!("{repository}\n[teleport]\ngpgcheck=0\n");
     assert!(!yum::trust::judge(&[], &ini(&off, Style::Folded), &[], Some("teleport")).is_empty());
-}
-
-/// The agent's program file.
-pub fn program(data: &[u8]) {
-    let path = scratch().join("program");
-    fs::write(&path, data).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    if let Some(damage) = program::damage(&path) {
-        assert_printable(&damage);
-    }
 }
 
 /// What package managers say.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::agent::BINARY;
+use crate::agent::program::BINARY;
 use crate::packages::READ_LIMIT;
 use crate::packages::package::Installed;
 use crate::system::command::{Command, Output};

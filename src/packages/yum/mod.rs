@@ -18,8 +18,8 @@ use crate::packages::rpm::database::VERSIONLOCK;
 use crate::packages::trust::Weakness;
 use crate::packages::yum::trust::Dialect;
 use crate::packages::{
-    DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, READ_LIMIT, VERSION_LIMIT, locks, only,
-    remove_files, rpm,
+    DOWNLOAD_LIMIT, Limits, PackageError, PackageManager, READ_LIMIT, locks, only, remove_files,
+    rpm,
 };
 use crate::system::command::{Command, Output};
 use crate::system::terminal::Step;
@@ -83,7 +83,7 @@ fn dialect(program: &'static str, file: &Path) -> Dialect {
         "dnf4" | "dnf-3" | "dnf-2" => Dialect::Dnf4,
         name => {
             let asked = Command::new(program, ["--version"])
-                .limit(VERSION_LIMIT)
+                .limit(READ_LIMIT)
                 .wordy()
                 .run();
             let first = asked

@@ -1,7 +1,0 @@
-//! libFuzzer's way into `program` of `targets.rs`.
-#![no_main]
-
-#[path = "../targets.rs"]
-mod targets;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::run("program", data));
