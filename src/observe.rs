@@ -7,14 +7,16 @@ use chrono::Utc;
 use log::{debug, warn};
 
 use crate::agent::schedule::Schedule;
+use crate::agent::schedule::read::is_nop;
 use crate::agent::settings::Settings;
-use crate::agent::{Agent, schedule};
+use crate::agent::{Agent, look};
 use crate::cli::Options;
 use crate::config::{Config, SCHEDULE};
 use crate::decide::compatibility::{Limits, NotAllowed};
 use crate::decide::path::{Offer, Path};
 use crate::decide::policy;
 use crate::decide::policy::{Action, Decision, Observation, Question};
+use crate::packages;
 use crate::packages::PackageError;
 use crate::packages::package::Installed;
 use crate::server::channel::{Channel, Target};
@@ -25,7 +27,6 @@ use crate::state::history::History;
 use crate::state::record;
 use crate::system::terminal::Step;
 use crate::version::Version;
-use crate::{agent, packages};
 
 /// The settings of this host, if there are any, for which `run` would refuse to install what is decided on.
 pub fn distrust(
@@ -53,10 +54,9 @@ pub fn distrust(
 /// The refusal of a host that Teleport's later updater manages, before anything is read or written that is this program's own. What
 /// was begun here is finished first: the package that it installed may have brought that updater.
 pub fn managed_by_another(options: &Options) -> Option<NotAllowed> {
-    let by_link = agent::managed_by_another().map(NotAllowed::Managed);
-    let refusal = by_link.or_else(|| {
-        schedule::is_nop(&options.config_dir.join(SCHEDULE)).then_some(NotAllowed::Nop)
-    })?;
+    let by_link = look::managed_by_another().map(NotAllowed::Managed);
+    let refusal = by_link
+        .or_else(|| is_nop(&options.config_dir.join(SCHEDULE)).then_some(NotAllowed::Nop))?;
     record::history(&options.state_dir)
         .unfinished
         .is_none()
@@ -87,7 +87,12 @@ fn observe(
     cache: &mut Cache,
     forced: bool,
 ) -> Result<Observation> {
-    let agent = Agent::look(config, &mut cache.databases, &mut cache.program, &mut cache.services)?;
+    let agent = Agent::look(
+        config,
+        &mut cache.databases,
+        &mut cache.program,
+        &mut cache.services,
+    )?;
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
     let settings = Settings::read_all(agent.starts());

@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use log::{debug, warn};
 
+use crate::agent::look;
 use crate::agent::service::readiness;
-use crate::agent::service::restart::Rules;
+use crate::agent::service::verify::Rules;
 use crate::cli::Options;
 use crate::config::Config;
 use crate::decide::compatibility::NotAllowed;
@@ -34,7 +35,7 @@ use crate::system::text::{io_problem, reasons};
 use crate::system::{scope, times};
 use crate::upgrade::{Outcome, Transaction, predownload};
 use crate::version::Version;
-use crate::{agent, observe, packages, status};
+use crate::{observe, packages, status};
 
 /// How long "force" waits for a pass that is at work: as long as a download ahead may take, with the package manager's refresh, and the
 /// wait for its lock.
@@ -160,7 +161,7 @@ impl Pass<'_> {
         let package = seen.agent.package.clone();
         let is_ours = seen.settings.cluster_service.is_none();
         let end = self.decide_and_act(packages.as_ref(), seen);
-        if is_ours && agent::managed_by_another().is_none() {
+        if is_ours && look::managed_by_another().is_none() {
             self.see_to_the_lock(packages.as_ref(), &package);
         }
         if let Some(ahead) = self.ahead.take() {
@@ -276,7 +277,7 @@ impl Pass<'_> {
             }
             seen = observe::again(self.config, history, self.forced, seen)?;
             // By what was installed just now, or by somebody else meanwhile.
-            if let (Some(link), None) = (agent::managed_by_another(), &broken) {
+            if let (Some(link), None) = (look::managed_by_another(), &broken) {
                 return Ok(outcome::refuse(&Decision::NotAllowed(NotAllowed::Managed(
                     link,
                 ))));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::agent::service::restart;
+use crate::agent::service::systemd;
 use crate::cli::Options;
 use crate::config::PACKAGES;
 use crate::packages;
@@ -36,7 +36,7 @@ pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
         );
         return Ok(Exit::Fine);
     }
-    while recorded && restart::is_at_work(SERVICE) {
+    while recorded && systemd::is_in_progress(SERVICE) {
         thread::sleep(LOOK);
     }
     let lock = alone(&options.state_dir, recorded)?;

@@ -12,7 +12,8 @@ use nix::libc;
 use nix::unistd::Pid;
 
 use crate::packages::PackageError;
-use crate::system::command::{Output, stat};
+use crate::system::command::Output;
+use crate::system::process::stat;
 use crate::system::terminal::Step;
 
 /// How often to look whether a lock is free.
@@ -105,7 +106,7 @@ impl Lock {
                 .trim()
                 .parse()
                 .ok()
-                .filter(|pid| is_alive(*pid)),
+                .filter(|pid| stat(*pid).is_some()),
         }
         .map(process)
     }
@@ -122,10 +123,6 @@ pub fn process(pid: i32) -> String {
             name.trim()
         }
     )
-}
-
-fn is_alive(pid: i32) -> bool {
-    fs::exists(format!("/proc/{pid}")).unwrap_or(false)
 }
 
 /// Whether a file is locked by a process of another group than this.

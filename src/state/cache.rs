@@ -6,7 +6,7 @@ use std::path::Path;
 use log::debug;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::service;
+use crate::agent::service::systemd::Answer;
 use crate::packages::database;
 use crate::system::file_state::FileState;
 use crate::system::files::{Durability, make_directory, read_json, write_json};
@@ -28,7 +28,7 @@ pub struct Cache {
     pub program: Option<FileState>,
     /// By systemd.
     #[serde(default)]
-    pub services: Option<service::Answer>,
+    pub services: Option<Answer>,
 }
 
 impl Default for Cache {

@@ -5,8 +5,8 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::agent::service::Life;
 use crate::system::files::read_json;
+use crate::system::process::Process;
 
 /// The name of the file.
 pub const FILE: &str = "current-run.json";
@@ -15,7 +15,7 @@ pub const FILE: &str = "current-run.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CurrentRun {
     /// The process.
-    pub process: Life,
+    pub process: Process,
     /// What it is doing: "upgrading from 14.3.33 to 14.3.34".
     pub purpose: String,
     /// The current step: "verifying teleport.service".
@@ -55,7 +55,7 @@ mod tests {
             .arg("1000")
             .spawn()
             .unwrap();
-        let process = Life::of(child.id().try_into().unwrap()).unwrap();
+        let process = Process::of(child.id().try_into().unwrap()).unwrap();
         let running = CurrentRun {
             process,
             purpose: "upgrading".into(),

@@ -13,10 +13,10 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use log::{debug, info};
 
-use crate::agent::service::Life;
 use crate::state::current_run;
 use crate::state::current_run::CurrentRun;
 use crate::system::files::{Durability, write_json};
+use crate::system::process::Process;
 use crate::system::terminal::Step;
 use crate::system::text::{io_problem, printable};
 
@@ -93,7 +93,7 @@ impl Lock {
 
     /// Records what this run is doing: "upgrading from 14.3.33 to 14.3.34".
     pub fn note(&self, purpose: &str) {
-        let process = i32::try_from(std::process::id()).ok().and_then(Life::of);
+        let process = i32::try_from(std::process::id()).ok().and_then(Process::of);
         let running = process.map(|process| CurrentRun {
             process,
             purpose: purpose.into(),

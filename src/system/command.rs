@@ -17,6 +17,7 @@ use log::{Level, log, warn};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::system::process::stat;
 use crate::system::text::printable;
 
 /// Where programs are found, which the system's packages bring; what the caller's environment says about it is not asked.
@@ -399,18 +400,6 @@ fn is_stopped(group: Pid) -> bool {
         }
     }
     false
-}
-
-/// What `/proc/PID/stat` has behind the name, which may itself hold anything: the state, the parent, the group, and so on.
-pub fn stat(pid: i32) -> Option<Vec<String>> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(
-        stat.rsplit_once(") ")?
-            .1
-            .split(' ')
-            .map(str::to_owned)
-            .collect(),
-    )
 }
 
 fn send_lines(mut reader: impl BufRead, stream: Stream, lines: &Sender<Event>) {

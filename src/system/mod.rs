@@ -5,6 +5,7 @@ pub(crate) mod file_state;
 pub mod files;
 pub mod journal;
 pub mod logging;
+pub mod process;
 pub mod scope;
 pub mod signals;
 pub mod terminal;

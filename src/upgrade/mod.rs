@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use log::{debug, error, info, warn};
 use nix::unistd::syncfs;
 
-use crate::agent::service::restart::{Old, Rules, Unhealthy};
-use crate::agent::service::{Health, Service, restart};
+use crate::agent::service::verify::{Old, Rules, Unhealthy};
+use crate::agent::service::{Health, Service, restart, systemd};
 use crate::agent::{Agent, PLACES};
 use crate::packages::package::Installed;
 use crate::packages::{PackageError, PackageManager, Prepared};
@@ -128,7 +128,9 @@ impl Transaction<'_> {
         // A reload that somebody else has asked for may have come to its end since it was decided.
         match restart::ensure(unit, &self.rules) {
             Ok(()) => Outcome::Upgraded,
-            Err(Unhealthy { reason, .. }) if restart::runs(unit) => {
+            Err(Unhealthy { reason, .. })
+                if systemd::look(unit).is_ok_and(|now| now.health == Health::Running) =>
+            {
                 Outcome::Untouched(PackageError::Failed(reason))
             }
             Err(Unhealthy { reason, .. }) => Outcome::Broken {
@@ -195,8 +197,8 @@ impl Transaction<'_> {
     fn whole(&self, change: &Change, version: &Version) -> Result<(), String> {
         self.packages.prove(&change.package, version)?;
         self.packages.verify(&change.package)?;
-        restart::read_units_again();
-        match restart::missing(&change.units).as_slice() {
+        systemd::read_units_again();
+        match systemd::missing(&change.units).as_slice() {
             [] => Ok(()),
             missing => Err(format!("unit {} not found", missing.join(", "))),
         }
@@ -206,7 +208,7 @@ impl Transaction<'_> {
     fn see_to_services(&mut self, change: &Change, installed: &Version) -> Option<Outcome> {
         let ensured = each(&change.services, |unit| restart::ensure(unit, &self.rules));
         match ensured {
-            Err(_) if restart::host_is_going_down() => Some(going_down()),
+            Err(_) if systemd::host_is_shutting_down() => Some(going_down()),
             Err(unfit) if *installed == change.to => {
                 Some(self.roll_back(change, &[], &unfit.old, unfit.reason))
             }
@@ -234,20 +236,20 @@ impl Transaction<'_> {
             .install(&change.package, &change.to_package_version);
         drop(step);
         let Err(reason) = self.packages.prove(&change.package, &change.to) else {
-            restart::read_units_again();
+            systemd::read_units_again();
             // Nothing could be started any more under its name; what runs, runs on.
-            let missing = restart::missing(&change.units);
+            let missing = systemd::missing(&change.units);
             if !missing.is_empty() && self.packages.installs() {
                 let reason = format!("unit {} not found after the install", missing.join(", "));
                 return self.roll_back(change, before, &[], reason);
             }
             return match each(&change.services, |unit| {
-                restart::bring_up(unit, &self.rules)
+                restart::run_installed(unit, &self.rules)
             }) {
                 Ok(()) if self.packages.installs() => Outcome::Upgraded,
                 Ok(()) => Outcome::Tried,
                 // It comes up with the host; the first pass then sees whether it does so well.
-                Err(_) if restart::host_is_going_down() => going_down(),
+                Err(_) if systemd::host_is_shutting_down() => going_down(),
                 Err(unfit) => self.roll_back(change, before, &unfit.old, unfit.reason),
             };
         };
@@ -260,14 +262,14 @@ impl Transaction<'_> {
             .unwrap_or_else(|| PackageError::Failed(format!("nothing was installed: {unfit}")));
         if change.from != change.to && self.is_whole(change, &change.from) {
             // Most failures leave the package as it was; but one of its scripts may have stopped the service.
-            restart::start_again(&change.services);
+            systemd::start_again(&change.services);
             Outcome::Untouched(error)
         } else if error.is_temporary() {
-            restart::start_again(&change.services);
+            systemd::start_again(&change.services);
             Outcome::Unfinished(error)
         } else if !error.is_the_versions() {
             // The version before could not be installed either. The next pass tries this one again.
-            restart::start_again(&change.services);
+            systemd::start_again(&change.services);
             Outcome::Broken {
                 reason: error.to_string(),
                 back: "for the same reason".into(),
@@ -288,7 +290,7 @@ impl Transaction<'_> {
         reason: String,
     ) -> Outcome {
         if change.from == change.to {
-            restart::start_again(&change.services);
+            systemd::start_again(&change.services);
             let restored = self.is_whole(change, &change.from);
             return Outcome::Broken {
                 reason,
@@ -329,7 +331,7 @@ impl Transaction<'_> {
         }
         if let Err(back) = whole {
             // Whatever is there, an agent that may run is better than none.
-            restart::start_again(&change.services);
+            systemd::start_again(&change.services);
             return Outcome::Broken {
                 reason,
                 back,
@@ -344,15 +346,17 @@ impl Transaction<'_> {
             match old.iter().find(|(named, _)| named == unit) {
                 Some((_, Old::Draining)) => Old::Draining,
                 Some((_, Old::Unknown)) => Old::Unknown,
-                _ if was.is_some() && was == restart::process_in_charge(unit) => Old::InCharge,
+                _ if was.is_some() && was == systemd::look(unit).ok().and_then(|now| now.pid) => {
+                    Old::InCharge
+                }
                 _ => Old::Unknown,
             }
         };
         match each(&change.services, |unit| {
-            restart::bring_back(unit, old_of(unit), &self.rules)
+            restart::run_rolled_back(unit, old_of(unit), &self.rules)
         }) {
             Ok(()) => Outcome::RolledBack { reason },
-            Err(_) if restart::host_is_going_down() => going_down(),
+            Err(_) if systemd::host_is_shutting_down() => going_down(),
             Err(unfit) => Outcome::Broken {
                 reason,
                 back: unfit.reason,

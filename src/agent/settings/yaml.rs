@@ -43,11 +43,6 @@ impl Node {
         }
     }
 
-    /// Whether nothing is written there.
-    pub fn is_nothing(&self) -> bool {
-        matches!(self, Node::Nothing)
-    }
-
     /// The text of a scalar.
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -125,8 +120,8 @@ fn closed(open: Vec<Open>) -> Node {
 fn read(text: &str, open: &mut Vec<Open>) -> Result<Rc<Node>, String> {
     let mut anchors: BTreeMap<usize, Measured> = BTreeMap::new();
     for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {
-        let (event, _) = event
-            .map_err(|error| format!("it is not YAML: {}", printable(&error.to_string(), 120)))?;
+        let (event, _) =
+            event.map_err(|error| format!("not YAML: {}", printable(&error.to_string(), 120)))?;
         let (value, anchor) = match event {
             Event::MappingStart(anchor, _) => {
                 open.push(Open::new(Node::Map(BTreeMap::new()), anchor));
@@ -168,7 +163,7 @@ fn read(text: &str, open: &mut Vec<Open>) -> Result<Rc<Node>, String> {
 /// A nest is taken apart level by level, one within the other: too deep a one, and there is no room to do so.
 fn within_limits(levels: usize) -> Result<(), String> {
     if levels > MAX_DEPTH {
-        Err(format!("it is nested more than {MAX_DEPTH} levels deep"))
+        Err(format!("nested more than {MAX_DEPTH} levels deep"))
     } else {
         Ok(())
     }
@@ -183,3 +178,6 @@ fn scalar(text: &str, style: ScalarStyle) -> Node {
         Node::Text(text.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

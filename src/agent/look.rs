@@ -1,0 +1,174 @@
+//! Looks for the agent on this host: its package, its program, the state of its services.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use log::warn;
+
+use crate::agent::program::BINARY;
+use crate::agent::service::systemd::{self, Answer};
+use crate::agent::service::{Health, Service};
+use crate::agent::{Agent, NoAgent, program};
+use crate::config::{Config, DEFAULT_SERVICE, Installer, PACKAGES};
+use crate::packages::database;
+use crate::packages::package::Installed;
+use crate::system::file_state::FileState;
+
+/// Where teleport-update has the agents that it manages.
+const MANAGED: &str = "/opt/teleport";
+/// Where, within that, newer packages put the agent: that one is managed by the package manager.
+const PACKAGED: &str = "/opt/teleport/system";
+
+/// What the agent's program is a link to, if teleport-update manages that agent.
+pub fn managed_by_another() -> Option<PathBuf> {
+    let link = fs::read_link(BINARY).ok()?;
+    let directory = Path::new(BINARY).parent()?;
+    // A link may be relative, and lead to another link.
+    let targets = [
+        directory.join(&link),
+        fs::canonicalize(BINARY).unwrap_or_default(),
+    ];
+    targets.iter().any(|path| is_managed(path)).then_some(link)
+}
+
+fn is_managed(path: &Path) -> bool {
+    path.starts_with(MANAGED) && !path.starts_with(PACKAGED)
+}
+
+impl Agent {
+    /// Looks at the host. What was found before and still holds is not looked for again: the answers of the databases, the state of the
+    /// program's file when that was seen to run, the answer of systemd.
+    pub fn look(
+        config: &Config,
+        databases: &mut database::Answers,
+        program: &mut Option<FileState>,
+        answer: &mut Option<Answer>,
+    ) -> Result<Agent> {
+        let found = find(config, databases)?;
+        let mut package = select(found, config.package.as_deref())?;
+        package.damage = package.damage.or_else(|| program::problem(program));
+        let services = services(config, answer)?;
+        let mut services_without_unit = services
+            .iter()
+            .filter(|service| service.health == Health::Absent);
+        if let Some(Service { unit, .. }) = services_without_unit.next() {
+            // A broken package may lack its unit; installing it again brings it back.
+            if *unit != DEFAULT_SERVICE && package.damage.is_none() {
+                let problem = format!("unit {unit} not found");
+                let remedy = "set service to the unit that runs the agent";
+                return Err(config.error("service", &problem, remedy).into());
+            }
+            warn!("unit {unit} not found; no service will be restarted after an upgrade");
+        }
+        Ok(Agent { package, services })
+    }
+}
+
+/// Asks one package database, and the other if that one has no agent.
+fn find(config: &Config, known: &mut database::Answers) -> Result<Vec<Installed>> {
+    let expected = config.installer.and_then(Installer::database);
+    for database in database::in_order(expected) {
+        let found = database::installed_as_known(database, &PACKAGES, known)
+            .context("cannot determine which Teleport package is installed")?;
+        if let (Some(package), Some(installer)) = (found.first(), config.installer)
+            && expected.is_some_and(|expected| expected != database)
+        {
+            return Err(config
+                .contradicts(installer, &package.name, database)
+                .into());
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The services that run the agent.
+fn services(config: &Config, known: &mut Option<Answer>) -> Result<Vec<Service>> {
+    // For example in a container that is being built.
+    if !Path::new("/run/systemd/system").exists() {
+        warn!("systemd is not running; services are not managed");
+        return Ok(Vec::new());
+    }
+    systemd::services(&config.services, known)
+}
+
+/// Picks the package to upgrade: the one in `package`, else the only one there is.
+fn select(mut found: Vec<Installed>, named: Option<&str>) -> Result<Installed, NoAgent> {
+    let names = |found: &[Installed]| found.iter().map(|package| package.name.clone()).collect();
+    match named {
+        Some(named) => match found.iter().position(|package| package.name == named) {
+            Some(index) => Ok(found.swap_remove(index)),
+            None => Err(NoAgent::Other(named.to_string(), names(&found))),
+        },
+        None if found.len() > 1 => Err(NoAgent::Several(names(&found))),
+        None => found.pop().ok_or(NoAgent::Absent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packages::package::Database;
+
+    fn package(name: &str) -> Installed {
+        Installed {
+            name: name.into(),
+            version: "14.3.33".parse().unwrap(),
+            package_version: "14.3.33".into(),
+            damage: None,
+            held: false,
+            database: Database::Dpkg,
+        }
+    }
+
+    fn selected(found: &[&str], named: Option<&str>) -> Result<String, String> {
+        let found = found.iter().map(|name| package(name)).collect();
+        select(found, named)
+            .map(|package| package.name)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn selects_the_only_package_or_the_named_one() {
+        assert_eq!(selected(&["teleport"], None).unwrap(), "teleport");
+        assert_eq!(
+            selected(&["teleport", "teleport-ent"], Some("teleport-ent")).unwrap(),
+            "teleport-ent"
+        );
+    }
+
+    #[test]
+    fn recognizes_agents_of_teleport_update() {
+        for (path, expected) in [
+            ("/opt/teleport/default/versions/17.2.0/bin/teleport", true),
+            ("/opt/teleport/bin/teleport", true),
+            ("/opt/teleport/system/bin/teleport", false),
+            ("/opt/teleport-14/bin/teleport", false),
+            ("/usr/local/bin/teleport", false),
+        ] {
+            assert_eq!(is_managed(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn refuses_to_guess() {
+        assert!(
+            selected(&[], None)
+                .unwrap_err()
+                .contains("no Teleport package is installed")
+        );
+        assert!(
+            selected(&["teleport", "teleport-ent"], None)
+                .unwrap_err()
+                .contains("(teleport, teleport-ent)")
+        );
+        let error = selected(&["teleport"], Some("teleport-ent")).unwrap_err();
+        assert!(
+            error.contains("package is set to teleport-ent, but teleport is installed"),
+            "{error}"
+        );
+    }
+}
