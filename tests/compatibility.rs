@@ -648,16 +648,16 @@ fn a_host_whose_settings_cannot_be_read_is_left_alone() {
     for (lines, part) in [
         (
             "mkfifo /etc/teleport.yaml",
-            "cannot read /etc/teleport.yaml: it is not a regular file",
+            "cannot read /etc/teleport.yaml: not a regular file",
         ),
         (
             "mkdir /etc/teleport.yaml",
-            "cannot read /etc/teleport.yaml: it is not a regular file",
+            "cannot read /etc/teleport.yaml: not a regular file",
         ),
         ("ln -s /etc/shadow /etc/teleport.yaml", "/etc/teleport.yaml"),
         (
             "true",
-            "are enabled by default, and /etc/teleport.yaml does not exist.",
+            "are enabled by default and not disabled in /etc/teleport.yaml (no such file).",
         ),
     ] {
         host.remove("/etc/teleport.yaml");
@@ -748,7 +748,7 @@ fn a_pin_is_held_and_moved_by_its_file_alone() {
 
 #[test]
 fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
-    const ADVICE: &str = "Cluster services are upgraded manually (man teleport-upgrade, CLUSTER). Run: \
+    const ADVICE: &str = "Upgrade cluster services manually (man teleport-upgrade, CLUSTER) and run: \
                           systemctl disable --now teleport-upgrade.timer";
     for (text, reason) in [
         (
@@ -762,7 +762,7 @@ fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
         (
             "teleport:\n  nodename: host\nauth_service: {cluster_name: example}\n",
             "the Auth Service and the Proxy Service are enabled by default and not disabled in /etc/teleport.yaml. If this host runs an agent \
-             only, add \"enabled: no\" under auth_service and \"proxy_service: {enabled: no}\" there",
+             only, set \"enabled: no\" under auth_service and proxy_service there",
         ),
     ] {
         let host = Host::with_upgrade();

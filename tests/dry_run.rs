@@ -47,7 +47,7 @@ fn dry_run_leaves_no_mark_for_a_missing_schedule() {
     for _ in 0..2 {
         let said = host.upgrader("dry-run").expect(0).stdout;
         assert!(
-            said.contains("waiting to upgrade from 14.3.33 to 14.3.34: the agent has exported no maintenance schedule"),
+            said.contains("waiting to upgrade from 14.3.33 to 14.3.34: the agent has not exported a maintenance schedule"),
             "{said}"
         );
     }

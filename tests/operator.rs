@@ -409,7 +409,7 @@ fn states_of_a_host_without_a_schedule() {
         (
             "1000 2000\n",
             "past",
-            "the maintenance schedule is outdated",
+            "the maintenance schedule has expired",
         ),
     ] {
         host.configure("schedule", text);
@@ -423,7 +423,7 @@ fn states_of_a_host_without_a_schedule() {
     host.remove("/etc/teleport-upgrade.d/schedule");
     told.shows(
         "waiting",
-        "the agent has exported no maintenance schedule; if the next pass still finds it so",
+        "the agent has not exported a maintenance schedule; if the next pass still finds it so",
     );
     told.pass(0);
     told.counts_as("waiting");
@@ -432,7 +432,7 @@ fn states_of_a_host_without_a_schedule() {
     ));
     told.shows(
         "due",
-        "would now upgrade from 14.3.33 to 14.3.34: the agent has exported no maintenance schedule",
+        "would now upgrade from 14.3.33 to 14.3.34: the agent has not exported a maintenance schedule",
     );
     // Whoever does not want the notice has it taken away.
     host.configure("notice", "no\n");

@@ -83,14 +83,14 @@ fn first_warns_and_second_upgrades(host: &Host, reason: &str) {
 fn schedule_missing_the_first_run_warns_and_the_second_upgrades() {
     let host = Host::with_upgrade();
     host.remove("/etc/teleport-upgrade.d/schedule");
-    first_warns_and_second_upgrades(&host, "the agent has exported no maintenance schedule");
+    first_warns_and_second_upgrades(&host, "the agent has not exported a maintenance schedule");
 }
 
 #[test]
 fn schedule_outdated_the_first_run_warns_and_the_second_upgrades() {
     let host = Host::with_upgrade();
     host.past_window();
-    first_warns_and_second_upgrades(&host, "the maintenance schedule is outdated");
+    first_warns_and_second_upgrades(&host, "the maintenance schedule has expired");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn schedule_empty_or_garbage_the_first_run_warns_and_the_second_upgrades() {
         ("", "the maintenance schedule is empty"),
         (
             "<html>\n",
-            "the maintenance schedule cannot be used (line 1 ",
+            "the maintenance schedule is invalid (line 1: ",
         ),
     ] {
         let host = Host::with_upgrade();

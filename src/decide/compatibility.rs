@@ -198,6 +198,7 @@ mod tests {
     use super::*;
     use crate::agent::schedule::WindowStatus;
     use crate::agent::settings::Settings;
+    use crate::agent::settings::start::Start;
     use crate::decide::path::{Offer, Stops};
     use crate::decide::policy::tests::{at, seen};
     use crate::decide::policy::{Action, Decision, Observation, decide};
@@ -915,14 +916,15 @@ mod tests {
     #[test]
     fn hosts_that_are_not_for_us_are_told_so() {
         let settings = Settings::parse(
-            "/etc/teleport.yaml".as_ref(),
+            "/etc/teleport.yaml",
             "proxy_service: {enabled: no}",
+            &Start::default(),
         );
         assert_eq!(
             NotAllowed::ClusterHost(settings.cluster_service.unwrap()).to_string(),
             "unsupported host: the Auth Service is enabled by default and not disabled in /etc/teleport.yaml. If this host runs an agent \
-             only, add \"auth_service: {enabled: no}\" there. Cluster services are upgraded manually \
-             (man teleport-upgrade, CLUSTER). Run: systemctl disable --now teleport-upgrade.timer"
+             only, set \"enabled: no\" under auth_service there. Upgrade cluster services manually \
+             (man teleport-upgrade, CLUSTER) and run: systemctl disable --now teleport-upgrade.timer"
         );
         assert!(
             NotAllowed::Nop

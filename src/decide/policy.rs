@@ -387,6 +387,7 @@ pub(super) mod tests {
     use super::*;
     use crate::agent::schedule::Schedule;
     use crate::agent::service::Binary;
+    use crate::agent::settings::start::Start;
     use crate::packages::package::{Database, Installed};
     use crate::server::cluster::Reach;
 
@@ -436,7 +437,7 @@ pub(super) mod tests {
             target: Some(Target::Version(version("14.3.34"))),
             critical: Some(false),
             limits: Limits::default(),
-            settings: Settings::defaults("/etc/teleport.yaml".as_ref()),
+            settings: Settings::defaults("/etc/teleport.yaml"),
             cluster: Some(Cluster::Unknown(String::new(), Reach::Unknown)),
             offer: None,
         }
@@ -685,7 +686,7 @@ pub(super) mod tests {
             forced: true,
             ..seen()
         };
-        seen.settings = Settings::parse("/etc/teleport.yaml".as_ref(), "");
+        seen.settings = Settings::parse("/etc/teleport.yaml", "", &Start::default());
         seen.agent.services[0].health = Health::Failed("exit-code".into());
         assert!(matches!(
             decide(&seen),

@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use teleport_upgrade::agent::Agent;
 use teleport_upgrade::agent::schedule::{Absence, Schedule, Window, WindowStatus};
-use teleport_upgrade::agent::service::{Binary, Health, Service, readiness};
+use teleport_upgrade::agent::service::{Binary, Health, LOOP, Service, properties, readiness};
 use teleport_upgrade::agent::settings::Settings;
-use teleport_upgrade::agent::{Agent, service};
+use teleport_upgrade::agent::settings::start::Start;
 use teleport_upgrade::config::{Address, Config, Endpoint, PACKAGES, Pin};
 use teleport_upgrade::decide::compatibility::Limits;
 use teleport_upgrade::decide::path::{Offer, Stops};
@@ -198,14 +199,14 @@ pub fn schedule(data: &[u8]) {
     let parsed = Schedule::parse(&String::from_utf8_lossy(text));
     let windows = match &parsed {
         Schedule::Windows(windows) => windows.clone(),
-        Schedule::Unreadable(why) => {
+        Schedule::Absent(Absence::Unreadable(why)) => {
             assert!(
-                why.starts_with("line ") && why.ends_with("is not \"START STOP\" in Unix seconds"),
+                why.starts_with("line ") && why.ends_with(": expected two Unix timestamps"),
                 "quotes nothing: {why}"
             );
             Vec::new()
         }
-        Schedule::Missing | Schedule::Empty | Schedule::Nop => Vec::new(),
+        Schedule::Absent(_) => Vec::new(),
     };
     assert!(windows.is_sorted() && windows.iter().all(|window| window.start < window.stop));
     let mut moments = vec![now];
@@ -289,7 +290,7 @@ pub fn channel(data: &[u8]) {
 /// The agent's own settings, and what its cluster says of itself.
 pub fn cluster(data: &[u8]) {
     let [yaml, ping, pin] = parts(data);
-    let settings = Settings::parse(Path::new("/etc/teleport.yaml"), &yaml);
+    let settings = Settings::parse("/etc/teleport.yaml", &yaml, &Start::default());
     assert!(settings.data_dir.is_absolute());
     if let Some(problem) = &settings.problem {
         assert_printable(problem);
@@ -355,18 +356,18 @@ pub fn databases(data: &[u8]) {
 pub fn host(data: &[u8]) {
     let [shown, ready, past] = parts(data);
     let lines: Vec<&str> = shown.lines().collect();
-    for service in service::parse(&lines, Duration::from_secs(1000)) {
+    for service in properties::parse(&lines, Duration::from_secs(1000)) {
         assert!(service.pid.is_none_or(|pid| pid > 0));
-        assert!(service.health != Health::CrashLooping || service.restarts >= service::LOOP);
-        // Whatever the command line and the environment are, one of these; `read_all` would read the files that they name.
+        assert!(service.health != Health::CrashLooping || service.restarts >= LOOP);
+        // Whatever the command line and the environment are; but no file that they name is read.
         for start in &service.starts {
-            let settings = start.encoded.as_ref().map(|encoded| encoded.decode());
-            let text = settings.and_then(Result::ok).unwrap_or_default();
-            let host = Settings::parse(Path::new("TELEPORT_CONFIG"), &text)
-                .started_by(&service.unit, start)
-                .cluster_service;
+            let start = Start {
+                config: Some("/nowhere".into()),
+                ..start.clone()
+            };
+            let host = Settings::of(&service.unit, &start).cluster_service;
             assert_printable(&host.map(|host| host.to_string()).unwrap_or_default());
-            assert_printable(start.unseen.as_deref().unwrap_or_default());
+            assert_printable(start.unread.as_deref().unwrap_or_default());
         }
     }
     if let readiness::Readiness::NotReady(why, _) = readiness::parse(&ready) {
@@ -748,7 +749,7 @@ fn observation(bytes: &mut Bytes) -> Observation {
             }),
             prerelease: bytes.yes(),
         },
-        settings: Settings::defaults(Path::new("/etc/teleport.yaml")),
+        settings: Settings::defaults("/etc/teleport.yaml"),
         agent: Agent {
             package: Installed {
                 damage,

@@ -41,7 +41,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "clock: in 2090, the windows of today",
             0,
-            "the maintenance schedule is outdated",
+            "the maintenance schedule has expired",
             |stage| stage.clock(3_786_912_000),
         ),
         case(
@@ -78,7 +78,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "clock: an install whose window a jump has closed waits",
             0,
-            "waiting to upgrade|the maintenance schedule is outdated",
+            "waiting to upgrade|the maintenance schedule has expired",
             |stage| {
                 // Found open; while the package manager prepares, the time leaps over the rest of the window.
                 stage.command = "run";

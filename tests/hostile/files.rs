@@ -236,7 +236,7 @@ fn contents() -> Vec<Case> {
         case(
             "schedule: what a terminal would obey",
             0,
-            "line 1 is not \"START STOP\"",
+            "line 1: expected two",
             |stage| says(stage, "\u{1b}[31mSECRET\u{202e}\n"),
         ),
         case(

@@ -206,7 +206,7 @@ impl Host {
                 pin: None,
                 prerelease: false,
             },
-            settings: Settings::defaults("/etc/teleport.yaml".as_ref()),
+            settings: Settings::defaults("/etc/teleport.yaml"),
             agent: Agent {
                 package,
                 services: vec![service],

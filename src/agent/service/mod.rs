@@ -1,7 +1,7 @@
 //! The systemd services that run the agent. The types are here; what reads and changes a service is in the files below.
 
 mod processes;
-mod properties;
+pub mod properties;
 pub mod readiness;
 mod reload;
 pub mod restart;

@@ -87,7 +87,7 @@ impl fmt::Display for ClusterService {
 impl fmt::Display for ClusterHost {
     /// Why, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MANUALLY: &str = "Upgrade cluster services manually (man teleport-upgrade, CLUSTER). Run: \
+        const MANUALLY: &str = "Upgrade cluster services manually (man teleport-upgrade, CLUSTER) and run: \
                                 systemctl disable --now teleport-upgrade.timer";
         match self {
             ClusterHost::Enabled(services, by) => {

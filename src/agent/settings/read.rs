@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-use crate::agent::settings::start::{Encoded, Start};
+use crate::agent::settings::start::Start;
 use crate::agent::settings::yaml::Node;
-use crate::agent::settings::{ClusterHost, ClusterService, Settings, base64, listed, yaml};
+use crate::agent::settings::{ClusterHost, ClusterService, Settings, listed, yaml};
 use crate::config::Address;
 use crate::system::text::{io_problem, printable};
 use crate::system::untrusted;
@@ -72,9 +72,9 @@ impl Settings {
             }
             Some(encoded) => {
                 let source = format!("{} of {unit}", encoded.named_by);
-                match decode(encoded) {
+                match encoded.decode() {
                     Ok(text) => Settings::parse(&source, &text, start),
-                    Err(problem) => Settings::unread(&source, problem.into(), false),
+                    Err(problem) => Settings::unread(&source, problem, false),
                 }
             }
         };
@@ -134,11 +134,6 @@ impl Settings {
             }
         }
     }
-}
-
-fn decode(encoded: &Encoded) -> Result<String, &'static str> {
-    let bytes = base64::decode(&encoded.text).ok_or("not base64")?;
-    String::from_utf8(bytes).map_err(|_| "not text")
 }
 
 /// The services that the command line does not disable: `--auth-server` means that the Auth Service is elsewhere.

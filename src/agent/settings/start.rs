@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::agent::settings::base64;
+
 /// What the command line and the environment of an agent contain of its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Start {
@@ -25,6 +27,14 @@ pub struct Encoded {
     pub named_by: &'static str,
     /// The settings as they are there.
     pub text: String,
+}
+
+impl Encoded {
+    /// The settings themselves.
+    pub fn decode(&self) -> Result<String, String> {
+        let bytes = base64::decode(&self.text).ok_or("not base64")?;
+        String::from_utf8(bytes).map_err(|_| "not text".to_string())
+    }
 }
 
 impl fmt::Debug for Encoded {

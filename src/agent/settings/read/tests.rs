@@ -1,9 +1,10 @@
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::agent::settings::Settings;
 use crate::agent::settings::read::FILE;
 use crate::agent::settings::start::Start;
 use crate::agent::settings::unit::Unit;
+use crate::config::Address;
 
 fn settings(text: &str) -> Settings {
     Settings::parse(FILE, text, &Start::default())
