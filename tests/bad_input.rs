@@ -69,7 +69,7 @@ fn every_file_of_the_configuration() {
             "package",
             "teleport",
             2,
-            vec!["names teleport, which is not installed (teleport-ent is)"],
+            vec!["package is set to teleport, but teleport-ent is installed"],
         ),
         (
             "installer",
@@ -446,7 +446,7 @@ fn no_agent_on_the_host() {
     let ran = host.upgrader("run").expect(2);
     assert!(
         ran.stderr
-            .contains("no Teleport agent is installed on this host"),
+            .contains("no Teleport package is installed (looked for "),
         "{}",
         ran.stderr
     );
@@ -465,8 +465,8 @@ fn two_editions_on_the_host() {
         host.upgrader("run"),
         2,
         &[
-            "several editions of the agent are installed (teleport",
-            "name the one to upgrade",
+            "several Teleport packages are installed (teleport",
+            "set package to the one to upgrade",
         ],
     );
     host.configure("package", "teleport-ent\n");

@@ -587,7 +587,7 @@ fn the_cluster_is_found_where_the_agent_finds_it() {
 fn strange_settings_of_the_agent_are_a_warning_where_they_leave_no_doubt() {
     let host = Host::with_upgrade();
     for (text, part) in [
-        ("teleport: [", "it is not YAML: "),
+        ("teleport: [", "not YAML: "),
         (
             "teleport: {proxy_server: \"a b\"}",
             "\"a b\" has characters that do not belong there",
@@ -629,12 +629,12 @@ fn a_host_whose_settings_cannot_be_read_is_left_alone() {
     for (text, part) in [
         (
             format!("teleport: [\n{AGENT_ONLY}"),
-            "cannot read /etc/teleport.yaml: it is not YAML: ",
+            "cannot read /etc/teleport.yaml: not YAML: ",
         ),
-        ("{".repeat(80), "it is nested more than 32 levels deep"),
+        ("{".repeat(80), "nested more than 32 levels deep"),
         (
             AGENT_ONLY.to_string() + &"# much\n".repeat(200_000),
-            "it is larger than 1048576 bytes",
+            "larger than 1048576 bytes",
         ),
     ] {
         host.write("/etc/teleport.yaml", &text);
@@ -887,7 +887,7 @@ fn the_command_line_and_the_environment_have_the_last_word() {
     host.write("/etc/teleport.yaml", "auth_service: {enabled: yes}\n");
     allowed();
     start("--config-string=what?");
-    refused("cannot read --config-string of teleport.service: it is not base64");
+    refused("cannot read --config-string of teleport.service: not base64");
     host.assert_agent_runs("14.3.33");
 }
 

@@ -416,9 +416,8 @@ fn a_service_that_does_not_exist_is_named() {
     host.configure("service", "teleprot\n");
     let ran = host.upgrader("run").expect(2);
     assert!(
-        ran.stderr.contains(
-            "/etc/teleport-upgrade.d/service: this host has no teleprot.service; write the name"
-        ),
+        ran.stderr
+            .contains("/etc/teleport-upgrade.d/service: unit teleprot.service not found; "),
         "{}",
         ran.stderr
     );

@@ -404,7 +404,7 @@ fn states_of_a_host_without_a_schedule() {
         (
             "1 2 3\n",
             "unreadable",
-            "the maintenance schedule cannot be used",
+            "the maintenance schedule is invalid",
         ),
         (
             "1000 2000\n",
@@ -593,7 +593,7 @@ fn a_host_that_is_not_set_up_says_what_is_missing() {
     let ran = host.upgrader("status").expect(2);
     assert!(
         ran.stdout
-            .contains("no Teleport agent is installed on this host"),
+            .contains("no Teleport package is installed (looked for "),
         "{}",
         ran.stdout
     );

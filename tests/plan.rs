@@ -97,10 +97,7 @@ fn schedule_outdated_the_first_run_warns_and_the_second_upgrades() {
 fn schedule_empty_or_garbage_the_first_run_warns_and_the_second_upgrades() {
     for (text, reason) in [
         ("", "the maintenance schedule is empty"),
-        (
-            "<html>\n",
-            "the maintenance schedule is invalid (line 1: ",
-        ),
+        ("<html>\n", "the maintenance schedule is invalid (line 1: "),
     ] {
         let host = Host::with_upgrade();
         host.configure("schedule", text);

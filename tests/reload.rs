@@ -45,7 +45,7 @@ fn a_release_that_never_joins(from: &str, to: &str) {
     let ran = host.upgrader("run").expect(11);
     has(
         &ran,
-        "the new process of teleport.service was not ready within two minutes and ended itself",
+        "the new teleport.service process was not ready within two minutes and exited",
     );
     // For the table of times from the install to the verdict.
     println!(
@@ -145,7 +145,7 @@ fn without_its_cluster(manager: Manager, from: &str, to: &str) {
     let ran = host.upgrader("run").expect(0);
     has(
         &ran,
-        "no new process of teleport.service could be ready; restarting it (this ends open sessions)",
+        "no new process of teleport.service could become ready; restarting teleport.service (this ends open sessions)",
     );
     host.assert_agent_runs(to);
     let pid = host.agent_pid();
@@ -240,7 +240,7 @@ fn a_reload_that_still_waits_for_a_process_that_has_failed_is_waited_out() {
     let session = host.open_session();
     let old = host.agent_pid();
     let ran = host.upgrader("run").expect(11);
-    has(&ran, "the new process of teleport.service ");
+    has(&ran, "the new teleport.service process ");
     assert!(host.is_alive(old) && session.is_alive());
     // Before 15.1.1 the old process waits for the one that has crashed for two minutes, and takes no other signal.
     host.offer(agent("14.3.35", "sound"));
@@ -420,7 +420,7 @@ fn an_agent_whose_unit_has_no_pid_file_is_restarted() {
     let ran = host.upgrader("run").expect(0);
     has(
         &ran,
-        "teleport.service cannot reload; restarting it (this ends open sessions)",
+        "teleport.service cannot reload; restarting teleport.service (this ends open sessions)",
     );
     let version =
         "/proc/$(systemctl show --value --property=MainPID teleport.service)/exe version --raw";

@@ -71,7 +71,7 @@ fn a_version_that_crashes_only_after_a_reload() {
 fn a_version_that_hangs_in_its_start() {
     is_taken_back(
         agent("hang-in-start"),
-        "the new process of teleport.service did not replace the old one within 130 s",
+        "the new teleport.service process did not replace the old one within 130 s",
     );
 }
 

@@ -14,7 +14,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<String> {
     let (file, metadata) = open(path, libc::O_NOFOLLOW)?;
     if metadata.nlink() > 1 {
         return Err(io::Error::other(
-            "it is a hard link to another file; it must be a file of its own",
+            "hard link to another file; must be a file of its own",
         ));
     }
     text(file, most)
@@ -34,16 +34,16 @@ fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
         .open(path)?;
     let metadata = named.metadata()?;
     if metadata.is_symlink() {
-        return Err(io::Error::other("it is a symbolic link; it must be a file"));
+        return Err(io::Error::other("symbolic link; must be a regular file"));
     }
     if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     // The very file that was looked at, whatever has its name by now.
     match File::open(format!("/proc/self/fd/{}", named.as_raw_fd())) {
         Ok(file) => Ok((file, metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(io::Error::other("/proc is not there to open it by"))
+            Err(io::Error::other("cannot open without /proc"))
         }
         Err(error) => Err(error),
     }
@@ -53,7 +53,7 @@ fn text(file: File, most: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("it is larger than {most} bytes")));
+        return Err(io::Error::other(format!("larger than {most} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text"))
+    String::from_utf8(bytes).map_err(|_| io::Error::other("not text"))
 }
