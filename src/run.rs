@@ -431,9 +431,9 @@ impl Pass<'_> {
             change.from, change.to
         ));
         let signals = self.signals;
-        let held = signals.hold();
+        let deferred = signals.defer();
         let outcome = self.transaction(packages, seen, |transaction| transaction.finish(change))?;
-        drop(held);
+        drop(deferred);
         let stops = Stops::Known(change.goal.iter().map(|_| change.to.clone()).collect());
         let target = change.goal.as_ref().unwrap_or(&change.to).clone();
         let action = Action::Upgrade(Path {
@@ -483,7 +483,7 @@ impl Pass<'_> {
             return Ok(None);
         };
         let signals = self.signals;
-        let _held = signals.hold();
+        let _deferred = signals.defer();
         let outcome = self.transaction(packages, seen, |transaction| {
             transaction.upgrade(&seen.agent, version, goal, &prepared)
         })?;
@@ -505,7 +505,7 @@ impl Pass<'_> {
         unit: &str,
     ) -> Option<End> {
         let signals = self.signals;
-        let _held = signals.hold();
+        let _deferred = signals.defer();
         let outcome = self.transaction(packages, seen, |transaction| transaction.restart(unit));
         let end = conclude(action, &cause.to_string(), &outcome);
         let again = self.restarted.replace(unit.to_string()).as_deref() == Some(unit);

@@ -215,7 +215,7 @@ fn an_upgrade_begun_within_the_agents_service_survives_its_restart() {
     let ran = host.shell(within).expect(0);
     assert!(
         ran.stderr
-            .contains("this runs within teleport.service; going on in a scope of its own"),
+            .contains("running inside teleport.service; continuing in a separate scope"),
         "{}",
         ran.stderr
     );

@@ -1,4 +1,4 @@
-//! The state that a file is in: what was read from it holds while that is the same.
+//! The state of a file: what was read from it holds while that is the same.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// A file that was changed so recently may be changed once more without a sign of it: its time is as coarse as a clock tick.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// A file at a moment. Whatever is put in its place is another inode; whatever is written to it changes its `ctime`, which nobody
-/// can set. Of a directory, so does every entry that comes or goes.
+/// A file at a moment. Whatever replaces it is another inode; whatever is written to it changes its `ctime`, which cannot be set.
+/// In a directory, every entry that comes or goes does so, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
     pub inode: u64,
@@ -20,9 +20,9 @@ pub struct FileState {
 }
 
 impl FileState {
-    /// That of a file or directory at this moment, if there is one.
+    /// The state of a file or directory now, if there is one.
     pub fn of(file: &Path) -> Option<FileState> {
-        // SQLite's file beside its own is emptied by whoever asks the database, and is as good as none then.
+        // SQLite's write-ahead log is emptied by every reader of the database; an empty one counts as none.
         let metadata = fs::metadata(file)
             .ok()
             .filter(|metadata| metadata.is_dir() || metadata.size() > 0)?;

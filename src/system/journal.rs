@@ -1,6 +1,6 @@
-//! The journal's own protocol, for lines that carry more than their text: a datagram of `NAME=value` lines.
+//! The journal's native protocol, for entries with fields of their own: a datagram of `NAME=value` lines.
 //!
-//! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. A crate would do the same with a C library or a dozen others in tow.
+//! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. A crate would do the same with a C library or a dozen other crates.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -10,19 +10,19 @@ use crate::system::text::printable;
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// A value longer than this is cut.
+/// A longer value is truncated.
 const LONGEST: usize = 4000;
 
-/// Something that happened to the agent, with an identity of its own: `journalctl MESSAGE_ID=...` finds it on every host.
+/// An event with a MESSAGE_ID: `journalctl MESSAGE_ID=...` finds it on every host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A change was made, and the agent was watched to run well.
+    /// A change was made, and the agent is healthy.
     Upgraded,
-    /// A version was found unfit and taken back.
+    /// A version failed verification and was rolled back.
     RolledBack,
-    /// The target must not be installed on this host.
+    /// The target is not allowed on this host.
     Refused,
-    /// A pass failed, for a reason that does not pass by itself.
+    /// A run failed with a non-transient error.
     Failed,
 }
 
@@ -35,7 +35,7 @@ impl Event {
         Event::Failed,
     ];
 
-    /// What it is called in documents.
+    /// Its name in documents.
     pub fn name(self) -> &'static str {
         match self {
             Event::Upgraded => "upgraded",
@@ -45,7 +45,7 @@ impl Event {
         }
     }
 
-    /// Its identity. It never changes: people search for it.
+    /// Its MESSAGE_ID. It never changes: people search for it.
     pub fn message_id(self) -> &'static str {
         match self {
             Event::Upgraded => "d73848e0daba4ea7bc98ba73e7cc9969",
@@ -56,7 +56,7 @@ impl Event {
     }
 }
 
-/// Sends a line, with fields besides, to the journal.
+/// Sends an entry to the journal.
 pub fn send(
     message: &str,
     priority: u8,
@@ -78,7 +78,7 @@ pub fn send(
         .map(|_| ())
 }
 
-/// A line for each field; a value has one line, whatever it quotes.
+/// A line for each field; a value is one line, whatever it quotes.
 fn datagram<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
     fields
         .map(|(name, value)| format!("{name}={}\n", printable(value, LONGEST)))
@@ -91,13 +91,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_value_makes_a_field_of_its_own() {
-        let sent = datagram([("MESSAGE", "done: it runs"), ("WHY", "a\n_UID=0")].into_iter());
-        assert_eq!(sent, b"MESSAGE=done: it runs\nWHY=a\\n_UID=0\n");
+    fn no_value_adds_a_field() {
+        let sent = datagram([("MESSAGE", "upgraded"), ("WHY", "a\n_UID=0")].into_iter());
+        assert_eq!(sent, b"MESSAGE=upgraded\nWHY=a\\n_UID=0\n");
     }
 
     #[test]
-    fn identities_are_128_bits_and_all_different() {
+    fn message_ids_are_128_bits_and_all_different() {
         for (index, event) in Event::ALL.iter().enumerate() {
             let id = event.message_id();
             assert!(

@@ -1,4 +1,4 @@
-//! What is said on the way: one line format for a terminal, one for the journal, both on standard error; and the outcome.
+//! Logging: one line format for a terminal, one for the journal, both on standard error; and the result on standard output.
 
 use std::env;
 use std::fs;
@@ -14,11 +14,10 @@ use crate::system::terminal::{Colour, Colours, Stderr};
 use crate::system::text::{io_problem, printable};
 use crate::system::{journal, terminal};
 
-/// A line longer than this is cut. Whatever it quotes, from whichever part of this program or of a library it comes: it is one line,
-/// and a terminal or the journal has nothing to obey in it.
+/// A longer line is truncated. Whatever it quotes, it is one line without control characters.
 const LONGEST: usize = 4000;
 
-/// Sets up logging. `RUST_LOG`, where it is set, counts and not the options.
+/// Sets up logging. `RUST_LOG` overrides the options.
 pub fn set_up(verbose: bool, quiet: bool) {
     let level = match (verbose, quiet) {
         (true, _) => LevelFilter::Debug,
@@ -28,7 +27,7 @@ pub fn set_up(verbose: bool, quiet: bool) {
     let mut builder = Builder::new();
     match env::var("RUST_LOG") {
         Ok(filters) => builder.parse_filters(&filters),
-        // What the libraries have to say is for whoever asks for it.
+        // Messages of libraries are shown with RUST_LOG only.
         Err(_) => builder
             .filter_level(LevelFilter::Error)
             .filter_module(env!("CARGO_CRATE_NAME"), level),
@@ -46,8 +45,7 @@ pub fn set_up(verbose: bool, quiet: bool) {
     builder.init();
 }
 
-/// Says a line of the outcome, on standard output. Somebody who has stopped listening, or whose terminal is gone, is no reason to
-/// stop working.
+/// Prints a line of the result on standard output. A closed pipe or terminal does not end the run.
 pub fn outcome(level: Level, line: &str) {
     let line = printable(line, LONGEST);
     let text = if is_journal(1) {
@@ -66,14 +64,14 @@ pub fn outcome(level: Level, line: &str) {
     }
 }
 
-/// Says a line of the outcome that tells of an event. In the journal it can be found by what it tells of.
+/// Prints a line of the result that has an event. In the journal it can be found by its MESSAGE_ID.
 pub fn event(event: Event, level: Level, line: &str, fields: &[(&str, String)]) {
     if !is_journal(1) || journal::send(line, priority(level), event, fields).is_err() {
         outcome(level, line);
     }
 }
 
-/// Says why the program ends without an outcome. Whoever waits for it at a terminal sees an error; `level` is for the journal.
+/// Logs why the program ends without a result: as an error on a terminal, with `level` in the journal.
 pub fn failure(event: Option<Event>, level: Level, line: &str) {
     if !is_journal(2) {
         error!("{line}");
@@ -91,7 +89,7 @@ fn is_journal(descriptor: u8) -> bool {
     named == format!("{}:{}", file.dev(), file.ino())
 }
 
-/// What syslog calls it.
+/// syslog's number.
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -101,12 +99,12 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// `<4>message`: the journal takes the number as the priority, and has the time and our name itself.
+/// `<4>message`: the journal takes the number as the priority, and adds time and name.
 fn for_journal(out: &mut Formatter, record: &Record) -> io::Result<()> {
     writeln!(out, "<{}>{}", priority(record.level()), message(record))
 }
 
-/// `warning: message`, coloured where that is seen; ordinary messages bare.
+/// `warning: message`, in color where supported; ordinary messages without a prefix.
 fn for_terminal(out: &mut Formatter, record: &Record, colours: Colours) -> io::Result<()> {
     let (name, colour) = match record.level() {
         Level::Error => ("error: ", Colour::Red),

@@ -1,4 +1,5 @@
-//! Leaves the agent's control group: who upgrades an agent by hand came in through it, and a restart ends all that is in its group.
+//! Leaves the agent's control group: an upgrade that is started manually runs in a session through the agent, and a restart of the agent
+//! ends everything in its control group.
 
 use std::env;
 use std::fs;
@@ -10,15 +11,15 @@ use log::{info, warn};
 use crate::system::command::absolute;
 use crate::system::text::io_problem;
 
-/// What every systemd-run knows, back to the one of RHEL 7: one that does not know an option does nothing, and we are gone by then.
+/// Options that every systemd-run has, back to the one of RHEL 7: with an unknown option it fails, after this program was replaced by it.
 const OPTIONS: [&str; 4] = [
     "--scope",
     "--quiet",
-    "--description=teleport-upgrade, by hand",
+    "--description=teleport-upgrade, started manually",
     "--",
 ];
 
-/// Starts this program again in a scope of its own if it runs within one of `units`; then it does not return.
+/// Starts this program again in a scope of its own if it runs inside one of `units`; then it does not return.
 pub fn leave(units: &[String]) {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let Some(unit) = units.iter().find(|unit| is_within(&groups, unit)) else {
@@ -28,9 +29,9 @@ pub fn leave(units: &[String]) {
         return;
     };
     info!(
-        "this runs within {unit}; going on in a scope of its own, so that a restart of {unit} does not end it"
+        "running inside {unit}; continuing in a separate scope so that restarting {unit} does not kill this process"
     );
-    // The terminal, the environment and the process stay what they are; only the control group changes.
+    // Terminal, environment and process stay the same; only the control group changes.
     let mut again = Command::new(absolute("systemd-run"));
     let error = again
         .args(OPTIONS)
@@ -38,7 +39,7 @@ pub fn leave(units: &[String]) {
         .args(env::args_os().skip(1))
         .exec();
     warn!(
-        "cannot leave {unit} ({}); going on within it",
+        "cannot leave {unit}: {}. Continuing inside it",
         io_problem(&error)
     );
 }
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_its_unit_by_its_control_group() {
+    fn finds_its_unit_by_its_control_group() {
         let groups = "1:name=systemd:/system.slice/teleport.service\n0::/system.slice/teleport.service/session-1\n";
         assert!(is_within(groups, "teleport.service"));
         assert!(!is_within(

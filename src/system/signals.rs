@@ -1,4 +1,4 @@
-//! Signals that ask this program to end, put off while a change is under way.
+//! Signals that ask this program to end are deferred while a change is in progress.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,49 +7,50 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// What a SIGTERM, SIGINT or SIGHUP does: it ends the program at once, except while a `Change` lives.
+/// What a SIGTERM, SIGINT or SIGHUP does: it ends the program at once, except while a [`Deferred`] lives.
 ///
 /// Children are in process groups of their own and do not inherit a handler, so nothing changes for them.
 #[derive(Debug)]
 pub struct Signals {
-    obeyed: Arc<AtomicBool>,
-    noted: Arc<AtomicBool>,
+    at_once: Arc<AtomicBool>,
+    received: Arc<AtomicBool>,
 }
 
-/// While it lives, signals are only noted: what is begun is brought to its end first.
+/// While it lives, signals are only recorded: the change is finished first.
 #[derive(Debug)]
-pub struct Held<'a>(&'a Signals);
+pub struct Deferred<'a>(&'a Signals);
 
 impl Signals {
-    /// Takes the signals over. Once for the program: handlers add up.
+    /// Installs the handlers. Once for the program: they add up.
     pub fn new() -> Result<Signals> {
         let signals = Signals {
-            obeyed: Arc::new(AtomicBool::new(true)),
-            noted: Arc::default(),
+            at_once: Arc::new(AtomicBool::new(true)),
+            received: Arc::default(),
         };
         for signal in [SIGTERM, SIGINT, SIGHUP] {
-            flag::register_conditional_default(signal, Arc::clone(&signals.obeyed))
+            flag::register_conditional_default(signal, Arc::clone(&signals.at_once))
                 .context("cannot handle signals")?;
-            flag::register(signal, Arc::clone(&signals.noted)).context("cannot handle signals")?;
+            flag::register(signal, Arc::clone(&signals.received))
+                .context("cannot handle signals")?;
         }
         Ok(signals)
     }
 
-    /// Puts signals off from now on.
-    pub fn hold(&self) -> Held<'_> {
-        self.obeyed.store(false, Ordering::SeqCst);
-        Held(self)
+    /// Defers signals from now on.
+    pub fn defer(&self) -> Deferred<'_> {
+        self.at_once.store(false, Ordering::SeqCst);
+        Deferred(self)
     }
 
-    /// Whether somebody asked this program to end while signals were put off.
+    /// Whether a signal was received while they were deferred.
     pub fn asked_to_end(&self) -> bool {
-        self.noted.load(Ordering::SeqCst)
+        self.received.load(Ordering::SeqCst)
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Deferred<'_> {
     fn drop(&mut self) {
-        self.0.obeyed.store(true, Ordering::SeqCst);
+        self.0.at_once.store(true, Ordering::SeqCst);
     }
 }
 
@@ -59,13 +60,13 @@ mod tests {
     use nix::sys::signal::{Signal, raise};
 
     #[test]
-    fn a_signal_is_noted_and_not_obeyed_however_often_a_change_is_made() {
+    fn a_signal_is_deferred_in_every_change() {
         let signals = Signals::new().unwrap();
         for _ in 0..2 {
-            let held = signals.hold();
+            let deferred = signals.defer();
             raise(Signal::SIGHUP).unwrap();
             assert!(signals.asked_to_end());
-            drop(held);
+            drop(deferred);
         }
     }
 }

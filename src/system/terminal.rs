@@ -1,4 +1,4 @@
-//! What is only for a terminal: colours, and a line that says what is going on and for how long.
+//! For terminals only: colors, and a line that shows the current step and how long it has taken.
 
 use std::env;
 use std::fmt::Display;
@@ -9,25 +9,25 @@ use std::time::{Duration, Instant};
 
 use crate::system::text::printable;
 
-/// How often the line is written again: it counts seconds.
+/// How often the line is updated: it counts seconds.
 const TICK: Duration = Duration::from_millis(250);
-/// What takes less than this is not worth a line.
+/// A shorter step is not shown.
 const SHORT: Duration = Duration::from_millis(600);
-/// Goes to the line's start and erases it.
+/// Goes to the start of the line and erases it.
 const ERASE: &[u8] = b"\r\x1b[K";
 
-/// A colour, or what stands out like one.
+/// A color or another style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
-    /// What is well.
+    /// Healthy.
     Green,
-    /// What to look at.
+    /// Needs attention.
     Yellow,
-    /// What is wrong.
+    /// Failed.
     Red,
     /// A heading.
     Bold,
-    /// What matters less.
+    /// Less important.
     Dim,
 }
 
@@ -43,12 +43,12 @@ impl Colour {
     }
 }
 
-/// Whether a stream shows colours.
+/// Whether a stream shows colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Colours(bool);
 
 impl Colours {
-    /// Those of a stream: if it is a terminal that knows them, and nobody has asked for none (<https://no-color.org>).
+    /// Those of a stream: if it is a terminal that supports them, and they are not disabled (<https://no-color.org>).
     pub fn of(stream: &impl IsTerminal) -> Colours {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Colours(!unwanted && is_able(stream))
@@ -59,10 +59,10 @@ impl Colours {
         Colours(false)
     }
 
-    /// `text` in `colour`, where that is seen.
-    pub fn paint(self, colour: Colour, text: impl Display) -> String {
+    /// `text` in `color`, where that is supported.
+    pub fn paint(self, color: Colour, text: impl Display) -> String {
         if self.0 {
-            format!("\x1b[{}m{text}\x1b[0m", colour.code())
+            format!("\x1b[{}m{text}\x1b[0m", color.code())
         } else {
             text.to_string()
         }
@@ -74,14 +74,14 @@ fn is_able(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// A step that takes its time. While it lives, a terminal shows what it is and for how long it has been going on.
+/// A step that takes time. While it lives, a terminal shows what it is and how long it has taken.
 #[derive(Debug)]
 #[must_use = "it is shown until it is dropped"]
 pub struct Step {
     shown: bool,
 }
 
-/// The line at the end of the terminal. The program has one terminal, and whoever writes to it must know of the line.
+/// The line at the end of the terminal. The program has one terminal, and everything that writes to it must erase the line first.
 static LINE: Mutex<Line> = Mutex::new(Line {
     wanted: false,
     steps: Vec::new(),
@@ -91,10 +91,10 @@ static LINE: Mutex<Line> = Mutex::new(Line {
 
 struct Line {
     wanted: bool,
-    /// Those under way; the last one is within those before it.
+    /// Those in progress; the last one is part of those before it.
     steps: Vec<Shown>,
     drawn: bool,
-    /// Whether there is a thread that writes it again and again.
+    /// Whether there is a thread that updates it.
     ticking: bool,
 }
 
@@ -109,7 +109,7 @@ fn line() -> MutexGuard<'static, Line> {
     LINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has steps shown from now on, if standard error is a terminal.
+/// Shows steps from now on, if standard error is a terminal.
 pub fn show_steps() {
     line().wanted = is_able(&io::stderr());
 }
@@ -120,7 +120,7 @@ impl Step {
         Step::begin(what, None)
     }
 
-    /// Begins a step that takes so long.
+    /// Begins a step of this length.
     pub fn of(whole: Duration, what: impl Display) -> Step {
         Step::begin(what, Some(whole))
     }
@@ -152,7 +152,7 @@ impl Drop for Step {
     }
 }
 
-/// Writes the line again and again while there are steps.
+/// Updates the line while there are steps.
 fn tick() {
     loop {
         thread::sleep(TICK);
@@ -173,7 +173,7 @@ fn tick() {
             "\r\x1b[K\x1b[?7l{what} … {}{of}\x1b[?7h",
             stopwatch(elapsed)
         );
-        // A terminal that is gone shows nothing; the work goes on.
+        // A closed terminal does not end the run.
         let _ = io::stderr().write_all(text.as_bytes());
         line.drawn = true;
     }
@@ -196,7 +196,7 @@ impl Line {
     }
 }
 
-/// Writes a line to standard output, or to standard error, where the steps are not shown at that moment.
+/// Writes a line to standard output or standard error, without the steps.
 pub fn write(stream: &mut dyn Write, text: &[u8]) -> io::Result<()> {
     let mut line = line();
     line.erase();
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_colours_where_they_are_not_seen() {
+    fn no_colors_where_they_are_not_supported() {
         assert_eq!(Colours::none().paint(Colour::Red, "failed"), "failed");
         assert_eq!(
             Colours(true).paint(Colour::Red, "failed"),

@@ -1,10 +1,10 @@
-//! Text from outside (servers, files, package managers) made fit for a terminal and the journal.
+//! Makes text from outside (servers, files, package managers) safe for a terminal and the journal.
 
 use std::io;
 
 /// `text` on one line of at most `most` characters, with control characters and the like escaped.
 ///
-/// A server or a file must not move the cursor, colour the screen or fake a line of the journal.
+/// A server or a file must not move the cursor, color the screen or forge a line of the journal.
 pub fn printable(text: &str, most: usize) -> String {
     let mut shown = String::new();
     for (count, c) in text.chars().enumerate() {
@@ -36,17 +36,17 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// What went wrong with a file, without the system's number for it.
+/// Why an operation on a file failed, without the error number.
 pub fn io_problem(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file or directory".into(),
+        io::ErrorKind::NotFound => "no such file or directory".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
         _ if error.raw_os_error().is_some() => without_numbers(&error.to_string()).to_lowercase(),
         _ => without_numbers(&error.to_string()),
     }
 }
 
-/// An error and what it came from, on one line, without the system's numbers.
+/// An error and its causes, on one line, without error numbers.
 pub fn reasons(error: &anyhow::Error) -> String {
     let reason = |cause: &(dyn std::error::Error + 'static)| {
         cause
@@ -56,8 +56,7 @@ pub fn reasons(error: &anyhow::Error) -> String {
     without_numbers(&error.chain().map(reason).collect::<Vec<_>>().join(": "))
 }
 
-/// The text of an error that may quote one of the system's, without the system's numbers: they tell nobody anything that the words
-/// before them do not.
+/// The text of an error that may quote one of the system's, without its number, which means the same as the words before it.
 pub fn without_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let first = parts.next().unwrap_or_default().to_string();
@@ -67,8 +66,8 @@ pub fn without_numbers(text: &str) -> String {
     })
 }
 
-/// Characters that print nothing but change how their neighbours look, or hide what is there: direction marks, joiners, soft hyphens,
-/// variants, tags, byte order marks.
+/// Characters that print nothing but change how their neighbors look, or hide them: direction marks, joiners, soft hyphens, variants,
+/// tags, byte order marks.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_a_terminal_would_obey() {
+    fn escapes_what_a_terminal_would_interpret() {
         assert_eq!(
             printable("a\nb\tc\u{1b}[31m\u{202e}", 80),
             "a\\nb\\tc\\u{1b}[31m\\u{202e}"
@@ -116,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn says_reasons_without_numbers() {
+    fn reasons_have_no_error_numbers() {
         let error = anyhow::Error::from(io::Error::from_raw_os_error(2))
             .context("cannot run apt-get")
             .context("no index");
         assert_eq!(
             reasons(&error),
-            "no index: cannot run apt-get: there is no such file or directory"
+            "no index: cannot run apt-get: no such file or directory"
         );
         let full = anyhow::Error::from(io::Error::from_raw_os_error(28))
             .context("/var/x: cannot write it");
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_ordinary_text_alone_and_cuts_long_text() {
+    fn leaves_ordinary_text_alone_and_truncates_long_text() {
         assert_eq!(printable("Größe 14.3.33", 80), "Größe 14.3.33");
         assert_eq!(printable("abcdef", 3), "abc…");
     }

@@ -1,4 +1,4 @@
-//! The timer that has passes made: is it enabled, and when does it fire next?
+//! The timer that starts the runs: is it enabled, and when does it elapse next?
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::system::command::Command;
 
 /// The unit.
 pub const UNIT: &str = "teleport-upgrade.timer";
-/// `systemctl` asks over a socket; somebody waits for this.
+/// `systemctl` asks over a socket, and a person waits for the answer.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The timer, as it is at this moment.
@@ -21,7 +21,7 @@ pub struct Timer {
     pub enabled: bool,
     /// Whether it is started now.
     pub active: bool,
-    /// When it fires next, if it does.
+    /// When it elapses next, if it does.
     pub next: Option<DateTime<Utc>>,
 }
 
@@ -34,7 +34,10 @@ pub fn read(now: DateTime<Utc>) -> Result<Timer> {
         .limit(LIMIT)
         .run()?;
     if !output.success() {
-        bail!("cannot ask systemd for {UNIT}: {}", output.summary());
+        bail!(
+            "cannot get the state of {UNIT} from systemd: {}",
+            output.summary()
+        );
     }
     let uptime = TimeDelta::from_std(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?))?;
     Ok(timer(&output.answer().collect::<Vec<_>>(), now, uptime))
@@ -47,7 +50,7 @@ fn timer(lines: &[&str], now: DateTime<Utc>, uptime: TimeDelta) -> Timer {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
             .unwrap_or_default()
     };
-    // Ours counts from its start and from the last pass; an administrator may have given it times of the day as well.
+    // The timer counts from its start and from the last run; an administrator may have added times of the day.
     let counted =
         timespan(get("NextElapseUSecMonotonic")).map(|since_boot| now + (since_boot - uptime));
     let dated =
@@ -63,7 +66,7 @@ fn timer(lines: &[&str], now: DateTime<Utc>, uptime: TimeDelta) -> Timer {
     }
 }
 
-/// A length of time as systemd writes it: `1h 3min 2.345s`; none if it says `infinity`, or nothing.
+/// A time span as systemd prints it: `1h 3min 2.345s`; none for `infinity`, or an empty one.
 fn timespan(text: &str) -> Option<TimeDelta> {
     const UNITS: [(&str, f64); 9] = [
         ("us", 1e-6),
@@ -91,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_spans_that_systemd_writes() {
+    fn reads_the_spans_that_systemd_prints() {
         for (text, seconds) in [
             ("1h 3min 2.345s", Some(3782.345)),
             ("2w 6d 23h 59min 59s", Some(1_814_399.0)),
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_pass_is_counted_from_the_boot() {
+    fn the_next_run_is_counted_from_the_boot() {
         let now = DateTime::from_timestamp(1_795_140_000, 0).unwrap();
         let lines = [
             "NextElapseUSecRealtime=",
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_is_off_never_fires() {
+    fn a_timer_that_is_off_never_elapses() {
         let lines = [
             "NextElapseUSecRealtime=",
             "NextElapseUSecMonotonic=infinity",

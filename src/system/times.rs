@@ -1,15 +1,15 @@
-//! Times and lengths of time, as people read them.
+//! Times and time spans for people.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Local, Offset, TimeDelta, TimeZone, Utc};
 
-/// A moment in UTC: `2026-11-23 02:00 UTC`.
+/// A time in UTC: `2026-11-23 02:00 UTC`.
 pub fn utc(moment: DateTime<Utc>) -> String {
     moment.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// A moment in this host's time, and in UTC where that is another: `Mon 2026-11-23 03:00 (02:00 UTC)`.
+/// A time in this host's time zone, and in UTC where that differs: `Mon 2026-11-23 03:00 (02:00 UTC)`.
 pub fn local(moment: DateTime<Utc>) -> String {
     in_zone(moment, &Local)
 }
@@ -32,7 +32,7 @@ fn in_zone<Z: TimeZone>(moment: DateTime<Utc>, zone: &Z) -> String {
     )
 }
 
-/// A length of time: the two largest units, rounded up to whole minutes.
+/// A time span: the two largest units, rounded up to whole minutes.
 pub fn span(length: TimeDelta) -> String {
     let minutes = (length.num_seconds().max(0) + 59) / 60;
     let (days, hours, rest) = (minutes / (24 * 60), minutes / 60 % 24, minutes % 60);
@@ -45,7 +45,7 @@ pub fn span(length: TimeDelta) -> String {
     }
 }
 
-/// How long ago a moment is: `12 min ago`. A clock that was set back makes it `just now`.
+/// How long ago a time is: `12 min ago`. `just now` if the clock was set back.
 pub fn ago(moment: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let length = now - moment;
     if length < TimeDelta::minutes(1) {
@@ -55,12 +55,12 @@ pub fn ago(moment: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
-/// A length of time in seconds, to the millisecond.
+/// A time span in seconds, to the millisecond.
 pub fn seconds(length: Duration) -> f64 {
     length.as_millis() as f64 / 1000.0
 }
 
-/// How long something took: `0.4 s`, `48 s`, `2 min 5 s`.
+/// A duration: `0.4 s`, `48 s`, `2 min 5 s`.
 pub fn took(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_is_not_rounded_up() {
+    fn the_past_is_not_rounded_up() {
         assert_eq!(ago(at(NOW - 30), at(NOW)), "just now");
         assert_eq!(ago(at(NOW + 3600), at(NOW)), "just now");
         assert_eq!(ago(at(NOW - 60), at(NOW)), "1 min ago");

@@ -1,4 +1,4 @@
-//! Reads a file that somebody else than root may own: it cannot lead elsewhere, block, or be large.
+//! Reads a file that users other than root may own: it cannot lead elsewhere, block, or be large.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -20,14 +20,13 @@ pub fn read(path: &Path, most: u64) -> io::Result<String> {
     text(file, most)
 }
 
-/// The same of a file that may be a link to another. Nothing of it may be shown to whoever made the link.
+/// The same of a file that may be a link. Nothing of it may be shown to the owner of the link.
 pub fn read_linked(path: &Path, most: u64) -> io::Result<String> {
     text(open(path, 0)?.0, most)
 }
 
 fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
-    // Names the file without opening it: a FIFO could make root wait for ever, and to open a device may be enough to have it do
-    // something.
+    // Refers to the file without opening it: a FIFO could block forever, and opening a device may already have an effect.
     let named = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_PATH | flags)
@@ -39,7 +38,7 @@ fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    // The very file that was looked at, whatever has its name by now.
+    // The very file that was checked, whatever has its name by now.
     match File::open(format!("/proc/self/fd/{}", named.as_raw_fd())) {
         Ok(file) => Ok((file, metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! What the agent reports of itself: `GET /readyz` on its `debug.sock`, which agents have from 16.4.17 and 17.2.9 or so on.
+//! Whether the agent reports that it is ready: `GET /readyz` on its `debug.sock`, which agents have since about 16.4.17 and 17.2.9.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,29 +9,29 @@ use serde::Deserialize;
 
 use crate::system::text::printable;
 
-/// What the socket is called on which the agent listens, in its data directory.
+/// The name of the socket in the agent's data directory.
 pub const SOCKET: &str = "debug.sock";
 /// A healthy agent answers at once.
 const LIMIT: Duration = Duration::from_secs(2);
-/// The whole answer is a few lines.
+/// The whole response is a few lines.
 const MAX_ANSWER: usize = 4096;
 
 /// Whether the agent reports that it is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
-    /// Nobody listens: an older agent, or none.
+    /// No process listens: an older agent, or none.
     Absent,
-    /// Ready; and the process that said so, where the agent is new enough to name it. During a reload the old and the new process listen
-    /// on the same socket, and either may answer.
+    /// Ready; and the process that answered, where the agent is new enough to include it. During a reload the old and the new process
+    /// listen on the same socket, and either may answer.
     Ready(Option<i32>),
-    /// Not ready: what was answered instead, and which process did.
+    /// Not ready: the response, and the process that answered.
     NotReady(String, Option<i32>),
-    /// Somebody listens, and gives no answer that could be read, and how.
+    /// A process listens, but sends no valid response.
     Silent(&'static str),
 }
 
 impl Readiness {
-    /// Why the agent is not ready, if somebody listens and is not.
+    /// Why the agent is not ready, if a process listens and is not.
     pub fn problem(&self) -> Option<&str> {
         match self {
             Readiness::NotReady(how, _) => Some(how),
@@ -92,10 +92,10 @@ fn exchange(mut stream: UnixStream) -> io::Result<String> {
     stream.set_write_timeout(Some(LIMIT))?;
     stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = Vec::new();
-    // It comes in pieces, and ends with the connection. What is there by the deadline counts if the status is.
+    // The response comes in pieces, and ends with the connection. What was received by the deadline counts if it includes the status.
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        // A timeout of nothing would be none at all.
+        // A timeout of zero would mean none at all.
         stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         let mut piece = [0; 512];
         let more = match stream.read(&mut piece) {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_is_named_where_the_agent_names_it() {
+    fn the_process_is_known_where_the_agent_includes_it() {
         let head = "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n";
         for (body, pid) in [
             ("{\"status\": \"ok\", \"pid\": 4242}\n", Some(4242)),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_no_verdict() {
+    fn without_a_listener_nothing_is_known() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(ask(&dir.path().join("debug.sock")), Readiness::Absent);
         // What an agent that was killed leaves behind.

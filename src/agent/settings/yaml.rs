@@ -1,4 +1,4 @@
-//! YAML as the agent's settings have it: values by their keys, whatever somebody has written.
+//! YAML as the agent's settings have it: values by their keys, whatever the file contains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use crate::system::text::printable;
 /// How deep maps and lists may be nested; the agent's settings have about six levels.
 const MAX_DEPTH: usize = 32;
 
-/// A value in a YAML file. What an alias stands for is shared, never copied: no file can grow by being read.
+/// A value in a YAML file. What an alias stands for is shared, never copied: no file can grow while it is read.
 #[derive(Debug, Clone)]
 pub enum Node {
     Text(String),
@@ -26,7 +26,7 @@ impl Node {
             .unwrap_or(&Node::Nothing)
     }
 
-    /// One that many extend is looked at once: with lists of such in lists of such, there may be more ways to it than there is time.
+    /// A map that many extend is looked at once: with lists in lists of such maps, the number of ways to it may be exponential.
     fn find(&self, key: &str, seen: &mut BTreeSet<*const Node>) -> Option<&Node> {
         let Node::Map(entries) = self else {
             return None;
@@ -88,14 +88,14 @@ impl Open {
         match (&mut self.node, self.key.take()) {
             (Node::List(items), _) => items.push(node),
             (Node::Map(entries), Some(key)) => drop(entries.insert(key, node)),
-            // A key that is no text names nothing that is asked for.
+            // A key that is not text is none that is looked for.
             _ => self.key = Some(node.text().unwrap_or_default().to_string()),
         }
     }
 }
 
-/// Reads the first document of a YAML text. If something is wrong with it, what comes before that counts: somebody may be writing
-/// it at this moment, and a host of the cluster itself is one all the same.
+/// Reads the first document of a YAML text. If something is wrong with it, what precedes that counts: the file may be being written at
+/// this moment, and a host of the cluster itself must still be recognized.
 pub fn parse(text: &str) -> (Rc<Node>, Option<String>) {
     let mut open = Vec::new();
     match read(text, &mut open) {
@@ -104,7 +104,7 @@ pub fn parse(text: &str) -> (Rc<Node>, Option<String>) {
     }
 }
 
-/// What was seen of a list or map, and of those within it, whose ends were not seen.
+/// What was read of the lists and maps whose ends were not.
 fn closed(open: Vec<Open>) -> Node {
     let into = |inner: Open, mut outer: Open| {
         outer.add((Rc::new(inner.node), 0));
@@ -160,7 +160,7 @@ fn read(text: &str, open: &mut Vec<Open>) -> Result<Rc<Node>, String> {
     Ok(Rc::new(Node::Nothing))
 }
 
-/// A nest is taken apart level by level, one within the other: too deep a one, and there is no room to do so.
+/// Values are dropped recursively: with too many levels that would overflow the stack.
 fn within_limits(levels: usize) -> Result<(), String> {
     if levels > MAX_DEPTH {
         Err(format!("nested more than {MAX_DEPTH} levels deep"))
