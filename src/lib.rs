@@ -8,6 +8,7 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod decide;
+pub mod exit;
 pub mod observe;
 pub mod packages;
 pub mod report;

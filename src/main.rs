@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use teleport_upgrade::cli::{Cli, Verb};
+use teleport_upgrade::exit::Exit;
 use teleport_upgrade::report::outcome;
-use teleport_upgrade::report::outcome::Exit;
 use teleport_upgrade::system::{command, logging};
 use teleport_upgrade::{run, status, unlock};
 
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),
         Verb::Version { .. } => {
             outcome::say(env!("CARGO_PKG_VERSION"));
-            Ok(Exit::Fine)
+            Ok(Exit::Success)
         }
     };
     ExitCode::from(ended.unwrap_or_else(|error| outcome::fail(&error)) as u8)

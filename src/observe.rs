@@ -1,6 +1,4 @@
-//! Looks at the host, and asks others until there is enough to decide by: what `run`, `dry-run` and `status` have in common.
-
-use std::cell::{Cell, OnceCell};
+//! Observes the host, and asks servers until there is enough to decide: what `run`, `dry-run` and `status` have in common.
 
 use anyhow::{Context, Result};
 use chrono::Utc;
@@ -13,58 +11,34 @@ use crate::agent::{Agent, look};
 use crate::cli::Options;
 use crate::config::{Config, SCHEDULE};
 use crate::decide::compatibility::{Limits, NotAllowed};
-use crate::decide::path::{Offer, Path};
+use crate::decide::decision::{Action, Decision, Next, Question};
+use crate::decide::observation::Observation;
+use crate::decide::path::{Offer, UpgradePath};
 use crate::decide::policy;
-use crate::decide::policy::{Action, Decision, Observation, Question};
 use crate::packages;
 use crate::packages::PackageError;
 use crate::packages::package::Installed;
 use crate::server::channel::{Channel, Target};
 use crate::server::cluster::{Cluster, Reach};
-use crate::server::http::{Client, Patience, Unanswered};
+use crate::server::http::{Client, Patience};
 use crate::state::cache::Cache;
 use crate::state::history::History;
 use crate::state::record;
 use crate::system::terminal::Step;
 use crate::version::Version;
 
-/// The settings of this host, if there are any, for which `run` would refuse to install what is decided on.
-pub fn distrust(
-    config: &Config,
-    seen: &Observation,
-    decision: &Decision,
-) -> Result<Option<PackageError>> {
-    let (Decision::Go(action, _) | Decision::Wait(action, _)) = decision else {
-        return Ok(None);
-    };
-    if matches!(action, Action::Restart(..)) {
-        return Ok(None);
-    }
-    let checked = packages::manager(config, seen.agent.package.database)?.check_trust();
-    Ok(checked.err().and_then(|error| match error {
-        PackageError::Unchecked(_) => Some(error),
-        // An ordinary user may not see all.
-        other => {
-            warn!("{other}");
-            None
-        }
-    }))
-}
-
-/// The refusal of a host that Teleport's later updater manages, before anything is read or written that is this program's own. What
-/// was begun here is finished first: the package that it installed may have brought that updater.
+/// Why no change is allowed on a host that `teleport-update` manages; checked before anything of this program's own is read or
+/// written. An interrupted change is resumed first: the package that it installed may have brought `teleport-update`.
 pub fn managed_by_another(options: &Options) -> Option<NotAllowed> {
     let by_link = look::managed_by_another().map(NotAllowed::Managed);
-    let refusal = by_link
-        .or_else(|| is_nop(&options.config_dir.join(SCHEDULE)).then_some(NotAllowed::Nop))?;
-    record::history(&options.state_dir)
-        .unfinished
-        .is_none()
-        .then_some(refusal)
+    let contains_nop = || is_nop(&options.config_dir.join(SCHEDULE));
+    let reason = by_link.or_else(|| contains_nop().then_some(NotAllowed::Nop))?;
+    let unfinished = record::history(&options.state_dir).unfinished;
+    unfinished.is_none().then_some(reason)
 }
 
-/// As `observe`, and says what is strange about the agent's settings.
-pub fn first_look(
+/// Observes the host for the first time: answers in the cache count, and problems of the agent's settings are logged.
+pub fn first(
     config: &Config,
     history: History,
     cache: &mut Cache,
@@ -73,14 +47,26 @@ pub fn first_look(
     let seen = observe(config, history, cache, forced)?;
     if let Some(problem) = seen.settings.warning() {
         warn!(
-            "{}: {problem}; going on with what can be read of it",
+            "{}: {problem}. Using the parts that could be read",
             seen.settings.source
         );
     }
     Ok(seen)
 }
 
-/// Reads everything on this host that a decision rests on.
+/// Observes the host again. What servers have answered stays.
+pub fn again(config: &Config, history: History, before: Observation) -> Result<Observation> {
+    let now = observe(config, history, &mut Cache::default(), before.forced)?;
+    Ok(Observation {
+        target: before.target,
+        critical: before.critical,
+        cluster: before.cluster,
+        offer: before.offer,
+        ..now
+    })
+}
+
+/// Reads everything on this host that a decision depends on.
 fn observe(
     config: &Config,
     history: History,
@@ -96,177 +82,157 @@ fn observe(
     let now = Utc::now();
     let windows = Schedule::read(&config.schedule).status(now);
     let settings = Settings::read_all(agent.starts());
-    let limits = Limits {
-        pin: config.pin.clone(),
-        prerelease: config.prerelease,
-    };
     debug!("observed: {agent:?}, {settings:?}, {windows:?}, {history:?}");
-    let (target, critical, cluster, offer) = (None, None, None, None);
     Ok(Observation {
         now,
         forced,
-        limits,
+        limits: Limits {
+            pin: config.pin.clone(),
+            prerelease: config.prerelease,
+        },
         agent,
         settings,
         windows,
         history,
-        target,
-        critical,
-        cluster,
-        offer,
+        target: None,
+        critical: None,
+        cluster: None,
+        offer: None,
     })
 }
 
-/// Looks at the host again. What others have answered to `before` stays.
-pub fn again(
+/// The settings of this host, if there are any, that would make `run` refuse to install what is decided.
+pub fn insecure_config(
     config: &Config,
-    history: History,
-    forced: bool,
-    before: Observation,
-) -> Result<Observation> {
-    let Observation {
-        target,
-        critical,
-        cluster,
-        offer,
-        ..
-    } = before;
-    Ok(Observation {
-        target,
-        critical,
-        cluster,
-        offer,
-        ..observe(config, history, &mut Cache::default(), forced)?
-    })
+    seen: &Observation,
+    decision: &Decision,
+) -> Result<Option<PackageError>> {
+    match decision {
+        Decision::Go(action, _) | Decision::Wait(action, _)
+            if !matches!(action, Action::Restart(..)) => {}
+        _ => return Ok(None),
+    }
+    let checked = packages::manager(config, seen.agent.package.database)?.check_trust();
+    Ok(checked.err().and_then(|error| match error {
+        PackageError::Unchecked(_) => Some(error),
+        // Not every file can be read without root.
+        other => {
+            warn!("{other}");
+            None
+        }
+    }))
 }
 
-/// Asks others for what a decision needs and no more.
-pub struct Asks<'a> {
+/// What answers the questions of a decision: the release channel, the cluster's Proxy and the repository.
+pub struct Sources<'a> {
     config: &'a Config,
-    /// Whether the index of the repository may be refreshed for it.
+    /// Whether the index of the repository may be refreshed.
     refresh: bool,
-    /// How long servers are waited for.
     patience: Patience,
-    /// Why nobody said whether the target is critical.
-    pub unanswered: Cell<Option<String>>,
-    /// Who asks the release channel and, over TLS, the cluster, which may be on one server.
-    client: OnceCell<Client>,
+    /// The connection to the release channel and, if that has TLS, the cluster, which may be the same server.
+    client: Option<Client>,
+    /// Why it is not known whether the target version is critical.
+    pub problem: Option<String>,
 }
 
-impl<'a> Asks<'a> {
+impl<'a> Sources<'a> {
     /// Prepares to ask; nothing is sent yet.
-    pub fn new(config: &'a Config, refresh: bool, patience: Patience) -> Asks<'a> {
-        Asks {
+    pub fn new(config: &'a Config, refresh: bool, patience: Patience) -> Sources<'a> {
+        Sources {
             config,
             refresh,
             patience,
-            unanswered: Cell::new(None),
-            client: OnceCell::new(),
+            client: None,
+            problem: None,
         }
     }
 
-    /// Decides, and asks until there is enough to decide by.
-    pub fn decide(&self, mut seen: Observation) -> Result<(Observation, Decision)> {
+    /// Decides, and asks what that takes.
+    pub fn decide(&mut self, mut seen: Observation) -> Result<(Observation, Decision)> {
         loop {
             match policy::decide(&seen) {
-                Decision::Ask(question) => self.answer(question, &mut seen)?,
-                decision => return Ok((seen, decision)),
+                Next::Ask(question) => self.ask(question, &mut seen)?,
+                Next::Decide(decision) => return Ok((seen, decision)),
             }
         }
     }
 
-    /// Where the path of what was decided is not known because the change waits, finds it out.
-    pub fn path_too(
-        &self,
-        (mut seen, decision): (Observation, Decision),
-    ) -> Result<(Observation, Decision)> {
+    /// The same with the upgrade path of an upgrade that waits, as far as it can be found out without changing anything.
+    pub fn decide_with_path(&mut self, seen: Observation) -> Result<(Observation, Decision)> {
+        let (mut seen, decision) = self.decide(seen)?;
         match &decision {
             Decision::Wait(Action::Upgrade(path), _) if path.next().is_none() => {
-                self.answer(Question::Offer, &mut seen)?;
+                self.ask(Question::Offer, &mut seen)?;
                 self.decide(seen)
             }
             _ => Ok((seen, decision)),
         }
     }
 
-    /// Asks what people want to know, too, though it does not change the decision.
-    pub fn what_people_ask(&self, seen: &mut Observation) -> Result<()> {
+    /// Asks what the decision did not depend on, but people want to see.
+    pub fn ask_the_rest(&mut self, seen: &mut Observation) -> Result<()> {
         let Some(Target::Version(target)) = &seen.target else {
             return Ok(());
         };
         if seen.critical.is_none() && *target != seen.agent.package.version {
-            self.answer(Question::Critical, seen)?;
+            self.ask(Question::Critical, seen)?;
         }
         if seen.cluster.is_none() {
-            self.answer(Question::Cluster, seen)?;
+            self.ask(Question::Cluster, seen)?;
         }
         Ok(())
     }
 
     /// Whether the agent's cluster can be reached at this moment.
     pub fn reach(&self, seen: &Observation) -> Reach {
-        // Sessions hang on it: one answer that does not come is not enough.
-        let cluster = Cluster::look(
-            self.config,
-            &seen.settings,
-            &Client::new(true, Patience::Pass),
-        );
+        // Sessions depend on it, so a single missing response is not enough.
+        let client = Client::new(true, Patience::Pass);
+        let cluster = Cluster::look(self.config, &seen.settings, &client);
         debug!("{cluster}");
         cluster.reach()
     }
 
-    /// No answer means that the target is not critical.
-    fn not_critical(&self, error: &Unanswered) -> bool {
-        let problem = format!("{error}; until then the upgrade is taken as not critical");
-        warn!("{problem}");
-        self.unanswered.set(Some(problem));
-        false
-    }
-
-    fn answer(&self, question: Question, seen: &mut Observation) -> Result<()> {
+    fn ask(&mut self, question: Question, seen: &mut Observation) -> Result<()> {
         let _step = (question != Question::Offer)
             .then(|| Step::new(format!("asking {}", self.config.endpoint)));
-        let client = || {
-            self.client
-                .get_or_init(|| Client::new(self.config.endpoint.is_secure(), self.patience))
-        };
-        let channel = || Channel::new(&self.config.endpoint, client());
+        let (config, patience) = (self.config, self.patience);
+        let is_secure = config.endpoint.is_secure();
+        let client = self
+            .client
+            .get_or_insert_with(|| Client::new(is_secure, patience));
+        let channel = Channel::new(&config.endpoint, client);
         match question {
-            Question::Target => seen.target = Some(channel().target()?),
+            Question::Target => seen.target = Some(channel.target()?),
             Question::Critical => {
-                let critical = channel()
-                    .critical()
-                    .unwrap_or_else(|error| self.not_critical(&error));
-                // The files may have been exchanged between the two requests: then it is another version that is critical.
-                seen.critical = Some(critical && seen.target == Some(channel().target()?));
-            }
-            Question::Cluster if self.config.endpoint.is_secure() => {
-                seen.cluster = Some(Cluster::ask(self.config, &seen.settings, client()));
+                let critical = channel.critical().unwrap_or_else(|error| {
+                    let problem = format!("{error}. Treating the upgrade as not critical");
+                    warn!("{problem}");
+                    self.problem = Some(problem);
+                    false
+                });
+                // Both files may have been replaced between the two requests: then it is another version that is critical.
+                seen.critical = Some(critical && seen.target == Some(channel.target()?));
             }
             Question::Cluster => {
-                seen.cluster = Some(Cluster::ask(
-                    self.config,
-                    &seen.settings,
-                    &Client::new(true, self.patience),
-                ))
+                let other = (!is_secure).then(|| Client::new(true, patience));
+                let client = other.as_ref().unwrap_or(client);
+                seen.cluster = Some(Cluster::ask(config, &seen.settings, client));
             }
             Question::Offer => seen.offer = Some(self.offer(&seen.agent.package)?),
         }
         Ok(())
     }
 
-    /// What is to be installed next on the way, if the repository can tell.
-    pub fn next(&self, package: &Installed, path: &Path) -> Option<Version> {
-        let Some(version) = path.next() else {
-            let Ok(Offer::Versions(versions, _)) = self.offer(package) else {
-                return None;
-            };
-            return Path::through(&path.from, &path.target, &versions)
-                .ok()?
-                .next()
-                .cloned();
+    /// The version to install next, if the repository is needed to find out and can tell.
+    pub fn next_version(&self, package: &Installed, path: &UpgradePath) -> Option<Version> {
+        if let Some(version) = path.next() {
+            return Some(version.clone());
+        }
+        let Ok(Offer::Versions(versions, _)) = self.offer(package) else {
+            return None;
         };
-        Some(version.clone())
+        let path = UpgradePath::through(&path.from, &path.target, &versions).ok()?;
+        path.next().cloned()
     }
 
     fn offer(&self, package: &Installed) -> Result<Offer> {
@@ -274,13 +240,10 @@ impl<'a> Asks<'a> {
         if !self.refresh {
             return Ok(Offer::Cached(packages.peek(&package.name)));
         }
-        let offered = packages.offered(&package.name);
-        let offered = offered.with_context(|| {
-            format!("cannot find the way from {} to the target", package.version)
-        })?;
-        Ok(Offer::Versions(
-            offered.into_iter().map(|(version, _)| version).collect(),
-            packages.source(),
-        ))
+        let offered = packages
+            .offered(&package.name)
+            .with_context(|| format!("cannot find an upgrade path from {}", package.version))?;
+        let versions = offered.into_iter().map(|(version, _)| version).collect();
+        Ok(Offer::Versions(versions, packages.source()))
     }
 }

@@ -5,21 +5,22 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use log::{LevelFilter, debug, warn};
 
 use crate::agent::Agent;
-use crate::agent::schedule::Schedule;
 use crate::agent::service::Binary;
 use crate::cli::Options;
 use crate::config::Config;
 use crate::config::unknown::unread;
-use crate::decide::policy::{Decision, Observation};
-use crate::observe::Asks;
+use crate::decide::decision::Decision;
+use crate::decide::observation::Observation;
+use crate::exit::Exit;
+use crate::observe::Sources;
 use crate::packages::PackageError;
-use crate::report::outcome::Exit;
-use crate::report::page;
-use crate::report::{DecisionReport, Report, ScheduleReport, State, outcome, words};
+use crate::report::decision::{DecisionReport, State};
+use crate::report::words::{self, action};
+use crate::report::{Report, ScheduleReport, outcome, page};
 use crate::server::http::Patience;
 use crate::state::cache;
 use crate::state::cache::Cache;
@@ -31,143 +32,143 @@ use crate::system::text::{io_problem, reasons};
 use crate::system::{terminal, timer};
 use crate::{observe, packages};
 
-/// How long `status` waits for servers, all in all: it is to be there within a second.
+/// How long `status` waits for servers in total: people wait for it.
 const PATIENCE: Duration = Duration::from_millis(600);
 
-/// Shows how things stand on this host.
+/// Shows the agent, the target version, maintenance windows and recent activity.
 pub fn status(options: &Options, json: bool) -> Result<Exit> {
     if !options.verbose {
-        // What is strange on the way is on the page.
+        // Warnings are on the page.
         log::set_max_level(LevelFilter::Error);
     }
-    let mut looked = Looked::at(options, Patience::Until(Instant::now() + PATIENCE));
-    looked.timer();
+    let mut survey = Survey::of(options, Patience::Until(Instant::now() + PATIENCE));
+    survey.timer();
     if json {
-        print_json(&looked.report)?;
+        print_json(&survey.report)?;
     } else {
-        print(&page::render(&looked.report, Colours::of(&io::stdout())));
+        print(&page::render(&survey.report, Colours::of(&io::stdout())));
     }
-    let exit = looked.error.as_ref().map_or(Exit::Fine, Exit::of);
-    // That the server does not answer is what it was to find out.
+    let exit = survey.error.as_ref().map_or(Exit::Success, Exit::of);
+    // A server that does not answer is a result like any other.
     Ok(if exit == Exit::Usage {
         exit
     } else {
-        Exit::Fine
+        Exit::Success
     })
 }
 
-/// Says what `run` would do, and changes nothing.
+/// Shows what `run` would do.
 pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
-    let mut looked = Looked::at(options, Patience::Pass);
-    let exit = looked.exit();
+    let mut survey = Survey::of(options, Patience::Pass);
+    let exit = survey.exit();
     if json {
-        looked.timer();
-        print_json(&looked.report)?;
+        survey.timer();
+        print_json(&survey.report)?;
         return Ok(exit);
     }
-    if let Some(change) = &looked.unfinished {
+    if let Some(change) = &survey.unfinished {
         outcome::say(&words::unfinished(
             change,
-            looked.report.in_progress.as_ref(),
+            survey.report.in_progress.as_ref(),
         ));
     }
-    if let Some((seen, _)) = &looked.decided {
+    if let Some((seen, _)) = &survey.decided {
         outcome::announce(seen);
     }
-    for problem in &looked.report.problems {
+    for problem in &survey.report.problems {
         warn!("{problem}");
     }
-    let services = looked.report.agent.iter().flat_map(|agent| &agent.services);
+    let services = survey.report.agent.iter().flat_map(|agent| &agent.services);
     services
         .filter_map(|service| service.export_advice.as_ref())
         .for_each(|advice| warn!("{advice}"));
-    if let Some(error) = looked.error {
+    if let Some(error) = survey.error {
         return Err(error);
     }
-    if let Some(line) = looked.verdict {
+    if let Some(line) = survey.verdict {
         outcome::would(exit, &line);
     }
     Ok(exit)
 }
 
-/// The host, looked at.
-struct Looked {
+/// What was found out about the host.
+struct Survey {
     report: Report,
-    /// What was seen and decided, if it came to that.
+    /// What was observed and decided, unless that failed.
     decided: Option<(Observation, Decision)>,
-    /// The sentence that follows from it, if there is anything to do or to refuse.
+    /// The sentence about the decision, unless there is nothing to do.
     verdict: Option<String>,
-    /// A change that was begun and is not ended.
+    /// A change that was begun and has not ended.
     unfinished: Option<Change>,
     /// Why nothing could be decided.
     error: Option<anyhow::Error>,
 }
 
-impl Looked {
-    fn at(options: &Options, patience: Patience) -> Looked {
+impl Survey {
+    fn of(options: &Options, patience: Patience) -> Survey {
         let mut history = record::history(&options.state_dir);
         let mut report = Report::new(Utc::now(), &history, record::last_run(&options.state_dir));
         report.in_progress = CurrentRun::read(&options.state_dir);
         let unfinished = history.unfinished.take();
-        let mut looked = Looked {
+        let mut survey = Survey {
             report,
             decided: None,
             verdict: None,
             unfinished,
             error: None,
         };
-        if let Err(error) = looked.decide(options, history, patience) {
-            looked.report.decision = DecisionReport::unknown(reasons(&error));
-            looked.error = Some(error);
+        if let Err(error) = survey.decide(options, history, patience) {
+            survey.report.decision = DecisionReport::unknown(reasons(&error));
+            survey.error = Some(error);
         }
-        if let Some(change) = &looked.unfinished {
-            looked.report.decision =
-                DecisionReport::unfinished(change, looked.report.in_progress.as_ref());
+        if let Some(change) = &survey.unfinished {
+            survey.report.decision =
+                DecisionReport::unfinished(change, survey.report.in_progress.as_ref());
         }
-        looked
+        survey
     }
 
-    /// Observes and decides, and keeps what it finds out even if it does not come to an end.
+    /// Observes and decides, and keeps what was found out before an error.
     fn decide(&mut self, options: &Options, history: History, patience: Patience) -> Result<()> {
-        if let Some(refusal) = observe::managed_by_another(options) {
-            self.report.decision = DecisionReport::refused(&refusal);
+        if let Some(reason) = observe::managed_by_another(options) {
+            self.report.decision = DecisionReport::not_allowed(&reason);
             self.verdict = Some(self.report.decision.sentence.clone());
             return Ok(());
         }
-        // Not in every pass, which reads no directory; and before the file that this one may have been meant to be is missed.
+        // Before the settings are read, which may lack what an unknown file was meant to be. Runs do not list the directory.
         self.report.problems.extend(unread(&options.config_dir));
         let config = Config::read(&options.config_dir)?;
-        self.report.schedule = Some(schedule(&config.schedule, self.report.time));
+        self.report.schedule = Some(ScheduleReport::read(&config.schedule, self.report.time));
         let mut cache = Cache::read(Path::new(cache::FILE));
-        let mut seen = observe::first_look(&config, history, &mut cache, false)?;
+        let mut seen = observe::first(&config, history, &mut cache, false)?;
         self.report
             .last_run
             .iter()
             .for_each(|last| recall(&mut seen.agent, last));
         self.report.installer = Some(packages::installer(&config, seen.agent.package.database));
         self.report.observed(&config, &seen);
-        let asks = Asks::new(&config, false, patience);
-        let (mut seen, decision) = asks.path_too(asks.decide(seen)?)?;
+        let mut sources = Sources::new(&config, false, patience);
+        let (mut seen, decision) = sources.decide_with_path(seen)?;
         if matches!(patience, Patience::Until(_)) {
-            asks.what_people_ask(&mut seen)?;
+            sources.ask_the_rest(&mut seen)?;
         }
         self.report.decided(&config, &seen, &decision);
-        if let (Some(problem), Some(channel)) = (asks.unanswered.take(), &mut self.report.channel) {
+        if let (Some(problem), Some(channel)) = (sources.problem, &mut self.report.channel) {
             channel.critical = None;
-            // "dry-run" has said so on the way.
+            // `dry-run` has logged it.
             self.report
                 .problems
                 .extend(Some(problem).filter(|_| patience != Patience::Pass));
         }
         self.verdict = words::verdict(&decision);
-        if let Some(error) = observe::distrust(&config, &seen, &decision)? {
-            self.distrusted(&decision, &error);
+        if let Some(error) = observe::insecure_config(&config, &seen, &decision)? {
+            self.insecure_config(&decision, &error);
         }
         self.decided = Some((seen, decision));
         Ok(())
     }
 
-    /// Asks for the timer as well.
+    /// Adds the timer.
     fn timer(&mut self) {
         match timer::read(self.report.time) {
             Ok(timer) => self.report.timer = Some(timer),
@@ -175,33 +176,33 @@ impl Looked {
         }
     }
 
-    /// The host's settings stand against what was decided: now, or when its time has come.
-    fn distrusted(&mut self, decision: &Decision, error: &PackageError) {
-        let Decision::Go(action, _) = decision else {
+    /// Adds why the decision cannot be carried out: now, or once it is due.
+    fn insecure_config(&mut self, decision: &Decision, error: &PackageError) {
+        let Decision::Go(change, _) = decision else {
             self.report.problems.push(error.to_string());
             return;
         };
-        let line = format!("could not {}: {error}", action.attempt());
+        let line = format!("could not {}: {error}", action::attempt(change));
         (self.report.decision.state, self.report.decision.sentence) =
             (State::InsecureConfig, line.clone());
         self.verdict = Some(line);
     }
 
-    /// The exit status that a pass would have without doing anything.
+    /// The exit status of a run that would end here.
     fn exit(&self) -> Exit {
         match (&self.error, self.report.decision.state, &self.decided) {
             (Some(error), _, _) => Exit::of(error),
-            (_, State::Pinned, _) => Exit::Fine,
+            (_, State::Pinned, _) => Exit::Success,
             (_, State::NotAllowed, _) | (_, _, Some((_, Decision::NotAllowed(_)))) => {
                 Exit::NotAllowed
             }
             (_, State::InsecureConfig, _) => Exit::Failed,
-            _ => Exit::Fine,
+            _ => Exit::Success,
         }
     }
 }
 
-/// An ordinary user may not see which program a process runs; what the last pass saw of the same process is still so.
+/// Which program a process runs requires root to see. The last run saw it.
 fn recall(agent: &mut Agent, last: &LastRun) {
     let installed = &agent.package.version;
     for service in agent
@@ -217,19 +218,6 @@ fn recall(agent: &mut Agent, last: &LastRun) {
             service.binary = Binary::Replaced;
         }
     }
-}
-
-/// The schedule as it is now, and when the agent wrote it.
-pub fn schedule(file: &Path, now: DateTime<Utc>) -> ScheduleReport {
-    let written = std::fs::symlink_metadata(file)
-        .and_then(|metadata| metadata.modified())
-        .ok();
-    ScheduleReport::of(
-        file.to_path_buf(),
-        &Schedule::read(file),
-        written.map(DateTime::from),
-        now,
-    )
 }
 
 fn print_json(report: &Report) -> Result<()> {

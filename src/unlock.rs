@@ -11,11 +11,11 @@ use anyhow::{Result, bail};
 use crate::agent::service::systemd;
 use crate::cli::Options;
 use crate::config::PACKAGES;
+use crate::exit::{Exit, require_root};
 use crate::packages;
 use crate::packages::database;
 use crate::packages::package::Installed;
 use crate::report::outcome;
-use crate::report::outcome::{Exit, require_root};
 use crate::state::lock::{Lock, Taken};
 use crate::state::record;
 use crate::state::record::Record;
@@ -34,7 +34,7 @@ pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
         outcome::say(
             "this program has not locked the agent of this host: there is nothing to take back",
         );
-        return Ok(Exit::Fine);
+        return Ok(Exit::Success);
     }
     while recorded && systemd::is_in_progress(SERVICE) {
         thread::sleep(LOOK);
@@ -48,7 +48,7 @@ pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     if lock.is_some() && options.state_dir.exists() {
         Record::open(&options.state_dir).update(|history| history.held_by_us = false)?;
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 /// Keeps passes away, where there is a state directory, which a purge may take meanwhile. With `wait`, one that a person has begun

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use teleport_upgrade::cli::EXIT_STATUS;
 use teleport_upgrade::config::FILES;
-use teleport_upgrade::report::State;
+use teleport_upgrade::report::decision::State;
 use teleport_upgrade::system::journal::Event;
 use tempfile::TempDir;
 

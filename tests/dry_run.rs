@@ -81,7 +81,7 @@ fn what_changes_the_host_is_for_root() {
             .run()
             .expect(2);
         let said = format!(
-            "error: \"{command}\" must be run as root; try: sudo teleport-upgrade {command} (\"dry-run\" and \"status\" need no root)\n"
+            "error: {command} requires root. Try: sudo teleport-upgrade {command}\n"
         );
         assert_eq!((ran.stdout.as_str(), ran.stderr), ("", said));
     }

@@ -269,7 +269,7 @@ fn states_that_leave_the_agent_as_it_is() {
     ));
     for part in [
         "installed teleport-ent 14.3.33, by apt",
-        "teleport.service is running, and runs 14.3.33",
+        "teleport.service: running 14.3.33",
         "leave the agent alone: it is locked",
         "wanted 14.3.34, not critical",
         "schedule good; the agent wrote it ",
@@ -384,7 +384,7 @@ fn states_that_leave_the_agent_as_it_is() {
         ("1".into(), "0".into())
     );
     let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
-    assert!(page.contains("teleport.service is stopped"), "{page}");
+    assert!(page.contains("teleport.service: inactive"), "{page}");
     assert_eq!(
         (
             &object["agent"]["healthy"],
@@ -690,7 +690,7 @@ fn states_around_a_change() {
     let (page, object) =
         told.shows("waiting", "waiting to have teleport.service run the installed 14.3.36: outside the maintenance window");
     assert!(
-        page.contains("teleport.service is running, and still runs 14.3.34"),
+        page.contains("teleport.service: running 14.3.34 (restart pending)"),
         "{page}"
     );
     assert!(page.contains("failed here 14.3.35, "), "{page}");
@@ -748,10 +748,10 @@ fn a_service_that_is_down_is_no_longer_waited_for() {
     });
     let (page, object) = told.shows(
         "due",
-        "would now upgrade from 14.3.33 to 14.3.34: teleport.service has failed (signal)",
+        "would now upgrade from 14.3.33 to 14.3.34: teleport.service is down (failed (signal))",
     );
     assert!(
-        page.contains("teleport.service has failed (signal)"),
+        page.contains("teleport.service: failed (signal)"),
         "{page}"
     );
     assert_eq!(

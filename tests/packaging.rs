@@ -614,7 +614,7 @@ fn unlock_takes_back_what_run_has_set() {
         .run()
         .expect(2);
     assert!(
-        refused.stderr.contains("must be run as root"),
+        refused.stderr.contains("requires root"),
         "{}",
         refused.stderr
     );

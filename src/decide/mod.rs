@@ -1,6 +1,10 @@
-//! Decides from one observation. Pure: no clock, no file, no process; same observation, same decision.
+//! Decides from one observation. Pure: no clock, no file, no process. The same observation gives the same decision.
 
 pub mod compatibility;
+pub mod decision;
+pub mod observation;
 pub mod path;
 pub mod policy;
 pub mod prefetch;
+#[cfg(test)]
+mod tests;

@@ -1,44 +1,42 @@
-//! The way from one version to another: one major version at a time.
-
-use std::fmt;
+//! The upgrade path from one version to another: one major version at a time.
 
 use crate::version::Version;
 
-/// What the repository has for this host.
+/// What the repository contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offer {
-    /// These versions, and where the repository is configured.
+    /// These versions, and the file in which the repository is configured.
     Versions(Vec<Version>, String),
-    /// These when its index was last refreshed, some time ago, if that can be read without changing something.
+    /// These versions when the index was last refreshed, as far as that can be read without changing anything.
     Cached(Vec<Version>),
 }
 
-/// A way from the installed version to the target.
+/// A path from the installed version to the target version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
-    /// What is installed.
+pub struct UpgradePath {
+    /// The installed version.
     pub from: Version,
-    /// What must be installed on the way.
-    pub stops: Stops,
-    /// What is wanted.
+    /// The versions to install between the two.
+    pub intermediate: Intermediate,
+    /// The target version.
     pub target: Version,
 }
 
-/// What must be installed on the way, in that order.
+/// The versions between two others, in the order of their install.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stops {
-    /// These versions.
+pub enum Intermediate {
+    /// These.
     Known(Vec<Version>),
-    /// The newest of every major version between the two, whichever those are.
-    Newest,
+    /// The latest of every major version between the two, whichever that is.
+    Latest,
 }
 
-/// What the repository lacks for there to be a way.
+/// What the repository lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// A release of this major version.
     Major(u64),
-    /// The target itself: a way that cannot be gone to its end is not begun.
+    /// The target version: without it, the first step is not taken either.
     Target,
 }
 
@@ -47,86 +45,60 @@ pub fn is_one_step(from: &Version, to: &Version) -> bool {
     to.major() <= from.major().saturating_add(1)
 }
 
-impl Path {
-    /// The way to a version that is one step away.
-    pub fn direct(from: &Version, target: &Version) -> Path {
-        Path {
+impl UpgradePath {
+    /// The path of one step.
+    pub fn direct(from: &Version, target: &Version) -> UpgradePath {
+        UpgradePath {
             from: from.clone(),
-            stops: Stops::Known(Vec::new()),
+            intermediate: Intermediate::Known(Vec::new()),
             target: target.clone(),
         }
     }
 
-    /// The way of which only its ends are known.
-    pub fn unseen(from: &Version, target: &Version) -> Path {
-        Path {
-            stops: Stops::Newest,
-            ..Path::direct(from, target)
+    /// A path whose intermediate versions are not known.
+    pub fn unknown(from: &Version, target: &Version) -> UpgradePath {
+        UpgradePath {
+            intermediate: Intermediate::Latest,
+            ..UpgradePath::direct(from, target)
         }
     }
 
-    /// The way through the newest release of every major version between the two, of those that are offered.
-    pub fn through(from: &Version, target: &Version, offered: &[Version]) -> Result<Path, Missing> {
-        let mut stops = Vec::new();
+    /// The path through the latest release of every major version between the two.
+    pub fn through(
+        from: &Version,
+        target: &Version,
+        offered: &[Version],
+    ) -> Result<UpgradePath, Missing> {
+        let mut between = Vec::new();
         for major in from.major().saturating_add(1)..target.major() {
-            let newest = offered
+            let latest = offered
                 .iter()
                 .filter(|version| version.major() == major && !version.is_pre_release())
                 .max();
-            stops.push(newest.ok_or(Missing::Major(major))?.clone());
+            between.push(latest.ok_or(Missing::Major(major))?.clone());
         }
-        if !stops.is_empty() && !offered.contains(target) {
+        if !between.is_empty() && !offered.contains(target) {
             return Err(Missing::Target);
         }
-        Ok(Path {
-            stops: Stops::Known(stops),
-            ..Path::direct(from, target)
+        Ok(UpgradePath {
+            intermediate: Intermediate::Known(between),
+            ..UpgradePath::direct(from, target)
         })
     }
 
-    /// What is to be installed next, if that is known.
+    /// The version to install next, if it is known.
     pub fn next(&self) -> Option<&Version> {
-        match &self.stops {
-            Stops::Known(stops) => Some(stops.first().unwrap_or(&self.target)),
-            Stops::Newest => None,
+        match &self.intermediate {
+            Intermediate::Known(versions) => Some(versions.first().unwrap_or(&self.target)),
+            Intermediate::Latest => None,
         }
     }
 
-    /// The target, if what is to be installed next is only a stop on the way to it.
+    /// The target version, if the next one is an intermediate version.
     pub fn goal(&self) -> Option<&Version> {
         self.next()
             .filter(|next| **next != self.target)
             .map(|_| &self.target)
-    }
-}
-
-impl fmt::Display for Path {
-    /// "from 12.4.1 to 14.3.34 via 13.4.15".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from {} to {}", self.from, self.target)?;
-        match &self.stops {
-            Stops::Known(stops) => {
-                let mut words = [" via ", " and "]
-                    .into_iter()
-                    .chain(std::iter::repeat(" and "));
-                stops
-                    .iter()
-                    .try_for_each(|stop| write!(f, "{}{stop}", words.next().unwrap_or_default()))
-            }
-            Stops::Newest if self.target.major() == self.from.major().saturating_add(2) => {
-                write!(
-                    f,
-                    " via the newest {} that the repository offers",
-                    self.from.major() + 1
-                )
-            }
-            Stops::Newest => write!(
-                f,
-                " via the newest of each major version from {} to {} that the repository offers",
-                self.from.major().saturating_add(1),
-                self.target.major().saturating_sub(1)
-            ),
-        }
     }
 }
 
@@ -138,45 +110,19 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn way(from: &str, target: &str, offered: &[&str]) -> Result<String, Missing> {
-        let offered: Vec<Version> = offered.iter().map(|text| version(text)).collect();
-        Path::through(&version(from), &version(target), &offered).map(|path| path.to_string())
-    }
-
     #[test]
-    fn goes_through_the_newest_release_of_every_major_version_between() {
-        let offered = [
-            "12.4.1",
-            "13.4.9",
-            "13.4.15",
-            "13.5.0-rc.1",
-            "14.0.0-rc.1",
-            "14.3.34",
-            "15.0.0",
-            "16.1.0",
-            "18446744073709551615.0.0",
-        ];
+    fn leads_through_the_latest_release_of_every_major_version_between() {
+        let offered = "12.4.1 13.4.9 13.4.15 13.5.0-rc.1 14.0.0-rc.1 14.3.34 15.0.0 16.1.0 18446744073709551615.0.0";
+        let offered: Vec<Version> = offered.split(' ').map(version).collect();
         for (from, target, expected) in [
-            ("12.4.1", "12.4.2", Ok("from 12.4.1 to 12.4.2")),
-            ("12.4.1", "13.4.9", Ok("from 12.4.1 to 13.4.9")),
-            ("12.4.1", "13.9.9", Ok("from 12.4.1 to 13.9.9")),
-            (
-                "12.4.1",
-                "14.3.34",
-                Ok("from 12.4.1 to 14.3.34 via 13.4.15"),
-            ),
-            (
-                "12.4.1",
-                "15.0.0",
-                Ok("from 12.4.1 to 15.0.0 via 13.4.15 and 14.3.34"),
-            ),
-            (
-                "12.4.1",
-                "16.1.0",
-                Ok("from 12.4.1 to 16.1.0 via 13.4.15 and 14.3.34 and 15.0.0"),
-            ),
-            ("14.3.34", "13.4.9", Ok("from 14.3.34 to 13.4.9")),
-            ("11.0.0", "13.4.9", Ok("from 11.0.0 to 13.4.9 via 12.4.1")),
+            ("12.4.1", "12.4.2", Ok("")),
+            ("12.4.1", "13.4.9", Ok("")),
+            ("12.4.1", "13.9.9", Ok("")),
+            ("12.4.1", "14.3.34", Ok("13.4.15")),
+            ("12.4.1", "15.0.0", Ok("13.4.15 14.3.34")),
+            ("12.4.1", "16.1.0", Ok("13.4.15 14.3.34 15.0.0")),
+            ("14.3.34", "13.4.9", Ok("")),
+            ("11.0.0", "13.4.9", Ok("12.4.1")),
             ("10.0.0", "12.4.1", Err(Missing::Major(11))),
             ("12.4.1", "14.3.35", Err(Missing::Target)),
             (
@@ -185,46 +131,26 @@ mod tests {
                 Err(Missing::Major(17)),
             ),
         ] {
+            let path = UpgradePath::through(&version(from), &version(target), &offered);
+            let between =
+                expected.map(|text| text.split_whitespace().map(version).collect::<Vec<_>>());
             assert_eq!(
-                way(from, target, &offered),
-                expected.map(str::to_string),
+                path.map(|path| path.intermediate),
+                between.map(Intermediate::Known),
                 "{from} -> {target}"
             );
         }
     }
 
     #[test]
-    fn the_next_stop_has_the_target_as_its_goal() {
-        let path = Path::through(
-            &version("12.4.1"),
-            &version("14.3.34"),
-            &[version("13.4.15"), version("14.3.34")],
-        )
-        .unwrap();
-        assert_eq!(
-            (path.next(), path.goal()),
-            (Some(&version("13.4.15")), Some(&version("14.3.34")))
-        );
-        let direct = Path::direct(&version("13.4.15"), &version("14.3.34"));
-        assert_eq!(
-            (direct.next(), direct.goal()),
-            (Some(&version("14.3.34")), None)
-        );
-    }
-
-    #[test]
-    fn what_was_not_seen_is_said_in_words() {
-        let unseen = |from: &str, target: &str| Path::unseen(&version(from), &version(target));
-        let two = unseen("12.4.1", "14.3.34");
-        assert_eq!(
-            two.to_string(),
-            "from 12.4.1 to 14.3.34 via the newest 13 that the repository offers"
-        );
-        assert_eq!((two.next(), two.goal()), (None, None));
-        let far = "via the newest of each major version from 13 to 15 that the repository offers";
-        assert_eq!(
-            unseen("12.4.1", "16.0.0").to_string(),
-            format!("from 12.4.1 to 16.0.0 {far}")
-        );
+    fn an_intermediate_version_has_the_target_as_its_goal() {
+        let (from, to) = (version("12.4.1"), version("14.3.34"));
+        let path = UpgradePath::through(&from, &to, &[version("13.4.15"), to.clone()]).unwrap();
+        assert_eq!(path.next(), Some(&version("13.4.15")));
+        assert_eq!(path.goal(), Some(&to));
+        let direct = UpgradePath::direct(&version("13.4.15"), &to);
+        assert_eq!((direct.next(), direct.goal()), (Some(&to), None));
+        let unknown = UpgradePath::unknown(&from, &to);
+        assert_eq!((unknown.next(), unknown.goal()), (None, None));
     }
 }

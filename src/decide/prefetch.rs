@@ -1,16 +1,16 @@
-//! When a host downloads ahead what waits for its maintenance window.
+//! When a host pre-downloads an upgrade that waits for its maintenance window.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Hosts that wait for the same window download at some moment of so long a time, for their downloads not to meet.
+/// Hosts that wait for the same window spread their downloads over this time.
 const SPREAD: TimeDelta = TimeDelta::hours(12);
-/// One that is begun later than this before the window may keep the pass that is to install: half an hour of download, and an hour
-/// until the next pass.
+/// A download that starts later than this before the window might delay the upgrade: half an hour for the download, and an hour until
+/// the next run.
 const LATEST: TimeDelta = TimeDelta::minutes(90);
-/// None is put off to later than this before the window: a pass comes within the next hour.
+/// No download is planned for later than this before the window: the next run is within the hour.
 const LAST: TimeDelta = TimeDelta::minutes(150);
 
-/// The moment for a host that waits for a window which opens at `opens`. `chance`, from 0 to 1, is the host's own.
+/// When a host downloads what waits for a window that opens at `opens`. `chance` is a random number from 0 to 1.
 pub fn due(now: DateTime<Utc>, opens: DateTime<Utc>, chance: f64) -> DateTime<Utc> {
     let last = opens - LAST;
     let first = now.max(last - SPREAD);
@@ -18,7 +18,7 @@ pub fn due(now: DateTime<Utc>, opens: DateTime<Utc>, chance: f64) -> DateTime<Ut
     first + TimeDelta::milliseconds((span * chance * 1000.0) as i64)
 }
 
-/// Whether that moment has come, and the window is far enough away.
+/// Whether that time has come, and the window is far enough away.
 pub fn is_time(now: DateTime<Utc>, due: DateTime<Utc>, opens: DateTime<Utc>) -> bool {
     now >= due && opens - now >= LATEST
 }
@@ -44,13 +44,13 @@ mod tests {
         assert_eq!(
             due(at(0), at(4 * 60 + 30), 0.5),
             at(60),
-            "only what is left of it"
+            "over what is left of that time"
         );
         assert_eq!(due(at(0), at(120), 0.5), at(0), "at once");
     }
 
     #[test]
-    fn a_download_is_begun_when_it_is_due_and_ends_before_the_window() {
+    fn a_download_starts_when_it_is_due_and_ends_before_the_window() {
         let opens = at(600);
         assert!(!is_time(at(99), at(100), opens) && is_time(at(100), at(100), opens));
         assert!(is_time(at(510), at(100), opens) && !is_time(at(511), at(100), opens));

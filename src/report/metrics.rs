@@ -7,7 +7,8 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use crate::config::Installer;
-use crate::report::{Report, State};
+use crate::report::decision::State;
+use crate::report::{Report, ScheduleState};
 use crate::system::files::{Durability, replace};
 
 /// The name of the file in the collector's directory.
@@ -61,7 +62,7 @@ fn render(report: &Report) -> String {
     let open = report
         .schedule
         .as_ref()
-        .map(|schedule| schedule.state == "open");
+        .map(|schedule| schedule.state == ScheduleState::Open);
     let next = windows.and_then(|windows| windows.iter().find(|window| window.start > report.time));
     text.truth("window_open", "Whether a maintenance window is open.", open);
     text.moment(

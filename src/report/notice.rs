@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::report::{DecisionReport, Report, State};
+use crate::report::Report;
+use crate::report::decision::{ActionName, DecisionReport, State};
 use crate::system::files::{Durability, make_directory, replace};
 use crate::system::text::wrap;
 use crate::system::times;
@@ -49,18 +50,22 @@ fn text(report: &Report) -> Option<String> {
     };
     let agent = report.agent.as_ref()?;
     let what = match *action {
-        "upgrade" if *to < agent.installed => {
+        ActionName::Upgrade if *to < agent.installed => {
             format!(
                 "The Teleport agent of this host will go back from {} to {to}",
                 agent.installed
             )
         }
-        "upgrade" => format!(
+        ActionName::Upgrade => format!(
             "The Teleport agent of this host will be upgraded from {} to {to}",
             agent.installed
         ),
-        "reinstall" => format!("The Teleport agent of this host ({to}) will be installed again"),
-        _ => format!("The Teleport agent of this host will be restarted to run {to}"),
+        ActionName::Reinstall => {
+            format!("The Teleport agent of this host ({to}) will be installed again")
+        }
+        ActionName::Restart => {
+            format!("The Teleport agent of this host will be restarted to run {to}")
+        }
     };
     let when = match opens {
         Some(opens) => format!(
@@ -79,7 +84,7 @@ fn text(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::AgentReport;
+    use crate::report::agent::AgentReport;
     use crate::state::history::History;
     use chrono::DateTime;
 
@@ -95,10 +100,10 @@ mod tests {
             services: Vec::new(),
         });
         report.decision = DecisionReport {
-            action: Some("upgrade"),
+            action: Some(ActionName::Upgrade),
             to: Some("14.3.34".parse().unwrap()),
             opens: opens.map(|seconds| DateTime::from_timestamp(seconds, 0).unwrap()),
-            ..DecisionReport::without_a_look(state, String::new())
+            ..DecisionReport::new(state, String::new())
         };
         report
     }

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use crate::agent::schedule::Window;
+use crate::report::agent::{AgentReport, BinaryState, ServiceReport, ServiceState};
+use crate::report::decision::{DecisionReport, State};
 use crate::report::{
-    AgentReport, ChannelReport, ClusterReport, DecisionReport, LimitsReport, LockReport, Report,
-    ScheduleReport, ServiceReport, State,
+    ChannelReport, ClusterReport, LimitsReport, LockReport, Report, ScheduleReport,
 };
 use crate::state::history::{Counts, FailedTarget, LastRun};
 use crate::system::terminal::{Colour, Colours};
@@ -114,22 +115,27 @@ impl Page {
         }
         for (number, service) in agent.services.iter().enumerate() {
             let runs = match (service.state, &service.version, service.binary) {
-                ("running", Some(version), "replaced") => format!(", and still runs {version}"),
-                ("running", Some(version), _) => format!(", and runs {version}"),
-                ("running", None, "replaced") => ", but not the version that is installed".into(),
-                ("running", None, _) => "; which version, only root can see".into(),
+                (ServiceState::Running, Some(version), BinaryState::Replaced) => {
+                    format!(" {version} (restart pending)")
+                }
+                (ServiceState::Running, Some(version), _) => format!(" {version}"),
+                (ServiceState::Running, None, BinaryState::Replaced) => {
+                    " another version than the installed one (restart pending)".into()
+                }
+                (ServiceState::Running, None, _) => ", version unknown (requires root)".into(),
                 _ => String::new(),
             };
             let colour = match (service.state, service.binary) {
-                ("running", "replaced") | ("changing" | "stopped", _) => Colour::Yellow,
-                ("running", _) => Colour::Green,
+                (ServiceState::Running, BinaryState::Replaced)
+                | (ServiceState::Changing | ServiceState::Stopped, _) => Colour::Yellow,
+                (ServiceState::Running, _) => Colour::Green,
                 _ => Colour::Red,
             };
             let name = if number == 0 { "running" } else { "" };
             self.line(
                 name,
                 Some(colour),
-                format!("{} {}{runs}", service.unit, service.sentence),
+                format!("{}: {}{runs}", service.unit, service.sentence),
             );
         }
     }

@@ -23,17 +23,18 @@ use teleport_upgrade::agent::settings::Settings;
 use teleport_upgrade::agent::settings::start::Start;
 use teleport_upgrade::config::{Address, Config, Endpoint, PACKAGES, Pin};
 use teleport_upgrade::decide::compatibility::Limits;
-use teleport_upgrade::decide::path::{Offer, Stops};
+use teleport_upgrade::decide::decision::{Action, Cause, Decision, Next, Question, Wait};
+use teleport_upgrade::decide::observation::Observation;
+use teleport_upgrade::decide::path::{Intermediate, Offer};
 use teleport_upgrade::decide::policy;
-use teleport_upgrade::decide::policy::{
-    Action, Cause, Decision, Idle, Observation, Question, Wait,
-};
 use teleport_upgrade::packages;
 use teleport_upgrade::packages::apt::{dpkg, repack};
 use teleport_upgrade::packages::package::{Database, Installed};
 use teleport_upgrade::packages::rpm::database;
 use teleport_upgrade::packages::rpm::ini::{Ini, Style};
 use teleport_upgrade::packages::{apt, errors, glob, yum, zypper};
+use teleport_upgrade::report::decision::DecisionReport;
+use teleport_upgrade::report::words::action;
 use teleport_upgrade::server::channel::Target;
 use teleport_upgrade::server::cluster::{Cluster, Reach};
 use teleport_upgrade::server::{channel, cluster, proxy};
@@ -503,25 +504,52 @@ pub fn managers(data: &[u8]) {
 /// Any observation: no panic, never a step beyond the compatibility rule, nothing done without a cause, nothing asked twice.
 pub fn decision(data: &[u8]) {
     let seen = observation(&mut Bytes(data));
-    let decision = policy::decide(&seen);
+    let next = policy::decide(&seen);
+    match &next {
+        Next::Ask(Question::Target) => assert_eq!(seen.target, None),
+        Next::Ask(Question::Critical) => assert_eq!(seen.critical, None),
+        Next::Ask(Question::Cluster) => assert_eq!(seen.cluster, None),
+        Next::Ask(Question::Offer) => assert_eq!(seen.offer, None),
+        Next::Decide(decision) => {
+            assert_follows(&seen, decision);
+            let report = DecisionReport::of(&seen, decision);
+            assert_printable(&report.sentence);
+            assert!(!report.sentence.is_empty());
+        }
+    }
+    if seen.history.unfinished.is_some() {
+        assert!(
+            matches!(next, Next::Decide(Decision::Resume(_))),
+            "first things first"
+        );
+    }
+    assert_eq!(
+        policy::decide(&seen),
+        next,
+        "same observation, same decision"
+    );
+    let mark = policy::schedule_absent_since(&seen);
+    let is_absent =
+        matches!(&seen.windows, WindowStatus::Absent(absence) if *absence != Absence::Nop);
+    assert_eq!(mark.is_some(), is_absent);
+}
+
+/// The decision has its reason in the observation.
+fn assert_follows(seen: &Observation, decision: &Decision) {
     let installed = &seen.agent.package.version;
-    match &decision {
-        Decision::Ask(Question::Target) => assert_eq!(seen.target, None),
-        Decision::Ask(Question::Critical) => assert_eq!(seen.critical, None),
-        Decision::Finish(change) => assert_eq!(seen.history.unfinished.as_ref(), Some(change)),
-        Decision::Nothing(Idle::NoTarget) => assert_eq!(seen.target, Some(Target::None)),
-        Decision::Nothing(Idle::UpToDate) => {
+    match decision {
+        Decision::Resume(change) => assert_eq!(seen.history.unfinished.as_ref(), Some(change)),
+        Decision::Paused => assert_eq!(seen.target, Some(Target::None)),
+        Decision::UpToDate => {
             assert_eq!(seen.target, Some(Target::Version(installed.clone())))
         }
-        Decision::Ask(Question::Cluster) => assert_eq!(seen.cluster, None),
-        Decision::Ask(Question::Offer) => assert_eq!(seen.offer, None),
-        Decision::NotAllowed(refusal) => assert!(!refusal.to_string().is_empty()),
+        Decision::NotAllowed(_) => {}
         Decision::Skip(failed) => {
             assert!(seen.history.failed.as_ref() == Some(failed) && !seen.forced)
         }
         Decision::Wait(action, wait) => {
             assert!(!seen.forced && seen.critical == Some(false));
-            assert_allowed(&seen, action);
+            assert_allowed(seen, action);
             match wait {
                 Wait::Window(window, pause) => {
                     assert_eq!(
@@ -529,36 +557,20 @@ pub fn decision(data: &[u8]) {
                         (seen.windows.clone(), *pause)
                     )
                 }
-                Wait::SecondLook(absence) => {
+                Wait::NextCheck(absence) => {
                     assert_eq!(
                         (WindowStatus::Absent(absence.clone()), None),
                         (seen.windows.clone(), seen.history.schedule_absent_since)
                     );
                 }
             }
-            assert!(!wait.to_string().is_empty());
         }
         Decision::Go(action, cause) => {
-            assert_allowed(&seen, action);
-            assert_founded(&seen, cause);
-            assert!(!cause.to_string().is_empty() && !action.done().is_empty());
+            assert_allowed(seen, action);
+            assert_founded(seen, cause);
+            assert!(!action::done(action).is_empty());
         }
     }
-    if seen.history.unfinished.is_some() {
-        assert!(
-            matches!(decision, Decision::Finish(_)),
-            "first things first"
-        );
-    }
-    assert_eq!(
-        policy::decide(&seen),
-        decision,
-        "same observation, same decision"
-    );
-    let mark = policy::schedule_absent_since(&seen);
-    let is_absent =
-        matches!(&seen.windows, WindowStatus::Absent(absence) if *absence != Absence::Nop);
-    assert_eq!(mark.is_some(), is_absent);
 }
 
 /// What is to be done leads to a version that Teleport supports going to, and only to one that is wanted or already there.
@@ -570,21 +582,28 @@ fn assert_allowed(seen: &Observation, action: &Action) {
                 (&path.from, &seen.target),
                 (installed, &Some(Target::Version(path.target.clone())))
             );
-            let stops = match &path.stops {
-                Stops::Known(stops) => stops.clone(),
-                // A way that is not known is at most spoken of.
-                Stops::Newest => return assert!(!matches!(seen.offer, Some(Offer::Versions(..)))),
+            let between = match &path.intermediate {
+                Intermediate::Known(versions) => versions.clone(),
+                // An unknown path is shown, and not taken.
+                Intermediate::Latest => {
+                    return assert!(!matches!(seen.offer, Some(Offer::Versions(..))));
+                }
             };
-            assert!(!stops.iter().any(Version::is_pre_release));
-            let steps = || [installed].into_iter().chain(&stops).chain([&path.target]);
+            assert!(!between.iter().any(Version::is_pre_release));
+            let steps = || {
+                [installed]
+                    .into_iter()
+                    .chain(&between)
+                    .chain([&path.target])
+            };
             for (from, to) in steps().zip(steps().skip(1)) {
                 assert!(
                     from.major().abs_diff(to.major()) <= 1,
                     "{from} -> {to}: one major version at a time"
                 );
                 assert!(
-                    from < to || stops.is_empty(),
-                    "a way with stops only leads up"
+                    from < to || between.is_empty(),
+                    "intermediate versions are for upgrades only"
                 );
             }
             let to = &path.target;

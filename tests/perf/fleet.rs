@@ -9,7 +9,8 @@ use teleport_upgrade::agent::schedule::Schedule;
 use teleport_upgrade::agent::service::{Binary, Health, Service};
 use teleport_upgrade::agent::settings::Settings;
 use teleport_upgrade::decide::compatibility::Limits;
-use teleport_upgrade::decide::policy::{Action, Decision, Observation, Question, Wait};
+use teleport_upgrade::decide::decision::{Action, Decision, Next, Question, Wait};
+use teleport_upgrade::decide::observation::Observation;
 use teleport_upgrade::decide::{policy, prefetch};
 use teleport_upgrade::packages::package::{Database, Installed};
 use teleport_upgrade::server::channel::Target;
@@ -247,19 +248,19 @@ impl Host {
         (self.seen.target, self.seen.critical, self.seen.cluster) = (None, None, None);
         loop {
             match policy::decide(&self.seen) {
-                Decision::Ask(Question::Target) => {
+                Next::Ask(Question::Target) => {
                     did.requests += 1;
                     self.seen.target = Some(Target::Version(self.wanted(now)));
                 }
-                Decision::Ask(Question::Critical) => {
+                Next::Ask(Question::Critical) => {
                     did.requests += 1;
                     self.seen.critical = Some(false);
                 }
                 // Asked of another server.
-                Decision::Ask(Question::Cluster) => {
+                Next::Ask(Question::Cluster) => {
                     self.seen.cluster = Some(Cluster::Unknown(String::new(), Reach::Unknown))
                 }
-                Decision::Wait(Action::Upgrade(_), Wait::Window(window, _)) => {
+                Next::Decide(Decision::Wait(Action::Upgrade(_), Wait::Window(window, _))) => {
                     let (now, opens) = (self.seen.now, window.start);
                     let due = *self
                         .due
@@ -269,7 +270,7 @@ impl Host {
                     self.downloaded |= did.downloaded;
                     return did;
                 }
-                Decision::Go(Action::Upgrade(path), _) => {
+                Next::Decide(Decision::Go(Action::Upgrade(path), _)) => {
                     did.downloaded = !self.downloaded;
                     did.restarted = true;
                     self.downloaded = true;

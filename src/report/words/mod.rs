@@ -1,11 +1,15 @@
 //! The sentences that say what was decided and why: `run`, `dry-run`, `status`, JSON and the journal have them from here.
 
+pub mod action;
+mod not_allowed;
+
 use std::cmp::Ordering;
 
 use crate::agent::service::Service;
 use crate::agent::settings::start::Exports;
 use crate::decide::compatibility::NotAllowed;
-use crate::decide::policy::{Decision, Observation};
+use crate::decide::decision::Decision;
+use crate::decide::observation::Observation;
 use crate::server::channel::Target;
 use crate::state::current_run::CurrentRun;
 use crate::state::history::{Change, FailedTarget};
@@ -47,21 +51,34 @@ pub fn available(seen: &Observation) -> Vec<String> {
 /// What follows from a decision, as long as nothing is done about it; nothing if there is nothing to do.
 pub fn verdict(decision: &Decision) -> Option<String> {
     Some(match decision {
-        Decision::Ask(_) | Decision::Nothing(_) => return None,
-        Decision::Finish(change) => unfinished(change, None),
-        Decision::Wait(action, wait) => format!("waiting to {action}: {wait}"),
-        Decision::Go(action, cause) => format!("would now {action}: {cause}"),
-        Decision::NotAllowed(refusal) => refused(refusal),
-        Decision::Skip(failed) => held(failed),
+        Decision::Paused | Decision::UpToDate => return None,
+        Decision::Resume(change) => unfinished(change, None),
+        Decision::Wait(change, wait) => {
+            format!(
+                "waiting to {}: {}",
+                action::plan(change),
+                action::wait(wait)
+            )
+        }
+        Decision::Go(change, cause) => {
+            format!(
+                "would now {}: {}",
+                action::plan(change),
+                action::cause(cause)
+            )
+        }
+        Decision::NotAllowed(reason) => not_allowed(reason),
+        Decision::Skip(failed) => skipped(failed),
     })
 }
 
 /// What is not for this host, and why.
-pub fn refused(refusal: &NotAllowed) -> String {
-    if refusal.is_a_pin() {
-        refusal.to_string()
+pub fn not_allowed(reason: &NotAllowed) -> String {
+    let sentence = not_allowed::reason(reason);
+    if reason.is_a_pin() {
+        sentence
     } else {
-        format!("not allowed: {refusal}")
+        format!("not allowed: {sentence}")
     }
 }
 
@@ -106,7 +123,7 @@ pub fn unfinished(change: &Change, running: Option<&CurrentRun>) -> String {
 }
 
 /// Why a version is not tried again, and what to do.
-fn held(failed: &FailedTarget) -> String {
+fn skipped(failed: &FailedTarget) -> String {
     let FailedTarget {
         target,
         goal,

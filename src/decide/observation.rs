@@ -1,0 +1,39 @@
+//! Everything that a decision depends on.
+
+use chrono::{DateTime, Utc};
+
+use crate::agent::Agent;
+use crate::agent::schedule::WindowStatus;
+use crate::agent::settings::Settings;
+use crate::decide::compatibility::Limits;
+use crate::decide::path::Offer;
+use crate::server::channel::Target;
+use crate::server::cluster::Cluster;
+use crate::state::history::History;
+
+/// A host at one moment, and what servers have answered so far.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// The time.
+    pub now: DateTime<Utc>,
+    /// Whether an administrator requested the upgrade with `force`.
+    pub forced: bool,
+    /// What the settings of this program allow.
+    pub limits: Limits,
+    /// The package and its services.
+    pub agent: Agent,
+    /// The agent's own settings.
+    pub settings: Settings,
+    /// Whether a maintenance window is open.
+    pub windows: WindowStatus,
+    /// What earlier runs recorded.
+    pub history: History,
+    /// The release channel's target version, once it was asked for.
+    pub target: Option<Target>,
+    /// Whether the target version is critical, once that was asked.
+    pub critical: Option<bool>,
+    /// The cluster's version, once it was asked for.
+    pub cluster: Option<Cluster>,
+    /// The versions in the repository, once they were asked for.
+    pub offer: Option<Offer>,
+}
