@@ -1,8 +1,6 @@
 //! The maintenance windows that the Teleport agent exports: `/etc/teleport-upgrade.d/schedule`.
 
 pub mod read;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 
@@ -116,3 +114,6 @@ impl Schedule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
