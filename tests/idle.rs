@@ -245,7 +245,7 @@ fn changes_of_the_unit_are_seen(host: &Host) {
     host.shell(&format!("mv {unit} /run/kept; systemctl daemon-reload"))
         .expect(0);
     let said = host.upgrader("dry-run").expect(0).stderr;
-    assert!(said.contains("this host has no teleport.service"), "{said}");
+    assert!(said.contains("unit teleport.service not found"), "{said}");
     host.shell(&format!("mv /run/kept {unit}; systemctl daemon-reload"))
         .expect(0);
     assert_eq!(host.upgrader("dry-run").expect(0).stderr, "");

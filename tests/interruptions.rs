@@ -417,7 +417,7 @@ fn a_service_that_does_not_exist_is_named() {
     let ran = host.upgrader("run").expect(2);
     assert!(
         ran.stderr.contains(
-            "/etc/teleport-upgrade.d/service: this host has no teleprot.service; write the name"
+            "/etc/teleport-upgrade.d/service: unit teleprot.service not found. Set service to"
         ),
         "{}",
         ran.stderr

@@ -14,7 +14,8 @@ use log::warn;
 
 use crate::agent::service::{Binary, Health, Service};
 use crate::agent::settings::start::Start;
-use crate::config::{Config, DEFAULT_SERVICE, Installer, PACKAGES};
+use crate::config::values::{Installer, PACKAGES};
+use crate::config::{Config, DEFAULT_SERVICE};
 use crate::packages::database;
 use crate::packages::package::Installed;
 
@@ -120,13 +121,12 @@ impl Agent {
             let unit = &absent.unit;
             // A damaged package may lack its unit; installing it again brings it back.
             if *unit != DEFAULT_SERVICE && package.damage.is_none() {
-                let remedy =
-                    "write the name of the service that runs the agent, or remove this file";
+                let remedy = "Set service to the unit that runs the agent";
                 return Err(config
-                    .error("service", &format!("this host has no {unit}"), remedy)
+                    .error("service", &format!("unit {unit} not found"), remedy)
                     .into());
             }
-            warn!("this host has no {unit}; nothing is reloaded after an upgrade");
+            warn!("unit {unit} not found; no service will be restarted after an upgrade");
         }
         Ok(Agent { package, services })
     }
@@ -160,7 +160,7 @@ fn find(config: &Config, known: &mut database::Answers) -> Result<Vec<Installed>
             && expected.is_some_and(|expected| expected != database)
         {
             return Err(config
-                .contradicts(installer, &package.name, database)
+                .wrong_installer(installer, &package.name, database)
                 .into());
         }
         if !found.is_empty() {

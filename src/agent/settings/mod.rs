@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 
 use crate::agent::settings::start::Start;
 use crate::agent::settings::yaml::Node;
-use crate::config::Address;
+use crate::config::values::Address;
 use crate::system::text::{io_problem, printable};
 use crate::system::untrusted;
 
@@ -791,11 +791,11 @@ mod tests {
             ("teleport: [unclosed", "it is not YAML: "),
             (
                 "teleport: {proxy_server: \"not an address\"}",
-                "\"not an address\" has characters that do not belong there",
+                "\"not an address\" contains invalid characters",
             ),
             (
                 "teleport: {proxy_server: unix:///run/teleport}",
-                "is not an address",
+                "is not a valid host",
             ),
             ("a: *nobody", "it is not YAML: "),
             (deep.as_str(), "it is nested more than 32 levels deep"),
