@@ -12,7 +12,7 @@ use crate::agent::Agent;
 use crate::agent::service::Binary;
 use crate::cli::Options;
 use crate::config::Config;
-use crate::config::unknown::unread;
+use crate::config::unknown;
 use crate::decide::decision::Decision;
 use crate::decide::observation::Observation;
 use crate::exit::Exit;
@@ -136,7 +136,9 @@ impl Survey {
             return Ok(());
         }
         // Before the settings are read, which may lack what an unknown file was meant to be. Runs do not list the directory.
-        self.report.problems.extend(unread(&options.config_dir));
+        self.report
+            .problems
+            .extend(unknown::warnings(&options.config_dir));
         let config = Config::read(&options.config_dir)?;
         self.report.schedule = Some(ScheduleReport::read(&config.schedule, self.report.time));
         let mut cache = Cache::read(Path::new(cache::FILE));

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::agent::service::systemd;
 use crate::cli::Options;
-use crate::config::PACKAGES;
+use crate::config::values::PACKAGES;
 use crate::exit::{Exit, require_root};
 use crate::packages;
 use crate::packages::database;

@@ -27,7 +27,7 @@ fn refused(host: &Host, ran: Ran, status: i32, parts: &[&str]) {
 }
 
 #[test]
-fn every_file_of_the_configuration() {
+fn every_setting_with_an_invalid_value() {
     let host = Host::with_upgrade();
     let endpoint = "releases.example.com/current\n";
     for (name, text, status, parts) in [
@@ -36,20 +36,20 @@ fn every_file_of_the_configuration() {
             "",
             2,
             vec![
-                "/etc/teleport-upgrade.d/endpoint: there is no release channel; write the address",
+                "/etc/teleport-upgrade.d/endpoint: no release channel configured. Set it with: echo ",
             ],
         ),
         (
             "endpoint",
             "http://releases.example.com/current",
             2,
-            vec!["/endpoint: it starts with http://", "over TLS"],
+            vec!["/endpoint: http:// is not supported", "HTTPS"],
         ),
         (
             "endpoint",
             "releases.example.com/a b",
             2,
-            vec!["/endpoint: \"releases.example.com/a b\" has characters"],
+            vec!["/endpoint: \"releases.example.com/a b\" contains invalid characters"],
         ),
         (
             "endpoint",
@@ -62,7 +62,7 @@ fn every_file_of_the_configuration() {
             "teleprot",
             2,
             vec![
-                "/package: \"teleprot\" is not known; write one of: teleport-ent, teleport-ent-fips, teleport",
+                "/package: invalid value \"teleprot\". Allowed: teleport-ent, teleport-ent-fips, teleport",
             ],
         ),
         (
@@ -75,39 +75,39 @@ fn every_file_of_the_configuration() {
             "installer",
             "brew",
             2,
-            vec!["/installer: \"brew\" is not known; write one of: apt"],
+            vec!["/installer: invalid value \"brew\". Allowed: apt"],
         ),
         (
             "insecure",
             "maybe",
             2,
-            vec!["/insecure: \"maybe\" is not known; write one of: yes, no"],
+            vec!["/insecure: invalid value \"maybe\". Allowed: yes, no"],
         ),
         (
             "insecure",
             "yes",
             2,
             vec![
-                "/endpoint: the file \"insecure\" says yes, which is for this very host only, and releases.example.com is another",
+                "/endpoint: insecure is enabled, which allows plain HTTP to this host only, not to releases.example.com",
             ],
         ),
         (
             "service",
             "rm -rf /",
             2,
-            vec!["/service: \"rm -rf /\" is not the name of a service"],
+            vec!["/service: invalid unit name \"rm -rf /\""],
         ),
         (
             "lock-wait-seconds",
             "soon",
             2,
-            vec!["/lock-wait-seconds: \"soon\" is not a number of seconds"],
+            vec!["/lock-wait-seconds: invalid value \"soon\". Use seconds"],
         ),
         (
             "observe-seconds",
             "1.5",
             2,
-            vec!["/observe-seconds: \"1.5\" is not a number of seconds"],
+            vec!["/observe-seconds: invalid value \"1.5\". Use seconds"],
         ),
     ] {
         let before = host.read(&format!("/etc/teleport-upgrade.d/{name}"));
@@ -123,7 +123,7 @@ fn every_file_of_the_configuration() {
         &host,
         host.upgrader("run"),
         2,
-        &["/etc/teleport-upgrade.d/endpoint: there is no release channel"],
+        &["/etc/teleport-upgrade.d/endpoint: no release channel configured"],
     );
     host.configure("endpoint", endpoint);
     host.set_mode("/etc/teleport-upgrade.d/endpoint", 0o666);
@@ -131,7 +131,7 @@ fn every_file_of_the_configuration() {
         &host,
         host.upgrader("run"),
         2,
-        &["/endpoint: others than root can write it (mode 0666); run `chown root"],
+        &["/endpoint: writable by users other than root (mode 0666). Fix with: chmod go-w /"],
     );
     host.remove("/etc/teleport-upgrade.d");
     refused(
@@ -140,15 +140,16 @@ fn every_file_of_the_configuration() {
         2,
         &[
             "/etc/teleport-upgrade.d: there is no such",
-            "make this directory",
+            "Create the directory and set endpoint",
         ],
     );
 }
 
 #[test]
-fn a_file_that_nobody_reads_is_told_of_to_who_looks() {
+fn unknown_settings_are_reported_by_status_and_dry_run() {
     let host = Host::with_upgrade();
-    let told = "/etc/teleport-upgrade.d/scheduel: no file of this name is read; did you mean \"schedule\"? Rename it, or remove it";
+    let warning =
+        "/etc/teleport-upgrade.d/scheduel: unknown setting, ignored. Did you mean \"schedule\"?";
     for name in [
         "scheduel",
         "pin.dpkg-old",
@@ -161,7 +162,7 @@ fn a_file_that_nobody_reads_is_told_of_to_who_looks() {
     let dry = host.upgrader("dry-run").expect(0);
     assert_eq!(
         dry.stderr,
-        format!("{}warning: {told}\n", host.cluster_unknown())
+        format!("{}warning: {warning}\n", host.cluster_unknown())
     );
     for command in ["status", "dry-run"] {
         let json: Value = serde_json::from_str(
@@ -171,14 +172,14 @@ fn a_file_that_nobody_reads_is_told_of_to_who_looks() {
                 .stdout,
         )
         .unwrap();
-        assert_eq!(json["problems"][0], told, "{command}");
+        assert_eq!(json["problems"][0], warning, "{command}");
     }
     let page = host.upgrader("status").expect(0).stdout;
     assert!(
         page.split_whitespace()
             .collect::<Vec<_>>()
             .join(" ")
-            .contains(told),
+            .contains(warning),
         "{page}"
     );
     // Where it is the one that is missing, too.
@@ -186,24 +187,24 @@ fn a_file_that_nobody_reads_is_told_of_to_who_looks() {
     host.configure("endpiont", "releases.example.com/current\n");
     let dry = host.upgrader("dry-run").expect(2);
     assert!(
-        dry.stderr.contains("did you mean \"endpoint\"?"),
+        dry.stderr.contains("Did you mean \"endpoint\"?"),
         "{}",
         dry.stderr
     );
-    // A pass looks for no such file.
+    // A run does not look for such files.
     host.configure("endpoint", "releases.example.com/current\n");
     assert_eq!(
         host.upgrader("run")
             .expect(0)
             .stderr
-            .matches("no file of this name")
+            .matches("unknown setting")
             .count(),
         0
     );
 }
 
 #[test]
-fn a_tolerated_endpoint_is_used_and_the_better_spelling_named() {
+fn another_spelling_of_the_endpoint_is_accepted_with_a_warning() {
     let host = Host::with_upgrade();
     for text in [
         "https://releases.example.com/current",
@@ -218,14 +219,13 @@ fn a_tolerated_endpoint_is_used_and_the_better_spelling_named() {
             "{}",
             ran.stdout
         );
-        let better =
-            "warning: /etc/teleport-upgrade.d/endpoint: write it as releases.example.com/current\n";
+        let better = "warning: /etc/teleport-upgrade.d/endpoint: accepted, but the canonical form is releases.example.com/current\n";
         assert_eq!(ran.stderr, format!("{better}{}", host.cluster_unknown()));
     }
 }
 
 #[test]
-fn plain_http_is_for_this_very_host() {
+fn plain_http_is_allowed_to_this_host() {
     let host = Host::with_upgrade();
     let plain = host.serve_plain("127.0.0.1:8080");
     plain.route("/current/version", Response::ok("14.3.34"));

@@ -590,7 +590,7 @@ fn strange_settings_of_the_agent_are_a_warning_where_they_leave_no_doubt() {
         ("teleport: [", "not YAML: "),
         (
             "teleport: {proxy_server: \"a b\"}",
-            "\"a b\" has characters that do not belong there",
+            "\"a b\" contains invalid characters",
         ),
     ] {
         host.write("/etc/teleport.yaml", &format!("{AGENT_ONLY}{text}"));

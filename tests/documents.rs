@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use teleport_upgrade::cli::EXIT_STATUS;
-use teleport_upgrade::config::FILES;
+use teleport_upgrade::config::SETTINGS;
 use teleport_upgrade::report::decision::State;
 use teleport_upgrade::system::journal::Event;
 use tempfile::TempDir;
@@ -154,7 +154,7 @@ fn the_manual_page_has_every_setting_status_event_and_metric() {
     );
     assert!(!manual.contains('@'), "a placeholder is left");
     let settings = section(&manual, "SETTINGS");
-    for name in FILES {
+    for name in SETTINGS {
         assert!(
             has_entry(&settings, name),
             "the setting {name} is missing in:\n{settings}"
@@ -196,7 +196,7 @@ fn the_readme_is_short_and_its_settings_exist() {
     assert!(count <= 150, "README.md has {count} lines");
     for name in rows("README.md", "| file | value |") {
         assert!(
-            FILES.contains(&name.as_str()),
+            SETTINGS.contains(&name.as_str()),
             "the README has a setting {name}"
         );
     }

@@ -80,9 +80,8 @@ fn what_changes_the_host_is_for_root() {
             .user("alice")
             .run()
             .expect(2);
-        let said = format!(
-            "error: {command} requires root. Try: sudo teleport-upgrade {command}\n"
-        );
+        let said =
+            format!("error: {command} requires root. Try: sudo teleport-upgrade {command}\n");
         assert_eq!((ran.stdout.as_str(), ran.stderr), ("", said));
     }
     host.assert_agent_runs("14.3.33");

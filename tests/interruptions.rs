@@ -416,8 +416,9 @@ fn a_service_that_does_not_exist_is_named() {
     host.configure("service", "teleprot\n");
     let ran = host.upgrader("run").expect(2);
     assert!(
-        ran.stderr
-            .contains("/etc/teleport-upgrade.d/service: unit teleprot.service not found; "),
+        ran.stderr.contains(
+            "/etc/teleport-upgrade.d/service: unit teleprot.service not found. Set service to"
+        ),
         "{}",
         ran.stderr
     );

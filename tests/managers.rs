@@ -663,8 +663,8 @@ fn an_installer_that_contradicts_the_database(manager: Manager) {
     for installer in wrong {
         host.configure("installer", installer);
         let said = format!(
-            "error: /etc/teleport-upgrade.d/installer: it says {installer}, but teleport-ent was installed by {database}, \
-             whose database holds it; write "
+            "error: /etc/teleport-upgrade.d/installer: installer is set to {installer}, but teleport-ent was installed with \
+             {database}. Set it to "
         );
         for command in ["run", "force", "dry-run"] {
             let refused = host.upgrader(command).expect(2);

@@ -580,7 +580,7 @@ fn a_host_that_is_not_set_up_says_what_is_missing() {
     let ran = host.upgrader("status").expect(2);
     assert!(
         ran.stdout
-            .contains("/etc/teleport-upgrade.d/endpoint: there is no release channel"),
+            .contains("/etc/teleport-upgrade.d/endpoint: no release channel configured"),
         "{}",
         ran.stdout
     );

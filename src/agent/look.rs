@@ -10,7 +10,8 @@ use crate::agent::program::BINARY;
 use crate::agent::service::systemd::{self, Answer};
 use crate::agent::service::{Health, Service};
 use crate::agent::{Agent, NoAgent, program};
-use crate::config::{Config, DEFAULT_SERVICE, Installer, PACKAGES};
+use crate::config::values::{Installer, PACKAGES};
+use crate::config::{Config, DEFAULT_SERVICE};
 use crate::packages::database;
 use crate::packages::package::Installed;
 use crate::system::file_state::FileState;
@@ -56,7 +57,7 @@ impl Agent {
             // A broken package may lack its unit; installing it again brings it back.
             if *unit != DEFAULT_SERVICE && package.damage.is_none() {
                 let problem = format!("unit {unit} not found");
-                let remedy = "set service to the unit that runs the agent";
+                let remedy = "Set service to the unit that runs the agent";
                 return Err(config.error("service", &problem, remedy).into());
             }
             warn!("unit {unit} not found; no service will be restarted after an upgrade");
@@ -75,7 +76,7 @@ fn find(config: &Config, known: &mut database::Answers) -> Result<Vec<Installed>
             && expected.is_some_and(|expected| expected != database)
         {
             return Err(config
-                .contradicts(installer, &package.name, database)
+                .wrong_installer(installer, &package.name, database)
                 .into());
         }
         if !found.is_empty() {

@@ -10,7 +10,7 @@ use std::fmt;
 
 use crate::agent::service::{Binary, Health, Service};
 use crate::agent::settings::start::Start;
-use crate::config::PACKAGES;
+use crate::config::values::PACKAGES;
 use crate::packages::package::Installed;
 
 /// Where packages of the agent put files, of whichever version.

@@ -1,63 +1,68 @@
-//! Files of the configuration directory whose names say nothing to this program: most likely somebody's typing error.
+//! Files of the configuration directory that are no settings, most likely because of a typing error.
 
 use std::fs;
 use std::path::Path;
 
-use strsim::damerau_levenshtein;
-
-use crate::config::FILES;
+use crate::config::SETTINGS;
 use crate::system::text::printable;
 
-/// How the names end of what package managers and editors leave, and people who keep a copy.
+/// Suffixes of files that package managers and editors leave, and of copies.
 const LEFTOVERS: [&str; 8] = [
     "~", ".bak", ".old", ".orig", ".rpmsave", ".rpmnew", ".rpmorig", ".swp",
 ];
-/// What is within them, of what dpkg and ucf leave.
-const WITHIN: [&str; 2] = [".dpkg-", ".ucf-"];
-/// A name with more letters too many, too few, other or exchanged than this is another name.
-const NEAR: usize = 2;
+/// Parts of names of files that dpkg and ucf leave.
+const DEBIAN_LEFTOVERS: [&str; 2] = [".dpkg-", ".ucf-"];
 
-/// A sentence for every file that is not read. To be asked for whoever looks, not in every pass: it reads the directory.
-pub fn unread(directory: &Path) -> Vec<String> {
+/// A warning for every file that is ignored. For `status` and `dry-run` only, since it reads the directory.
+pub fn warnings(directory: &Path) -> Vec<String> {
     let listed = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<String> = listed
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !is_known(name))
         .collect();
-    names.retain(|name| !is_known(name));
     names.sort();
-    names.iter().map(|name| sentence(directory, name)).collect()
+    names.iter().map(|name| warning(directory, name)).collect()
 }
 
-/// Whether a file is read, or known not to be.
 fn is_known(name: &str) -> bool {
-    FILES.contains(&name)
+    SETTINGS.contains(&name)
         || name == "README"
         || name.starts_with(['.', '#'])
         || LEFTOVERS.iter().any(|end| name.ends_with(end))
-        || WITHIN.iter().any(|part| name.contains(part))
+        || DEBIAN_LEFTOVERS.iter().any(|part| name.contains(part))
 }
 
-fn sentence(directory: &Path, name: &str) -> String {
-    let remedy = match meant(name) {
-        Some(known) => format!("did you mean \"{known}\"? Rename it, or remove it"),
-        None => "remove it, or see teleport-upgrade(8) for the files that there are".into(),
+fn warning(directory: &Path, name: &str) -> String {
+    let advice = match meant(name) {
+        Some(known) => format!("Did you mean \"{known}\"?"),
+        None => "All settings are listed in: man teleport-upgrade".into(),
     };
+    let path = directory.display();
     format!(
-        "{}/{}: no file of this name is read; {remedy}",
-        directory.display(),
+        "{path}/{}: unknown setting, ignored. {advice}",
         printable(name, 80)
     )
 }
 
-/// The name that is nearest, if one is near, whatever it is written with at its end: `Pin.txt` is near to `pin`.
+/// The setting that was probably meant, whatever the extension: `Pin.txt` is close to `pin`.
 fn meant(name: &str) -> Option<&'static str> {
-    let written = name.to_lowercase();
-    let bare = written.split('.').next().unwrap_or_default();
-    let measured = FILES
-        .iter()
-        .map(|known| (damerau_levenshtein(bare, known), *known));
-    let (count, known) = measured.min_by_key(|(count, _)| *count)?;
-    (count <= NEAR.min(known.len() / 3)).then_some(known)
+    let name = name.to_lowercase();
+    let stem = name.split('.').next().unwrap_or_default();
+    SETTINGS.iter().find(|known| is_close(stem, known)).copied()
+}
+
+/// Whether one character added, removed, changed, or swapped with its neighbor makes the names equal.
+fn is_close(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let (one, other) = (&one[same..], &other[same..]);
+    let ends = one.iter().rev().zip(other.iter().rev());
+    let same = ends.take_while(|(a, b)| a == b).count();
+    match (&one[..one.len() - same], &other[..other.len() - same]) {
+        ([] | [_], [] | [_]) => true,
+        ([a, b], [c, d]) => a == d && b == c,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_that_was_meant_is_found() {
+    fn the_setting_that_was_meant_is_found() {
         for (name, expected) in [
             ("scheduel", Some("schedule")),
             ("installler", Some("installer")),
@@ -84,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_somebody_wrote_is_told_of() {
+    fn leftovers_are_not_reported() {
         let dir = tempfile::tempdir().unwrap();
         let quiet = [
             "README",
@@ -96,19 +101,17 @@ mod tests {
             ".pin.swp",
             ".hidden",
         ];
-        for name in FILES.into_iter().chain(quiet).chain(["scheduel", "notes"]) {
+        for name in SETTINGS.iter().chain(&quiet).chain(&["scheduel", "notes"]) {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let at = dir.path().display();
         let expected = [
             format!(
-                "{at}/notes: no file of this name is read; remove it, or see teleport-upgrade(8) for the files that there are"
+                "{at}/notes: unknown setting, ignored. All settings are listed in: man teleport-upgrade"
             ),
-            format!(
-                "{at}/scheduel: no file of this name is read; did you mean \"schedule\"? Rename it, or remove it"
-            ),
+            format!("{at}/scheduel: unknown setting, ignored. Did you mean \"schedule\"?"),
         ];
-        assert_eq!(unread(dir.path()), expected);
-        assert!(unread(&dir.path().join("absent")).is_empty());
+        assert_eq!(warnings(dir.path()), expected);
+        assert!(warnings(&dir.path().join("absent")).is_empty());
     }
 }

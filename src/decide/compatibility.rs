@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::agent::settings::ClusterHost;
-use crate::config::{Address, Pin};
+use crate::config::values::{Address, Pin};
 use crate::decide::path::Missing;
 use crate::server::cluster::Cluster;
 use crate::version::Version;

@@ -21,7 +21,8 @@ use anyhow::Context;
 
 use crate::agent::program;
 use crate::agent::program::BINARY;
-use crate::config::{Config, ConfigError, Installer};
+use crate::config::values::Installer;
+use crate::config::{Config, ConfigError};
 use crate::packages::package::{Database, Installed};
 use crate::packages::trust::Weakness;
 use crate::system::text::{printable, reasons};
@@ -171,11 +172,11 @@ pub fn manager(
     let installer = installer(config, database);
     let missing = || {
         let problem =
-            format!("the agent was installed by {database}, and this host has no {installer}");
+            format!("the agent was installed with {database}, but {installer} is not available");
         config.error(
             "installer",
             &problem,
-            "install it, or write here the package manager that it has",
+            &format!("Install {installer} or change this setting"),
         )
     };
     Ok(match installer {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::agent::Agent;
 use crate::agent::service::{Binary, Health, Service};
 use crate::agent::settings::start::Exports;
-use crate::config::Installer;
+use crate::config::values::Installer;
 use crate::report::words;
 use crate::state::history::{LastRun, Running};
 use crate::version::Version;

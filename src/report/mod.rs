@@ -18,7 +18,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::agent::schedule::{Absence, Schedule, Window, WindowStatus};
-use crate::config::{Config, Installer};
+use crate::config::Config;
+use crate::config::values::Installer;
 use crate::decide::decision::Decision;
 use crate::decide::observation::Observation;
 use crate::report::agent::AgentReport;

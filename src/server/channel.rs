@@ -2,7 +2,7 @@
 
 use log::warn;
 
-use crate::config::Endpoint;
+use crate::config::endpoint::Endpoint;
 use crate::server::http::{Client, Unanswered};
 use crate::version::Version;
 
@@ -53,7 +53,7 @@ impl<'a> Channel<'a> {
     /// Gets a file of the channel.
     fn ask(&self, name: &str) -> Result<String, Unanswered> {
         self.client
-            .get(&self.endpoint.file(name), &self.endpoint.server(), MAX_BODY)
+            .get(&self.endpoint.file(name), self.endpoint.server(), MAX_BODY)
     }
 }
 

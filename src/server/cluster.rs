@@ -6,7 +6,8 @@ use log::warn;
 use serde::Deserialize;
 
 use crate::agent::settings::Settings;
-use crate::config::{Address, Config};
+use crate::config::Config;
+use crate::config::values::Address;
 use crate::server::http::{Client, Unanswered};
 use crate::version::Version;
 
@@ -122,7 +123,7 @@ fn servers(config: &Config, settings: &Settings) -> Servers {
     }
     if let Some(proxy) = config.endpoint.teleport_proxy() {
         return Servers {
-            addresses: vec![proxy],
+            addresses: vec![proxy.clone()],
             named_by: "the file \"endpoint\", or write the Proxy into the file \"proxy\"".into(),
         };
     }

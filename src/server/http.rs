@@ -19,7 +19,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Proxy, RequestBuilder};
 
-use crate::config::Address;
+use crate::config::values::Address;
 use crate::server::proxy;
 use crate::system::text::{io_problem, printable, without_numbers};
 

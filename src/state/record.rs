@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use log::warn;
 
-use crate::config::not_roots;
+use crate::config::ownership::not_roots;
 use crate::state::history::{History, LastRun};
 use crate::system::files::{Durability, make_directory, read_json, write_json};
 use crate::system::text::io_problem;

@@ -21,7 +21,9 @@ use teleport_upgrade::agent::schedule::{Absence, Schedule, Window, WindowStatus}
 use teleport_upgrade::agent::service::{Binary, Health, LOOP, Service, properties, readiness};
 use teleport_upgrade::agent::settings::Settings;
 use teleport_upgrade::agent::settings::start::Start;
-use teleport_upgrade::config::{Address, Config, Endpoint, PACKAGES, Pin};
+use teleport_upgrade::config::Config;
+use teleport_upgrade::config::endpoint::Endpoint;
+use teleport_upgrade::config::values::{Address, PACKAGES, Pin};
 use teleport_upgrade::decide::compatibility::Limits;
 use teleport_upgrade::decide::decision::{Action, Cause, Decision, Next, Question, Wait};
 use teleport_upgrade::decide::observation::Observation;
@@ -145,7 +147,7 @@ pub fn configuration(data: &[u8]) {
     }
     match Config::read(directory) {
         Ok(config) => {
-            let Address { host, .. } = config.endpoint.server();
+            let Address { host, .. } = config.endpoint.server().clone();
             assert!(!host.is_empty());
             let address = config.endpoint.file("version");
             assert!(address.chars().all(|c| c.is_ascii_graphic()), "{address:?}");

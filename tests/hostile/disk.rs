@@ -98,7 +98,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "disk: /var/lib/teleport-upgrade belongs to another user",
             1,
-            "/var/lib/teleport-upgrade: it belongs to user 1000, not to root",
+            "/var/lib/teleport-upgrade: owned by user 1000, not by root",
             |stage| {
                 run(stage);
                 stage.shell("mkdir \"$root/var/lib/teleport-upgrade\"; chown 1000 \"$root/var/lib/teleport-upgrade\"");
@@ -107,7 +107,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "disk: /var/lib/teleport-upgrade is a link into a user's home",
             1,
-            "it belongs to user 1000, not to root",
+            "owned by user 1000, not by root",
             |stage| {
                 run(stage);
                 stage.shell("chown 1000 \"$root/home/alice\"; ln -s /home/alice \"$root/var/lib/teleport-upgrade\"");

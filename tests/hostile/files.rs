@@ -249,7 +249,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: endpoint that others can write",
             2,
-            "/endpoint: others than root can write it (mode 0646)",
+            "/endpoint: writable by users other than root (mode 0646)",
             |stage| {
                 shell(stage, "chmod 646 endpoint");
             },
@@ -257,7 +257,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: endpoint that a group can write",
             2,
-            "/endpoint: others than root can write it (mode 0664)",
+            "/endpoint: writable by users other than root (mode 0664)",
             |stage| {
                 shell(stage, "chmod 664 endpoint");
             },
@@ -265,7 +265,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: endpoint of another user",
             2,
-            "/endpoint: it belongs to user 1000, not to root",
+            "/endpoint: owned by user 1000, not to root",
             |stage| {
                 shell(stage, "chown 1000 endpoint");
             },
@@ -273,7 +273,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: a directory that others can write",
             2,
-            "teleport-upgrade.d: others than root can write it",
+            "teleport-upgrade.d: writable by users other than root",
             |stage| {
                 shell(stage, "chmod 777 .");
             },
@@ -281,13 +281,13 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: a directory of another user",
             2,
-            "teleport-upgrade.d: it belongs to user 1000",
+            "teleport-upgrade.d: owned by user 1000",
             |stage| shell(stage, "chown 1000 ."),
         ),
         case(
             "configuration: lock that others can write",
             2,
-            "/lock: others than root can write it",
+            "/lock: writable by users other than root",
             |stage| {
                 shell(stage, "echo no >lock; chmod 666 lock");
             },
@@ -295,7 +295,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: endpoint is a link into a user's home",
             2,
-            "/home/alice: it belongs to user 1000",
+            "/home/alice: owned by user 1000",
             |stage| {
                 stage.write("/home/alice/endpoint", ENDPOINT);
                 stage.shell("chown 1000 \"$root/home/alice\"");
@@ -305,7 +305,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: the directory lies below one that others can write",
             2,
-            "/etc/open: others than root can write it",
+            "/etc/open: writable by users other than root",
             |stage| {
                 stage.shell("cd \"$root/etc\"; mkdir -m 777 open; mv teleport-upgrade.d open/d; ln -s open/d teleport-upgrade.d");
             },
@@ -322,13 +322,13 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: endpoint is a FIFO",
             2,
-            "/endpoint: it is not a file",
+            "/endpoint: not a regular file",
             |stage| shell(stage, "rm endpoint; mkfifo endpoint"),
         ),
         case(
             "configuration: endpoint is an endless device",
             2,
-            "/endpoint: it is not a file",
+            "/endpoint: not a regular file",
             |stage| {
                 shell(stage, "rm endpoint; mknod endpoint c 1 5");
             },
@@ -336,13 +336,13 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: endpoint is a directory",
             2,
-            "/endpoint: it is not a file",
+            "/endpoint: not a regular file",
             |stage| shell(stage, "rm endpoint; mkdir endpoint"),
         ),
         case(
             "configuration: endpoint of 1 GB",
             2,
-            "/endpoint: it is larger than 16 KiB",
+            "/endpoint: larger than 16 KiB",
             |stage| {
                 let file = std::fs::File::options()
                     .write(true)
@@ -362,7 +362,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: service is an option",
             2,
-            "/service: \"--host=evil\" is not the name of a service",
+            "/service: invalid unit name \"--host=evil\"",
             |stage| {
                 stage.configure("service", "--host=evil\n");
             },
@@ -370,7 +370,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: insecure, and another host",
             2,
-            "says yes, which is for this very host only",
+            "insecure is enabled, which allows plain HTTP to this host only",
             |stage| {
                 stage.configure("insecure", "yes\n");
             },

@@ -11,7 +11,7 @@ use crate::agent::Agent;
 use crate::agent::schedule::{Window, WindowStatus};
 use crate::agent::service::{Binary, Health, LOOP, Service};
 use crate::agent::settings::Settings;
-use crate::config::{Address, Pin};
+use crate::config::values::{Address, Pin};
 use crate::decide::compatibility::Limits;
 use crate::decide::decision::{Action, Decision, Next};
 use crate::decide::observation::Observation;

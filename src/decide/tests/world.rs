@@ -1,7 +1,7 @@
 //! All decisions in a small world of versions, clusters, pins and repositories.
 
 use super::{cluster, decided, failed, host, pin, version};
-use crate::config::Pin;
+use crate::config::values::Pin;
 use crate::decide::decision::{Action, Decision};
 use crate::decide::observation::Observation;
 use crate::decide::path::Offer;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::agent::PLACES;
-use crate::config::PACKAGES;
+use crate::config::values::PACKAGES;
 use crate::packages::errors::complaint;
 use crate::packages::locks::Lock;
 use crate::packages::package::Installed;

@@ -1,6 +1,6 @@
 //! Why a change is not allowed, and what to do about it.
 
-use crate::config::Pin;
+use crate::config::values::Pin;
 use crate::decide::compatibility::{Limit, NotAllowed};
 use crate::decide::path::Missing;
 use crate::version::Version;

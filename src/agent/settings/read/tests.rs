@@ -4,7 +4,7 @@ use crate::agent::settings::Settings;
 use crate::agent::settings::read::FILE;
 use crate::agent::settings::start::Start;
 use crate::agent::settings::unit::Unit;
-use crate::config::Address;
+use crate::config::values::Address;
 
 fn settings(text: &str) -> Settings {
     Settings::parse(FILE, text, &Start::default())

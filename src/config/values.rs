@@ -1,0 +1,164 @@
+//! The values that settings can have.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::packages::package::Database;
+use crate::system::text::printable;
+use crate::version::Version;
+
+/// The agent packages that Teleport publishes.
+pub const PACKAGES: [&str; 3] = ["teleport-ent", "teleport-ent-fips", "teleport"];
+
+/// The port of HTTPS.
+pub const HTTPS: u16 = 443;
+
+/// A package manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installer {
+    /// apt, on Debian, Ubuntu and their derivatives.
+    Apt,
+    /// dnf or yum, on Red Hat, Fedora, Amazon Linux and their derivatives.
+    Yum,
+    /// zypper, on SUSE.
+    Zypper,
+    /// None: simulates upgrades.
+    Nop,
+}
+
+/// The values of the setting `installer`.
+pub const INSTALLERS: [(&str, Installer); 4] = [
+    ("apt", Installer::Apt),
+    ("yum", Installer::Yum),
+    ("zypper", Installer::Zypper),
+    ("nop", Installer::Nop),
+];
+
+impl Installer {
+    /// The database of the packages that it installs.
+    pub fn database(self) -> Option<Database> {
+        match self {
+            Installer::Apt => Some(Database::Dpkg),
+            Installer::Yum | Installer::Zypper => Some(Database::Rpm),
+            Installer::Nop => None,
+        }
+    }
+
+    /// Its name in the setting `installer`.
+    pub fn name(self) -> &'static str {
+        INSTALLERS
+            .iter()
+            .find(|(_, installer)| *installer == self)
+            .map_or("", |(name, _)| name)
+    }
+}
+
+impl fmt::Display for Installer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Installer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// The versions that a pinned agent may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pin {
+    /// One version.
+    Version(Version),
+    /// The versions of one major version.
+    Major(u64),
+}
+
+impl Pin {
+    /// Whether the agent may have this version.
+    pub fn allows(&self, version: &Version) -> bool {
+        match self {
+            Pin::Version(only) => version == only,
+            Pin::Major(major) => version.major() == *major,
+        }
+    }
+
+    /// Parses `14.3.33` or `14`.
+    pub fn parse(text: &str) -> Option<Pin> {
+        let bare = text.strip_prefix('v').unwrap_or(text);
+        let is_major = bare.bytes().all(|byte| byte.is_ascii_digit());
+        if is_major {
+            bare.parse().ok().map(Pin::Major)
+        } else {
+            text.parse().ok().map(Pin::Version)
+        }
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pin::Version(version) => version.fmt(f),
+            Pin::Major(major) => write!(f, "major version {major}"),
+        }
+    }
+}
+
+/// A server: `HOST:PORT`, with IPv6 addresses in brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The host's name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Address {
+    /// Parses `host[:port]`.
+    pub fn parse(text: &str, default_port: u16) -> Result<Address, String> {
+        let invalid = |problem: &str| Err(format!("\"{}\" {problem}", printable(text, 80)));
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        if !text.chars().all(allowed) {
+            return invalid("contains invalid characters");
+        }
+        let colon = text.rfind(':').filter(|_| !text.ends_with(']'));
+        let (host, port) = colon.map_or((text, None), |at| (&text[..at], Some(&text[at + 1..])));
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let is_host = match bracketed {
+            Some(ip) => {
+                ip.contains(':')
+                    && ip
+                        .bytes()
+                        .all(|b| b.is_ascii_hexdigit() || b":.".contains(&b))
+            }
+            None => {
+                !host.is_empty() && !host.starts_with(['.', '-']) && !host.contains([':', '[', ']'])
+            }
+        };
+        match port.map_or(Ok(default_port), str::parse) {
+            Ok(port) if is_host => Ok(Address {
+                host: host.to_string(),
+                port,
+            }),
+            _ => invalid("is not a valid host[:port]"),
+        }
+    }
+
+    /// The address as part of a URL. The default port is left out, so that connections to the server can be reused.
+    pub fn in_url(&self) -> String {
+        if self.port == HTTPS {
+            self.host.clone()
+        } else {
+            self.to_string()
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
