@@ -28,11 +28,11 @@ fn strange_yaml_is_named_and_the_defaults_do() {
         ("teleport: [unclosed", "not YAML: "),
         (
             "teleport: {proxy_server: \"not an address\"}",
-            "\"not an address\" has characters that do not belong there",
+            "\"not an address\" contains invalid characters",
         ),
         (
             "teleport: {proxy_server: unix:///run/teleport}",
-            "is not an address",
+            "not an address",
         ),
         ("a: *nobody", "not YAML: "),
         (deep.as_str(), "nested more than 32 levels deep"),
