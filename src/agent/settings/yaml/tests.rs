@@ -32,7 +32,7 @@ fn strange_yaml_is_named_and_the_defaults_do() {
         ),
         (
             "teleport: {proxy_server: unix:///run/teleport}",
-            "not an address",
+            "is not a valid host[:port]",
         ),
         ("a: *nobody", "not YAML: "),
         (deep.as_str(), "nested more than 32 levels deep"),
