@@ -50,8 +50,8 @@ pub struct Colours(bool);
 impl Colours {
     /// Those of a stream: if it is a terminal that supports them, and they are not disabled (<https://no-color.org>).
     pub fn of(stream: &impl IsTerminal) -> Colours {
-        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Colours(!unwanted && is_able(stream))
+        let is_disabled = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Colours(!is_disabled && is_able(stream))
     }
 
     /// None.
@@ -83,14 +83,14 @@ pub struct Step {
 
 /// The line at the end of the terminal. The program has one terminal, and everything that writes to it must erase the line first.
 static LINE: Mutex<Line> = Mutex::new(Line {
-    wanted: false,
+    enabled: false,
     steps: Vec::new(),
     drawn: false,
     ticking: false,
 });
 
 struct Line {
-    wanted: bool,
+    enabled: bool,
     /// Those in progress; the last one is part of those before it.
     steps: Vec<Shown>,
     drawn: bool,
@@ -102,7 +102,7 @@ struct Shown {
     what: String,
     began: Instant,
     /// How long it takes in all, if that is known.
-    whole: Option<Duration>,
+    length: Option<Duration>,
 }
 
 fn line() -> MutexGuard<'static, Line> {
@@ -111,7 +111,7 @@ fn line() -> MutexGuard<'static, Line> {
 
 /// Shows steps from now on, if standard error is a terminal.
 pub fn show_steps() {
-    line().wanted = is_able(&io::stderr());
+    line().enabled = is_able(&io::stderr());
 }
 
 impl Step {
@@ -121,19 +121,19 @@ impl Step {
     }
 
     /// Begins a step of this length.
-    pub fn of(whole: Duration, what: impl Display) -> Step {
-        Step::begin(what, Some(whole))
+    pub fn of(length: Duration, what: impl Display) -> Step {
+        Step::begin(what, Some(length))
     }
 
-    fn begin(what: impl Display, whole: Option<Duration>) -> Step {
+    fn begin(what: impl Display, length: Option<Duration>) -> Step {
         let mut line = line();
-        if !line.wanted {
+        if !line.enabled {
             return Step { shown: false };
         }
         line.steps.push(Shown {
             what: printable(&what.to_string(), 60),
             began: Instant::now(),
-            whole,
+            length,
         });
         if !std::mem::replace(&mut line.ticking, true) {
             thread::spawn(tick);
@@ -157,7 +157,12 @@ fn tick() {
     loop {
         thread::sleep(TICK);
         let mut line = line();
-        let Some(Shown { what, began, whole }) = line.steps.last() else {
+        let Some(Shown {
+            what,
+            began,
+            length,
+        }) = line.steps.last()
+        else {
             line.ticking = false;
             return;
         };
@@ -165,8 +170,8 @@ fn tick() {
         if elapsed < SHORT {
             continue;
         }
-        let of = whole
-            .map(|whole| format!(" of {}", stopwatch(whole)))
+        let of = length
+            .map(|length| format!(" of {}", stopwatch(length)))
             .unwrap_or_default();
         // Not wrapped if the terminal is narrow: only one line can be erased again.
         let text = format!(

@@ -11,7 +11,7 @@ use crate::system::command::Command;
 
 /// The unit.
 pub const UNIT: &str = "teleport-upgrade.timer";
-/// `systemctl` asks over a socket, and a person waits for the answer.
+/// `systemctl` asks over a socket, and a user waits for the answer.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The timer, as it is at this moment.

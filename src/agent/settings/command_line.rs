@@ -118,17 +118,17 @@ fn expanded<'a>(words: impl Iterator<Item = &'a str>, environment: &Environment)
             expanded.extend(value(name).split_whitespace().map(str::to_string));
             continue;
         }
-        let mut whole = String::new();
+        let mut text = String::new();
         let mut rest = word;
         while let Some((before, (name, after))) = rest
             .split_once("${")
             .and_then(|(before, inside)| Some((before, inside.split_once('}')?)))
         {
-            whole += before;
-            whole += value(name);
+            text += before;
+            text += value(name);
             rest = after;
         }
-        expanded.push(whole + rest);
+        expanded.push(text + rest);
     }
     expanded
 }
