@@ -114,7 +114,7 @@ pub fn insecure_config(
     }
     let checked = packages::manager(config, seen.agent.package.database)?.check_trust();
     Ok(checked.err().and_then(|error| match error {
-        PackageError::Unchecked(_) => Some(error),
+        PackageError::InsecureSettings(_) => Some(error),
         // Not every file can be read without root.
         other => {
             warn!("{other}");

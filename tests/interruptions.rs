@@ -364,8 +364,9 @@ fn an_agent_that_is_down_at_the_wanted_version_is_not_up_to_date() {
     });
     let ran = host.upgrader("run").expect(0);
     assert!(
-        ran.stdout
-            .contains("done: installed 14.3.33 again (/usr/local/bin/teleport was killed by signal "),
+        ran.stdout.contains(
+            "done: installed 14.3.33 again (/usr/local/bin/teleport was killed by signal "
+        ),
         "{}",
         ran.stdout
     );

@@ -750,10 +750,7 @@ fn a_service_that_is_down_is_no_longer_waited_for() {
         "due",
         "would now upgrade from 14.3.33 to 14.3.34: teleport.service is down (failed (signal))",
     );
-    assert!(
-        page.contains("teleport.service: failed (signal)"),
-        "{page}"
-    );
+    assert!(page.contains("teleport.service: failed (signal)"), "{page}");
     assert_eq!(
         (&object["agent"]["healthy"], &object["agent"]["running"]),
         (&false.into(), &Value::Null)

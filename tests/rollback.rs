@@ -297,8 +297,9 @@ fn an_agent_that_is_down_is_upgraded_outside_the_window() {
     });
     let ran = host.upgrader("run").expect(0);
     assert!(
-        ran.stdout
-            .contains("because teleport.service is down (failed (signal)), so there is nothing to lose"),
+        ran.stdout.contains(
+            "because teleport.service is down (failed (signal)), so there is nothing to lose"
+        ),
         "{}",
         ran.stdout
     );

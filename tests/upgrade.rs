@@ -221,8 +221,9 @@ fn a_damaged_program_is_installed_again_at_once_when_the_agent_is_down() {
     });
     let ran = host.upgrader("run").expect(0);
     assert!(
-        ran.stdout
-            .contains("done: installed 14.3.33 again (cannot run /usr/local/bin/teleport: no such file"),
+        ran.stdout.contains(
+            "done: installed 14.3.33 again (cannot run /usr/local/bin/teleport: no such file"
+        ),
         "{}",
         ran.stdout
     );

@@ -10,9 +10,10 @@ use crate::agent::program::BINARY;
 use crate::agent::service::systemd::{self, Answer};
 use crate::agent::service::{Health, Service};
 use crate::agent::{Agent, NoAgent, program};
-use crate::config::values::{Installer, PACKAGES};
+use crate::config::values::PACKAGES;
 use crate::config::{Config, DEFAULT_SERVICE};
 use crate::packages::database;
+use crate::packages::installer::Installer;
 use crate::packages::package::Installed;
 use crate::system::file_state::FileState;
 
@@ -48,14 +49,14 @@ impl Agent {
     ) -> Result<Agent> {
         let found = find(config, databases)?;
         let mut package = select(found, config.package.as_deref())?;
-        package.damage = package.damage.or_else(|| program::problem(program));
+        package.broken = package.broken.or_else(|| program::problem(program));
         let services = services(config, answer)?;
         let mut services_without_unit = services
             .iter()
             .filter(|service| service.health == Health::Absent);
         if let Some(Service { unit, .. }) = services_without_unit.next() {
             // A broken package may lack its unit; installing it again brings it back.
-            if *unit != DEFAULT_SERVICE && package.damage.is_none() {
+            if *unit != DEFAULT_SERVICE && package.broken.is_none() {
                 let problem = format!("unit {unit} not found");
                 let remedy = "Set service to the unit that runs the agent";
                 return Err(config.error("service", &problem, remedy).into());
@@ -119,7 +120,7 @@ mod tests {
             name: name.into(),
             version: "14.3.33".parse().unwrap(),
             package_version: "14.3.33".into(),
-            damage: None,
+            broken: None,
             held: false,
             database: Database::Dpkg,
         }

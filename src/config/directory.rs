@@ -8,8 +8,9 @@ use std::time::Duration;
 use log::warn;
 
 use crate::config::endpoint::Endpoint;
-use crate::config::values::{Address, HTTPS, INSTALLERS, Installer, Pin};
+use crate::config::values::{Address, HTTPS, Pin};
 use crate::config::{ConfigError, ownership};
+use crate::packages::installer::Installer;
 use crate::system::text::{io_problem, printable};
 
 /// Far more than any value needs.
@@ -134,8 +135,8 @@ impl<'a> Directory<'a> {
 
     /// A package manager.
     pub fn installer(&self, name: &str) -> Result<Option<Installer>, ConfigError> {
-        let value = self.one_of(name, &INSTALLERS.map(|(name, _)| name))?;
-        Ok(value.and_then(|value| Some(INSTALLERS.iter().find(|(name, _)| *name == value)?.1)))
+        let value = self.one_of(name, &Installer::ALL.map(Installer::name))?;
+        Ok(value.and_then(|value| Installer::ALL.into_iter().find(|one| one.name() == value)))
     }
 
     /// A version or a major version.

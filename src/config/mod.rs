@@ -13,10 +13,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::packages::installer::Installer;
 use crate::packages::package::Database;
 use directory::Directory;
 use endpoint::Endpoint;
-use values::{Address, INSTALLERS, Installer, PACKAGES, Pin};
+use values::{Address, PACKAGES, Pin};
 
 /// The setting that the agent writes: the maintenance schedule that it exports.
 pub const SCHEDULE: &str = "schedule";
@@ -93,11 +94,6 @@ impl Config {
         package: &str,
         database: Database,
     ) -> ConfigError {
-        let right: Vec<&str> = INSTALLERS
-            .iter()
-            .filter(|(_, other)| other.database() == Some(database))
-            .map(|(name, _)| *name)
-            .collect();
         self.error(
             "installer",
             &format!(
@@ -105,7 +101,7 @@ impl Config {
             ),
             &format!(
                 "Set it to {}, or remove the file to detect it",
-                right.join(" or ")
+                Installer::names_for(database).join(" or ")
             ),
         )
     }

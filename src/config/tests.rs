@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::config::values::Installer;
 use crate::config::{Config, SCHEDULE, SETTINGS};
+use crate::packages::installer::Installer;
 use crate::version::Version;
 
 fn directory(files: &[(&str, &str)]) -> TempDir {

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
-
-use crate::packages::package::Database;
 use crate::system::text::printable;
 use crate::version::Version;
 
@@ -13,58 +10,6 @@ pub const PACKAGES: [&str; 3] = ["teleport-ent", "teleport-ent-fips", "teleport"
 
 /// The port of HTTPS.
 pub const HTTPS: u16 = 443;
-
-/// A package manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Installer {
-    /// apt, on Debian, Ubuntu and their derivatives.
-    Apt,
-    /// dnf or yum, on Red Hat, Fedora, Amazon Linux and their derivatives.
-    Yum,
-    /// zypper, on SUSE.
-    Zypper,
-    /// None: simulates upgrades.
-    Nop,
-}
-
-/// The values of the setting `installer`.
-pub const INSTALLERS: [(&str, Installer); 4] = [
-    ("apt", Installer::Apt),
-    ("yum", Installer::Yum),
-    ("zypper", Installer::Zypper),
-    ("nop", Installer::Nop),
-];
-
-impl Installer {
-    /// The database of the packages that it installs.
-    pub fn database(self) -> Option<Database> {
-        match self {
-            Installer::Apt => Some(Database::Dpkg),
-            Installer::Yum | Installer::Zypper => Some(Database::Rpm),
-            Installer::Nop => None,
-        }
-    }
-
-    /// Its name in the setting `installer`.
-    pub fn name(self) -> &'static str {
-        INSTALLERS
-            .iter()
-            .find(|(_, installer)| *installer == self)
-            .map_or("", |(name, _)| name)
-    }
-}
-
-impl fmt::Display for Installer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl Serialize for Installer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
 
 /// The versions that a pinned agent may have.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -116,7 +116,7 @@ fn outdated(seen: &Observation) -> Option<Action> {
 /// The repair of a broken package, or of a service that is down.
 fn repair(seen: &Observation) -> Option<Action> {
     let installed = &seen.agent.package;
-    if let Some(damage) = &installed.damage {
+    if let Some(damage) = &installed.broken {
         return Some(Action::Reinstall(installed.version.clone(), damage.clone()));
     }
     down(seen).map(|service| Action::Restart(installed.version.clone(), service.unit.clone()))
@@ -126,7 +126,7 @@ fn repair(seen: &Observation) -> Option<Action> {
 /// package is known to be broken.
 fn down(seen: &Observation) -> Option<&Service> {
     let rollback_failed = |failed: &FailedTarget| failed.rollback_failed;
-    let broken = seen.agent.package.damage.is_some()
+    let broken = seen.agent.package.broken.is_some()
         || seen.history.failed.as_ref().is_some_and(rollback_failed);
     let is_down = |service: &&Service| match service.health {
         Health::Failed(_) => true,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::packages::apt::dpkg;
 use crate::packages::package::{Database, Installed};
-use crate::packages::rpm::database;
+use crate::packages::rpm::{database, holds};
 use crate::system::file_state::FileState;
 
 /// What a database said of the agent's packages, and the state that its files were in. While they are in that state it would say the
@@ -39,7 +39,7 @@ pub fn installed(database: Database, names: &[&str]) -> Result<Vec<Installed>> {
     match database {
         Database::Dpkg if Path::new(dpkg::STATUS).exists() => dpkg::installed(names),
         Database::Rpm if database::FILES.iter().any(|file| Path::new(file).exists()) => {
-            database::installed(names)
+            database::installed_of(names)
         }
         _ => Ok(Vec::new()),
     }
@@ -89,7 +89,7 @@ fn files(database: Database) -> Vec<PathBuf> {
 /// rpm's database does not know of locks; other files have those.
 fn with_locks_of_now(package: &Installed) -> Installed {
     let held = if package.database == Database::Rpm {
-        database::is_held(&package.name)
+        holds::is_held(&package.name)
     } else {
         package.held
     };

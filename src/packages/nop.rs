@@ -3,12 +3,12 @@
 use anyhow::Result;
 use log::warn;
 
+use crate::packages::common::trust::Weakness;
 use crate::packages::package::{Database, Installed};
-use crate::packages::trust::Weakness;
-use crate::packages::{PackageError, PackageManager, Prepared, database};
+use crate::packages::{Found, PackageError, PackageManager, Prepared, database};
 use crate::version::Version;
 
-/// Installs nothing, and says that it did. Reads the database that has the agent.
+/// Installs nothing, and reports success. Reads the database that lists the agent.
 pub struct Nop(pub Database);
 
 impl PackageManager for Nop {
@@ -17,7 +17,7 @@ impl PackageManager for Nop {
     }
 
     fn source(&self) -> String {
-        "the file \"installer\" (nop)".into()
+        "installer (nop)".into()
     }
 
     fn installs(&self) -> bool {
@@ -25,28 +25,36 @@ impl PackageManager for Nop {
     }
 
     fn offered(&self, _: &str) -> Result<Vec<(Version, String)>, PackageError> {
-        let said = "the file \"installer\" says nop, so no repository is asked for the major versions between";
-        Err(PackageError::Failed(said.into()))
+        Err(PackageError::Failed(
+            "installer is set to nop: intermediate versions are not looked up".into(),
+        ))
     }
 
-    fn find(&self, _: &Installed, target: &Version) -> Result<Prepared, PackageError> {
-        let package_version = if self.0 == Database::Dpkg {
-            target.to_debian()
-        } else {
-            target.to_rpm()
+    fn find(&self, _: &Installed, target: &Version) -> Result<Found, PackageError> {
+        let package_version = match self.0 {
+            Database::Dpkg => target.to_debian(),
+            Database::Rpm => target.to_rpm(),
         };
-        Ok(Prepared {
+        Ok(Found {
             package_version,
             has_installed: true,
         })
     }
 
-    fn download(&self, _: &Installed, _: &str) -> Result<(), PackageError> {
-        Ok(())
+    fn download(&self, installed: &Installed, found: &Found) -> Result<Prepared, PackageError> {
+        self.prepare(&installed.name, &found.package_version)
     }
 
-    fn install(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
-        warn!("the file \"installer\" says nop: {name} {package_version} is not really installed");
+    fn prepare(&self, name: &str, package_version: &str) -> Result<Prepared, PackageError> {
+        Ok(Prepared::new(name, package_version))
+    }
+
+    fn install(&self, prepared: Prepared) -> Result<(), PackageError> {
+        let Prepared {
+            name,
+            package_version,
+        } = prepared;
+        warn!("installer is set to nop: {name} {package_version} is not actually installed");
         Ok(())
     }
 

@@ -16,7 +16,7 @@ pub struct Installed {
     /// The version as the package database spells it, revision and all.
     pub package_version: String,
     /// What is wrong with the package, if anything is.
-    pub damage: Option<String>,
+    pub broken: Option<String>,
     /// Whether ordinary system updates leave it alone, because somebody said so.
     pub held: bool,
     /// The database that lists it.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::agent::Agent;
 use crate::agent::service::{Binary, Health, Service};
 use crate::agent::settings::start::Exports;
-use crate::config::values::Installer;
+use crate::packages::installer::Installer;
 use crate::report::words;
 use crate::state::history::{LastRun, Running};
 use crate::version::Version;
@@ -108,7 +108,7 @@ impl AgentReport {
             )
         };
         let healthy =
-            package.damage.is_none() && !services.is_empty() && services.iter().all(is_up);
+            package.broken.is_none() && !services.is_empty() && services.iter().all(is_up);
         let first = services.first().and_then(|service| service.version.clone());
         let running = first.filter(|first| {
             services
@@ -120,7 +120,7 @@ impl AgentReport {
             installed: package.version.clone(),
             running,
             installer,
-            damage: package.damage.clone(),
+            damage: package.broken.clone(),
             healthy,
             services,
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::config::values::Installer;
+use crate::packages::installer::Installer;
 use crate::report::decision::State;
 use crate::report::{Report, ScheduleState};
 use crate::system::files::{Durability, replace};

@@ -19,9 +19,9 @@ use serde::Serialize;
 
 use crate::agent::schedule::{Absence, Schedule, Window, WindowStatus};
 use crate::config::Config;
-use crate::config::values::Installer;
 use crate::decide::decision::Decision;
 use crate::decide::observation::Observation;
+use crate::packages::installer::Installer;
 use crate::report::agent::AgentReport;
 use crate::report::decision::DecisionReport;
 use crate::server::channel::Target;

@@ -96,7 +96,7 @@ pub fn conclude(change: &Action, cause: &str, outcome: &Outcome) -> End {
             Exit::Success,
             format!("done: {}, because {cause}", action::done(change)),
         ),
-        Outcome::Tried => {
+        Outcome::Simulated => {
             let line = format!(
                 "tried to {attempt}, because {cause}; nothing was installed, as the file \"installer\" says nop"
             );
@@ -120,9 +120,11 @@ pub fn conclude(change: &Action, cause: &str, outcome: &Outcome) -> End {
             Exit::RolledBack,
             format!("could not {attempt}: {reason}; the version before is back and runs well"),
         ),
-        Outcome::Broken { reason, back, .. } => {
+        Outcome::Broken {
+            reason, rollback, ..
+        } => {
             let line = format!(
-                "could not {attempt}: {reason}; and the way back failed: {back}; a person is needed, and every pass tries again"
+                "could not {attempt}: {reason}; and the way back failed: {rollback}; a person is needed, and every pass tries again"
             );
             (Exit::Broken, line)
         }

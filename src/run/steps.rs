@@ -17,7 +17,7 @@ use crate::decide::policy;
 use crate::exit::Exit;
 use crate::observe;
 use crate::packages::package::Installed;
-use crate::packages::{PackageManager, Prepared};
+use crate::packages::{Found, PackageManager, Prepared};
 use crate::report::decision::DecisionReport;
 use crate::report::outcome;
 use crate::report::outcome::{End, conclude};
@@ -43,7 +43,7 @@ struct Carried {
     /// Whether the available version was announced.
     announced: bool,
     /// The package that is ready to install.
-    prepared: Option<(Version, Prepared)>,
+    prepared: Option<(Version, Found, Prepared)>,
     /// The changes made so far. None is made twice: a host that undoes them would keep the run busy forever.
     made: Vec<Action>,
     /// A rollback that failed in this run, and from which version; another version may still repair the host.
@@ -196,13 +196,13 @@ impl Run<'_> {
                 Action::Upgrade(path) => path.next().context("the upgrade path is not known")?,
                 other => other.target(),
             };
-            let ready = prepared.filter(|(prepared, _)| prepared == version);
-            let Some((_, prepared)) = ready else {
+            let ready = prepared.filter(|(prepared, ..)| prepared == version);
+            let Some((_, found, prepared)) = ready else {
                 return Ok(self.prepare(packages, seen, carried, &action, version));
             };
             _deferred = signals.defer();
             self.transaction(packages, &seen, |transaction| {
-                transaction.upgrade(&seen.agent, version, goal.as_ref(), &prepared)
+                transaction.upgrade(&seen.agent, version, goal.as_ref(), (found, prepared))
             })?
         };
         let end = conclude(&action, &action::cause(cause), &outcome);
@@ -231,18 +231,14 @@ impl Run<'_> {
         version: &Version,
     ) -> Step {
         let package = &seen.agent.package;
-        let download = |found: Prepared| {
-            packages
-                .download(package, &found.package_version)
-                .map(|()| found)
-        };
+        let download = |found: Found| Ok((packages.download(package, &found)?, found));
         match packages.find(package, version).and_then(download) {
-            Ok(prepared) => {
-                carried.prepared = Some((version.clone(), prepared));
+            Ok((prepared, found)) => {
+                carried.prepared = Some((version.clone(), found, prepared));
                 Step::Look(seen, carried)
             }
             Err(error) => {
-                let end = conclude(action, "", &Outcome::Untouched(error));
+                let end = conclude(action, "", &Outcome::Untouched(error.into()));
                 self.finish(seen, end)
             }
         }

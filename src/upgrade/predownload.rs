@@ -1,4 +1,4 @@
-//! Downloads a package ahead of its install, at low priority, and removes one that nobody wants any more.
+//! Downloads a package before its maintenance window, at low priority, and removes it once it is not needed any more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::system::command::Command;
 use crate::system::text::reasons;
 use crate::version::Version;
 
-/// What is left free of a disk that something is downloaded to, and unpacked on perhaps: six times the package.
-const ROOM: u64 = 1 << 30;
-/// What failed is tried again after so long.
+/// The free space that a pre-download needs: the package may also be unpacked on that disk, and takes six times its size.
+const SPACE: u64 = 1 << 30;
+/// How long to wait after a failure.
 const PAUSE: TimeDelta = TimeDelta::hours(4);
-/// These programs only ask the kernel for something.
+/// For programs that only make a system call.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Downloads `version`, the next on the way to what `planned` is for. Whatever goes wrong is said once, and is no error: there is
-/// another download with the install.
+/// Downloads `version`, the next on the upgrade path to the target of `planned`. A failure is logged once, and is no error: the install
+/// downloads too.
 pub fn fetch(
     packages: &dyn PackageManager,
     record: &mut Record,
@@ -36,7 +36,7 @@ pub fn fetch(
     let done = match download(packages, record, planned, installed, version) {
         Ok(fetched) => {
             info!(
-                "{} {} is downloaded ahead, and waits for the window",
+                "downloaded {} {}; it will be installed in the maintenance window",
                 fetched.package, fetched.package_version
             );
             Download {
@@ -45,15 +45,15 @@ pub fn fetch(
             }
         }
         Err(error) => {
-            let said = format!(
-                "{} {version} cannot be downloaded ahead: {}",
+            let problem = format!(
+                "cannot pre-download {} {version}: {}",
                 installed.name,
                 reasons(&error)
             );
             if planned.failed {
-                debug!("{said}")
+                debug!("{problem}")
             } else {
-                warn!("{said}; it is tried again, at the latest with the install")
+                warn!("{problem}. Will retry; otherwise it is downloaded at install time")
             }
             let begun = record
                 .history()
@@ -70,14 +70,14 @@ pub fn fetch(
     plan(record, Some(done));
 }
 
-/// Writes down what is to be downloaded, or that nothing is.
+/// Records what is to be downloaded, or that nothing is.
 pub fn plan(record: &mut Record, download: Option<Download>) {
     if let Err(error) = record.update(|history| history.download = download) {
         warn!("{}", reasons(&error));
     }
 }
 
-/// Removes what was downloaded, which was not installed or is by now.
+/// Removes what was downloaded: it is installed by now, or will not be.
 pub fn discard(packages: &dyn PackageManager, record: &mut Record) {
     if let Some(fetched) = record
         .history()
@@ -96,7 +96,7 @@ fn remove(packages: &dyn PackageManager, fetched: &Fetched) {
         package_version,
         ..
     } = fetched;
-    debug!("removing what was downloaded of {package} {package_version}");
+    debug!("removing the download of {package} {package_version}");
     if let Err(error) = packages.discard(package, package_version) {
         warn!("{error}");
     }
@@ -110,7 +110,7 @@ fn download(
     version: &Version,
 ) -> Result<Fetched> {
     let Some(directory) = packages.downloads() else {
-        bail!("this package manager only downloads what it installs at once")
+        bail!("this package manager cannot download without installing")
     };
     let existing = directory
         .ancestors()
@@ -118,48 +118,48 @@ fn download(
         .unwrap_or(Path::new("/"));
     let disk = statvfs(existing)?;
     let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-    if free < ROOM {
+    if free < SPACE {
         bail!(
-            "{} has {} MiB of room, and {} MiB are wanted",
+            "not enough free space in {}: {} MiB free, {} MiB needed",
             existing.display(),
             free >> 20,
-            ROOM >> 20
+            SPACE >> 20
         );
     }
-    step_back();
-    // It may have been locked since it was looked at.
+    lower_priority();
+    // It may have been held since it was read.
     let installed = packages
         .installed(&installed.name)?
         .with_context(|| format!("{} is not installed", installed.name))?;
-    // What a transaction that was cut off has left in rpm's database is mended by the one who installs.
-    if let (Database::Rpm, Some(damage)) = (installed.database, &installed.damage) {
-        bail!("{damage}, which is mended with the install");
+    // The install repairs what an interrupted transaction has left in rpm's database.
+    if let (Database::Rpm, Some(broken)) = (installed.database, &installed.broken) {
+        bail!("{broken}; the install will repair that");
     }
-    let package_version = packages.find(&installed, version)?.package_version;
+    let found = packages.find(&installed, version)?;
     let begun = Fetched {
         package: installed.name.clone(),
-        package_version,
+        package_version: found.package_version.clone(),
         complete: false,
     };
     if let Some(other) = planned.fetched.as_ref().filter(|other| **other != begun) {
         remove(packages, other);
     }
-    // Before a byte of it is there: whatever ends this pass, it is known what may be left of it.
+    // Before the download starts: if this run is killed, the next one knows which file to remove.
     record.update(|history| {
         history.download = Some(Download {
             fetched: Some(begun.clone()),
             ..planned.clone()
         })
     })?;
-    packages.download(&installed, &begun.package_version)?;
+    packages.download(&installed, &found)?;
     Ok(Fetched {
         complete: true,
         ..begun
     })
 }
 
-/// Lets all others go first, on the processor and the disk. What is started from now on inherits that.
-fn step_back() {
+/// Lowers the priority of this process on CPU and disk. Its children inherit that.
+fn lower_priority() {
     let own = std::process::id().to_string();
     for (program, arguments) in [
         ("renice", ["-n", "19", "-p", &own]),
@@ -173,7 +173,7 @@ fn step_back() {
     }
 }
 
-/// The download for a target that waits for the window that opens then: what is done or planned already, else one that is due then.
+/// The download for a target whose window opens at `opens`: the one that is done or planned, else a new one that is due at `due`.
 pub fn planned(
     record: &Record,
     target: &Version,

@@ -30,11 +30,12 @@ use teleport_upgrade::decide::observation::Observation;
 use teleport_upgrade::decide::path::{Intermediate, Offer};
 use teleport_upgrade::decide::policy;
 use teleport_upgrade::packages;
-use teleport_upgrade::packages::apt::{dpkg, repack};
+use teleport_upgrade::packages::apt::{dpkg, repack, sources};
+use teleport_upgrade::packages::common::{glob, messages};
 use teleport_upgrade::packages::package::{Database, Installed};
-use teleport_upgrade::packages::rpm::database;
 use teleport_upgrade::packages::rpm::ini::{Ini, Style};
-use teleport_upgrade::packages::{apt, errors, glob, yum, zypper};
+use teleport_upgrade::packages::rpm::{database, holds, verify};
+use teleport_upgrade::packages::{apt, yum, zypper};
 use teleport_upgrade::report::decision::DecisionReport;
 use teleport_upgrade::report::words::action;
 use teleport_upgrade::server::channel::Target;
@@ -332,19 +333,20 @@ pub fn databases(data: &[u8]) {
             assert!(format!("{error:#}").len() < line.len() + 1000);
         }
         for name in PACKAGES {
-            assert!(!database::locks(line, name) || line.contains(name));
-            assert!(!database::excludes(line, name) || line.contains("exclude"));
+            assert!(!holds::locks(line, name) || line.contains(name));
+            let settings = Ini::parse(Path::new("/x"), line, Style::Folded);
+            assert!(!holds::excludes(&settings, name) || line.contains("exclude"));
         }
-        if let Some(file) = packages::rpm::differs(line) {
+        if let Some(file) = verify::differs(line) {
             assert!(file.starts_with('/'));
         }
-        if packages::rpm::is_unplaced(line) {
+        if database::is_unplaced(line) {
             assert!(line.contains(';'));
         }
     }
     let lines: Vec<&str> = text.lines().collect();
     assert!(
-        packages::rpm::surplus(&lines).len() < lines.len().max(1),
+        database::surplus(&lines).len() < lines.len().max(1),
         "something stays"
     );
     let control = repack::control_file(text.lines());
@@ -392,7 +394,7 @@ pub fn host(data: &[u8]) {
 pub fn trust(data: &[u8]) {
     let [main, repository, overriding] = parts(data);
     for text in [&main, &repository] {
-        let weak = apt::trust::weak_options(text).len() + apt::trust::weak_fields(text).len();
+        let weak = sources::weak_options(text).len() + sources::weak_fields(text).len();
         assert!(weak == 0 || text.to_ascii_lowercase().contains(['=', ':']));
         let _ = apt::trust::weak_settings(text.lines());
     }
@@ -415,7 +417,7 @@ pub fn trust(data: &[u8]) {
             assert_printable(&weakness.to_string());
         }
     }
-    let _ = database::locks_by_toml(&main, "teleport");
+    let _ = holds::locks_by_toml(&main, "teleport");
     let pattern: String = overriding.chars().take(200).collect();
     if !pattern.ends_with('\\') && !pattern.contains('[') {
         assert!(
@@ -433,13 +435,13 @@ pub fn managers(data: &[u8]) {
     let output = Output::of("manager", *code, &String::from_utf8_lossy(text));
     assert_printable(&output.summary());
     let errors = [
-        errors::install_error(&output, "/x"),
-        errors::refresh_error(&output, "/x"),
+        messages::install_error(&output, "/x"),
+        messages::refresh_error(&output, "/x"),
     ];
     errors
         .iter()
         .for_each(|error| assert_printable(&error.to_string()));
-    let offered = apt::listed(&output)
+    let offered = apt::output::listed(&output)
         .into_iter()
         .chain(packages::rpm::versions(
             output.lines().flat_map(str::split_whitespace),
@@ -465,15 +467,15 @@ pub fn managers(data: &[u8]) {
         );
     }
     let _ = (
-        apt::sources(&output).count(),
-        apt::refusal(&output),
-        yum::refusal(&output),
-        zypper::refusal(&output),
+        apt::output::sources(&output).count(),
+        apt::output::refusal(&output),
+        yum::output::refusal(&output),
+        zypper::output::refusal(&output),
     );
     let changes = [
-        apt::changed(&output).map(str::to_string).collect(),
-        yum::changed(&output, "teleport-ent"),
-        zypper::changed(&output),
+        apt::output::changed(&output).map(str::to_string).collect(),
+        yum::output::changed(&output, "teleport-ent"),
+        zypper::output::changed(&output),
     ];
     for changed in changes {
         let others = changed.iter().any(|name| name != "teleport-ent");
@@ -482,7 +484,7 @@ pub fn managers(data: &[u8]) {
             !others && !changed.is_empty()
         );
     }
-    if zypper::is_signed(&output) {
+    if verify::is_signed(&output) {
         assert!(
             *code == 0
                 && output
@@ -491,16 +493,16 @@ pub fn managers(data: &[u8]) {
                     .any(|line| line.to_lowercase().contains("signature"))
         );
     }
-    let _ = zypper::objection(&output);
+    let _ = verify::problems(&output);
     let text = String::from_utf8_lossy(text);
-    if let Some(excluded) = yum::with_exclude(&text, "teleport-ent") {
+    if let Some(excluded) = yum::exclude::with_exclude(&text, "teleport-ent") {
         assert_eq!(
-            yum::with_exclude(&excluded, "teleport-ent").as_ref(),
+            yum::exclude::with_exclude(&excluded, "teleport-ent").as_ref(),
             Some(&excluded),
             "once is enough"
         );
     }
-    assert!(yum::without_lock(&text, Some("teleport-ent")).len() <= text.len() + 1);
+    assert!(yum::exclude::without_lock(&text, Some("teleport-ent")).len() <= text.len() + 1);
 }
 
 /// Any observation: no panic, never a step beyond the compatibility rule, nothing done without a cause, nothing asked twice.
@@ -635,7 +637,7 @@ fn assert_allowed(seen: &Observation, action: &Action) {
             );
         }
         Action::Reinstall(version, _) => {
-            assert!(version == installed && seen.agent.package.damage.is_some())
+            assert!(version == installed && seen.agent.package.broken.is_some())
         }
         Action::Restart(version, unit) => {
             assert_eq!(version, installed);
@@ -742,7 +744,7 @@ fn package(version: Version) -> Installed {
         name: "teleport-ent".into(),
         package_version: version.to_string(),
         version,
-        damage: None,
+        broken: None,
         held: false,
         database: Database::Dpkg,
     }
@@ -773,7 +775,7 @@ fn observation(bytes: &mut Bytes) -> Observation {
         settings: Settings::defaults("/etc/teleport.yaml"),
         agent: Agent {
             package: Installed {
-                damage,
+                broken: damage,
                 ..package(installed)
             },
             services: UNITS[..usize::from(bytes.byte() % 3)]

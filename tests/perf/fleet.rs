@@ -196,7 +196,7 @@ impl Host {
             name: "teleport-ent".into(),
             version: versions[0].clone(),
             package_version: "14.3.33".into(),
-            damage: None,
+            broken: None,
             held: true,
             database: Database::Dpkg,
         };

@@ -61,7 +61,7 @@ fn seen() -> Observation {
                 name: "teleport-ent".into(),
                 version: version("14.3.33"),
                 package_version: "14.3.33".into(),
-                damage: None,
+                broken: None,
                 held: false,
                 database: Database::Dpkg,
             },

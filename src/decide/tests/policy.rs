@@ -88,7 +88,7 @@ fn the_target_version_is_left_alone() {
 #[test]
 fn a_broken_package_is_reinstalled_in_the_window_or_if_the_service_is_down() {
     let mut seen = installed_is_target();
-    seen.agent.package.damage = Some("broken".into());
+    seen.agent.package.broken = Some("broken".into());
     let waits = Decision::Wait(
         reinstall(),
         Wait::Window(next_window(), next_window().start - at(NOW)),
@@ -173,7 +173,7 @@ fn a_version_that_must_not_be_installed_does_not_prevent_repairs() {
         let cause = Cause::Down("teleport.service".into(), health);
         let restarts = Decision::Go(restart(), cause.clone());
         assert_eq!(decided(&seen), restarts, "{version}");
-        seen.agent.package.damage = Some("broken".into());
+        seen.agent.package.broken = Some("broken".into());
         let reinstalls = Decision::Go(reinstall(), cause);
         assert_eq!(decided(&seen), reinstalls, "{version}");
     }
@@ -186,7 +186,7 @@ fn force_repairs_at_once_what_must_not_be_upgraded() {
         forced: true,
         ..seen()
     };
-    seen.agent.package.damage = Some("broken".into());
+    seen.agent.package.broken = Some("broken".into());
     let now = Decision::Go(reinstall(), Cause::Forced);
     assert_eq!(decided(&seen), now);
     seen.forced = false;

@@ -51,7 +51,7 @@ pub fn parse(line: &str) -> Result<Option<Installed>> {
             .with_context(|| format!("the package database lists {name}"))?,
         package_version: version.to_string(),
         held: status.starts_with('h'),
-        damage: (!sound).then(|| {
+        broken: (!sound).then(|| {
             format!(
                 "dpkg lists it as \"{}\", not as \"ii\"",
                 printable(status.trim(), 10)
@@ -82,7 +82,7 @@ mod tests {
             let line = format!("{status}|teleport-ent|14.3.33");
             let sound = parse(&line)
                 .unwrap()
-                .map(|installed| installed.damage.is_none());
+                .map(|installed| installed.broken.is_none());
             assert_eq!(sound, expected, "{status}");
         }
     }

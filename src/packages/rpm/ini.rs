@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::packages::trust::{Weakness, read};
+use crate::packages::common::files::read;
+use crate::packages::common::trust::Weakness;
 
 /// A file with lines `key = value` below headings `[section]`.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Ini {
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// dnf's and yum's: an indented line goes on with the value before.
+    /// dnf's and yum's: an indented line continues the value before it.
     Folded,
     /// zypper's: indentation means nothing.
     Plain,
@@ -33,12 +34,12 @@ pub struct Switch {
 }
 
 impl Ini {
-    /// Reads a file; one that is not there has no settings.
+    /// Reads a file; a missing file has no settings.
     pub fn read(file: &Path, style: Style) -> Result<Ini> {
         Ok(Ini::parse(file, &read(file)?.unwrap_or_default(), style))
     }
 
-    /// What is in a text that was read from this file.
+    /// Parses text that was read from this file.
     pub fn parse(file: &Path, text: &str, style: Style) -> Ini {
         let mut entries: Vec<(String, String, String)> = Vec::new();
         let mut section = String::new();
@@ -99,7 +100,16 @@ impl Ini {
         found.map(|(_, _, value)| value.as_str())
     }
 
-    /// The last setting of one of `keys` in a section that fits, if it says yes or no; what says neither leaves the default.
+    /// All values of these keys, in any section.
+    pub fn values<'a>(&'a self, keys: &'a [&str]) -> impl Iterator<Item = &'a str> {
+        let ours = |(_, key, _): &&(String, String, String)| keys.contains(&key.as_str());
+        self.entries
+            .iter()
+            .filter(ours)
+            .map(|(_, _, value)| value.as_str())
+    }
+
+    /// The last setting of one of `keys` in a section that fits, if its value is a boolean; any other value leaves the default.
     pub fn switch(&self, fits: impl Fn(&str) -> bool, keys: &[&str]) -> Option<Switch> {
         let of = |(section, key, _): &&(String, String, String)| {
             fits(section) && keys.contains(&key.as_str())
@@ -114,8 +124,35 @@ impl Ini {
     }
 }
 
+/// Reads files.
+pub fn read_all(files: &[PathBuf], style: Style) -> Result<Vec<Ini>> {
+    files.iter().map(|file| Ini::read(file, style)).collect()
+}
+
+/// The setting for all repositories: the last of one of `keys` in a section `[main]`.
+pub fn for_all(main: &[Ini], keys: &[&str]) -> Option<Switch> {
+    let of_main = |ini: &Ini| ini.switch(|section| section == "main", keys);
+    main.iter().rev().find_map(of_main)
+}
+
+/// What `judge` finds in the repositories, given a file and an id; each weakness once.
+pub fn judge_each<W: IntoIterator<Item = Weakness>>(
+    repositories: &[Ini],
+    judge: impl Fn(&Ini, &str) -> W,
+) -> Vec<Weakness> {
+    let mut found = Vec::new();
+    for ini in repositories {
+        for weakness in ini.sections().into_iter().flat_map(|id| judge(ini, id)) {
+            if !found.contains(&weakness) {
+                found.push(weakness);
+            }
+        }
+    }
+    found
+}
+
 impl Switch {
-    /// The weakness that it is, being off.
+    /// The weakness of a check that is off.
     pub fn weakness(&self) -> Weakness {
         let Switch {
             file, key, value, ..
@@ -123,17 +160,17 @@ impl Switch {
         Weakness {
             file: file.clone(),
             setting: Some(format!("{key}={value}")),
-            remedy: format!("write {key}=1 there"),
+            remedy: format!("Set {key}=1"),
         }
     }
 }
 
-/// What dnf and zypper take for yes and no.
+/// The booleans of dnf and zypper.
 fn truth(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "yes" | "true" | "on" => Some(true),
         "0" | "no" | "false" | "off" => Some(false),
-        // A variable of dnf's: what it stands for is not known here, and nobody needs one for this.
+        // A variable of dnf's, whose value is not known here, and which is not needed for this.
         variable if variable.contains('$') => Some(false),
         _ => None,
     }
@@ -186,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_indented_line_goes_on_with_the_value_before_it_or_not() {
+    fn an_indented_line_continues_a_value_or_not() {
         let text = "[teleport]\ngpgcheck=0\n gpgcheck=1\n";
         assert_eq!(
             (switch(text, Style::Folded), switch(text, Style::Plain)),
@@ -200,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_its_sections() {
+    fn lists_its_sections() {
         let ini = Ini::parse(
             Path::new("/x"),
             "[main]\n[b]\n[a]\nx=1\n[b]\n",

@@ -1,12 +1,14 @@
 //! dnf's and yum's: `gpgcheck` of a repository, else of all.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::packages::glob;
-use crate::packages::rpm::ini::{Ini, Style};
-use crate::packages::trust::{Weakness, files};
+use crate::packages::common::files::with_extension;
+use crate::packages::common::glob;
+use crate::packages::common::trust::Weakness;
+use crate::packages::rpm::ini::{Ini, Style, for_all, judge_each, read_all};
+use crate::packages::yum::dialect::Dialect;
 use crate::system::text::printable;
 
 /// `gpgcheck`, and what dnf 5 calls it.
@@ -15,52 +17,45 @@ const KEYS: [&str; 2] = ["gpgcheck", "pkg_gpgcheck"];
 const DNF_PARTS: [&str; 2] = ["/usr/share/dnf5/libdnf.conf.d", "/etc/dnf/libdnf5.conf.d"];
 const DNF: &str = "/etc/dnf/dnf.conf";
 const YUM: [&str; 2] = ["/etc/yum/yum.conf", "/etc/yum.conf"];
-/// Where repositories are configured, if nothing else is set.
+/// Where repositories are configured by default.
 pub const REPOSITORIES: &str = "/etc/yum.repos.d";
 const OTHERS_OF_YUM: [&str; 2] = ["/etc/yum/repos.d", "/etc/distro.repos.d"];
 const OTHERS_OF_DNF5: [&str; 2] = ["/etc/distro.repos.d", "/usr/share/dnf5/repos.d"];
-/// Where dnf 5 overrides what repositories' files say.
+/// Where dnf 5 overrides settings of repositories.
 const OVERRIDES: [&str; 2] = [
     "/usr/share/dnf5/repos.override.d",
     "/etc/dnf/repos.override.d",
 ];
 
-/// Which of them it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// dnf 4.
-    Dnf4,
-    /// dnf 5.
-    Dnf5,
-    /// yum 3, of RHEL 7.
-    Yum3,
-}
-
-/// What would let unauthenticated packages in: of the repository with the id `only` where that is all that is used, else of
-/// all that are enabled.
+/// What lets unsigned packages in: in the repository with the ID `only` if only that is used, else in all that are enabled.
 pub fn weaknesses(dialect: Dialect, only: Option<&str>) -> Result<Vec<Weakness>> {
-    let main = read(main_files(dialect)?)?;
+    let main_files = main_files(dialect)?;
+    let main = read_all(&main_files, Style::Folded)?;
     let mut repositories = Vec::new();
     for directory in directories(dialect, &main) {
-        repositories.extend(files(directory, &["repo"])?);
+        repositories.extend(with_extension(directory, &["repo"])?);
     }
     // A repository may be configured among the settings for all.
-    repositories.extend(main_files(dialect)?);
-    let repositories = read(repositories)?;
-    let overrides = if dialect == Dialect::Dnf5 {
-        read(by_name(&OVERRIDES, "repo")?)?
-    } else {
-        Vec::new()
+    repositories.extend(main_files);
+    let overrides = match dialect {
+        Dialect::Dnf5 => by_name(&OVERRIDES, "repo")?,
+        _ => Vec::new(),
     };
-    Ok(judge(&main, &repositories, &overrides, only))
+    Ok(judge(
+        &main,
+        &read_all(&repositories, Style::Folded)?,
+        &read_all(&overrides, Style::Folded)?,
+        only,
+    ))
 }
 
 /// The directories with the files of repositories.
 pub fn repositories(dialect: Dialect) -> Result<Vec<PathBuf>> {
-    Ok(directories(dialect, &read(main_files(dialect)?)?))
+    let main = read_all(&main_files(dialect)?, Style::Folded)?;
+    Ok(directories(dialect, &main))
 }
 
-/// Those that the settings for all name, else the usual ones.
+/// The directories in the settings for all, else the defaults.
 fn directories(dialect: Dialect, main: &[Ini]) -> Vec<PathBuf> {
     let set = main
         .iter()
@@ -88,62 +83,48 @@ fn directories(dialect: Dialect, main: &[Ini]) -> Vec<PathBuf> {
     }
 }
 
-fn read(files: Vec<PathBuf>) -> Result<Vec<Ini>> {
-    files
-        .iter()
-        .map(|file| Ini::read(file, Style::Folded))
-        .collect()
-}
-
-/// What the settings for all, those of the repositories and what overrides these let in.
+/// What the settings for all, those of the repositories and their overrides let in.
 pub fn judge(
     main: &[Ini],
     repositories: &[Ini],
     overrides: &[Ini],
     only: Option<&str>,
 ) -> Vec<Weakness> {
-    let mut found = Vec::new();
-    let for_all = main
-        .iter()
-        .rev()
-        .find_map(|ini| ini.switch(|section| section == "main", &KEYS));
-    for ini in repositories {
-        for id in ini.sections() {
-            // Each of its options may be overridden somewhere else.
-            let nearest = |fits: &dyn Fn(&str) -> bool, keys: &[&str]| {
-                overrides
-                    .iter()
-                    .rev()
-                    .find_map(|ini| ini.switch(fits, keys))
-            };
-            let with = |keys: &[&str]| {
-                nearest(&|pattern| fits(pattern, id), keys)
-                    .or_else(|| ini.switch(|section| section == id, keys))
-            };
-            let used = only.map_or_else(
-                || with(&["enabled"]).is_none_or(|switch| switch.on),
-                |only| may_be(id, only),
-            );
-            let hidden =
-                nearest(&|pattern| pattern.contains('$'), &KEYS).filter(|switch| !switch.on);
-            let weakness = match hidden.or_else(|| with(&KEYS)).or_else(|| for_all.clone()) {
-                Some(switch) if switch.on => None,
-                Some(switch) => Some(switch.weakness()),
-                None => Some(unset(ini.file(), id)),
-            };
-            found.extend(weakness.filter(|weakness| used && !found.contains(weakness)));
+    let for_all = for_all(main, &KEYS);
+    judge_each(repositories, |ini, id| {
+        // Each option of a repository may be overridden elsewhere.
+        let overridden = |fits: &dyn Fn(&str) -> bool, keys: &[&str]| {
+            overrides
+                .iter()
+                .rev()
+                .find_map(|ini| ini.switch(fits, keys))
+        };
+        let effective = |keys: &[&str]| {
+            overridden(&|pattern| fits(pattern, id), keys)
+                .or_else(|| ini.switch(|section| section == id, keys))
+        };
+        let used = only.map_or_else(
+            || effective(&["enabled"]).is_none_or(|switch| switch.on),
+            |only| may_be(id, only),
+        );
+        if !used {
+            return None;
         }
-    }
-    found
-}
-
-/// The default is not to check.
-fn unset(file: &Path, id: &str) -> Weakness {
-    Weakness {
-        file: file.to_path_buf(),
-        setting: None,
-        remedy: format!("write gpgcheck=1 below [{}]", printable(id, 60)),
-    }
+        let hidden = overridden(&|pattern| pattern.contains('$'), &KEYS).filter(|one| !one.on);
+        match hidden
+            .or_else(|| effective(&KEYS))
+            .or_else(|| for_all.clone())
+        {
+            Some(switch) if switch.on => None,
+            Some(switch) => Some(switch.weakness()),
+            // The default is not to check.
+            None => Some(Weakness {
+                file: ini.file().to_path_buf(),
+                setting: None,
+                remedy: format!("Set gpgcheck=1 below [{}]", printable(id, 60)),
+            }),
+        }
+    })
 }
 
 /// Whether an override, which may be for `t?le*` or `*`, is for this repository.
@@ -151,7 +132,7 @@ fn fits(pattern: &str, id: &str) -> bool {
     pattern == id || glob::fits(pattern, id)
 }
 
-/// Whether a heading is of this repository. What a variable of dnf's in it stands for is not known here.
+/// Whether a heading is of this repository. The value of a variable of dnf's in it is not known here.
 fn may_be(heading: &str, id: &str) -> bool {
     heading == id || heading.contains('$')
 }
@@ -174,7 +155,7 @@ fn main_files(dialect: Dialect) -> Result<Vec<PathBuf>> {
 fn by_name(directories: &[&str], extension: &str) -> Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = Vec::new();
     for directory in directories {
-        for file in files(directory, &[extension])? {
+        for file in with_extension(directory, &[extension])? {
             found.retain(|other| other.file_name() != file.file_name());
             found.push(file);
         }
@@ -200,7 +181,7 @@ mod tests {
             .map(|weakness| {
                 weakness
                     .to_string()
-                    .split(';')
+                    .split(". ")
                     .next()
                     .unwrap_or_default()
                     .to_string()
@@ -209,11 +190,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_nearest_to_the_repository_counts() {
+    fn the_setting_nearest_to_the_repository_counts() {
         const ON: &str = "[teleport]\ngpgcheck=1\n";
         const OFF: &str = "[teleport]\ngpgcheck=0\n";
         const SILENT: &str = "[teleport]\nname=Teleport\n";
-        let unset = "/t.repo does not say that packages are checked";
+        let unset = "gpgcheck is not set in /t.repo";
         for (main, repository, overrides, weakness) in [
             ("[main]\ngpgcheck=1\n", ON, "", None),
             ("[main]\ngpgcheck=1\n", SILENT, "", None),
@@ -234,19 +215,19 @@ mod tests {
                 "[main]\ngpgcheck = No\n",
                 SILENT,
                 "",
-                Some("/dnf.conf says gpgcheck=No"),
+                Some("gpgcheck=No is set in /dnf.conf"),
             ),
             (
                 "[main]\ngpgcheck=1\n",
                 OFF,
                 "",
-                Some("/t.repo says gpgcheck=0"),
+                Some("gpgcheck=0 is set in /t.repo"),
             ),
             (
                 "[main]\ngpgcheck=0\n",
                 OFF,
                 "",
-                Some("/t.repo says gpgcheck=0"),
+                Some("gpgcheck=0 is set in /t.repo"),
             ),
             ("", SILENT, "", Some(unset)),
             ("[other]\ngpgcheck=1\n", SILENT, "", Some(unset)),
@@ -254,44 +235,44 @@ mod tests {
                 "",
                 ON,
                 "[tele*]\npkg_gpgcheck=off\n",
-                Some("/o.repo says pkg_gpgcheck=off"),
+                Some("pkg_gpgcheck=off is set in /o.repo"),
             ),
             (
                 "",
                 ON,
                 "[t?leport]\npkg_gpgcheck=no\n",
-                Some("/o.repo says pkg_gpgcheck=no"),
+                Some("pkg_gpgcheck=no is set in /o.repo"),
             ),
             (
                 "",
                 ON,
                 "[*port]\ngpgcheck=0\n",
-                Some("/o.repo says gpgcheck=0"),
+                Some("gpgcheck=0 is set in /o.repo"),
             ),
             (
                 "",
                 ON,
                 "[[st]eleport]\ngpgcheck=0\n",
-                Some("/o.repo says gpgcheck=0"),
+                Some("gpgcheck=0 is set in /o.repo"),
             ),
             (
                 "",
                 ON,
                 "[$x]\ngpgcheck=0\n",
-                Some("/o.repo says gpgcheck=0"),
+                Some("gpgcheck=0 is set in /o.repo"),
             ),
             (
                 "",
                 OFF,
                 "[$x]\ngpgcheck=1\n",
-                Some("/t.repo says gpgcheck=0"),
+                Some("gpgcheck=0 is set in /t.repo"),
             ),
             ("", ON, "[[!t]eleport]\ngpgcheck=0\n", None),
             (
                 "",
                 "[tele$x]\ngpgcheck=0\n",
                 "",
-                Some("/t.repo says gpgcheck=0"),
+                Some("gpgcheck=0 is set in /t.repo"),
             ),
             ("", OFF, "[teleport]\ngpgcheck=1\n", None),
             ("", ON, "[other]\ngpgcheck=0\n", None),
@@ -306,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn repositories_are_where_the_settings_for_all_say() {
+    fn repositories_are_in_the_configured_directories() {
         let read = |text: &str| {
             directories(
                 Dialect::Dnf5,
@@ -331,10 +312,10 @@ mod tests {
     fn other_repositories_count_if_they_are_used() {
         let text = "[teleport]\ngpgcheck=1\n[a]\ngpgcheck=0\n[b]\ngpgcheck=false\nenabled=0\n";
         assert_eq!(judged("", text, "", Some("teleport")), [""; 0]);
-        assert_eq!(judged("", text, "", None), ["/t.repo says gpgcheck=0"]);
+        assert_eq!(judged("", text, "", None), ["gpgcheck=0 is set in /t.repo"]);
         assert_eq!(
             judged("[main]\ngpgcheck=0\n", "[a]\n[b]\n", "", None),
-            ["/dnf.conf says gpgcheck=0"]
+            ["gpgcheck=0 is set in /dnf.conf"]
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The locks of package managers: waiting until nobody else holds one.
+//! The locks of package managers: waits until no other process holds one.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,45 +16,54 @@ use crate::system::command::Output;
 use crate::system::process::stat;
 use crate::system::terminal::Step;
 
-/// How often to look whether a lock is free.
+/// How often to check whether a lock is free.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How a package manager keeps others of its kind away.
+/// How long a package manager may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// To get a lock that another process holds.
+    pub lock_wait: Duration,
+    /// To refresh its index. What takes longer hangs on a silent server.
+    pub refresh: Duration,
+}
+
+/// How a package manager keeps others out.
 #[derive(Debug, Clone, Copy)]
 pub enum Lock {
-    /// A file that is locked with `fcntl`; the kernel knows by whom.
+    /// A file that is locked with `fcntl`; the kernel knows by which process.
     Record(&'static str),
-    /// A file with the number of a process, which holds the lock for as long as it lives.
+    /// A file with the PID of a process, which holds the lock for as long as it lives.
     PidFile(&'static str),
 }
 
-/// Patience with whoever uses the package manager.
+/// The locks of a package manager.
 #[derive(Debug, Clone, Copy)]
 pub struct Locks {
-    /// What must be free before it is worth trying.
+    /// What must be free before it is started.
     pub held: &'static [Lock],
-    /// Who holds a lock, if that is why the package manager did nothing.
+    /// The holder of a lock, if that is why the package manager did nothing.
     pub refusal: fn(&Output) -> Option<String>,
     /// How long to wait.
     pub limit: Duration,
 }
 
 impl Locks {
-    /// Runs `attempt` when nobody holds a lock, and again if somebody was faster, until the time for waiting is over.
+    /// Runs `attempt` when no lock is held, and again if another process was faster, until the limit.
     pub fn run(&self, attempt: impl Fn() -> Result<Output>) -> Result<Output, PackageError> {
         let deadline = Instant::now() + self.limit;
-        let mut told = None;
+        let mut logged = None;
         loop {
-            self.wait(deadline, &mut told)?;
+            self.wait(deadline, &mut logged)?;
             let output = attempt()?;
             let Some(holder) = (self.refusal)(&output) else {
                 return Ok(output);
             };
-            self.pause(deadline, holder, "its lock", &mut told)?;
+            self.pause(deadline, holder, "its lock", &mut logged)?;
         }
     }
 
-    fn wait(&self, deadline: Instant, told: &mut Option<String>) -> Result<(), PackageError> {
+    fn wait(&self, deadline: Instant, logged: &mut Option<String>) -> Result<(), PackageError> {
         let mut step = None;
         while let Some((path, holder)) = self
             .held
@@ -62,18 +71,18 @@ impl Locks {
             .find_map(|lock| Some((lock.path(), lock.holder()?)))
         {
             step.get_or_insert_with(|| Step::new(format!("waiting for {holder}")));
-            self.pause(deadline, holder, path, told)?;
+            self.pause(deadline, holder, path, logged)?;
         }
         Ok(())
     }
 
-    /// Says once who is waited for, and waits a moment, or fails if the time for that is over.
+    /// Waits a moment, and logs once for whom; fails after the deadline.
     fn pause(
         &self,
         deadline: Instant,
         holder: String,
-        what: &str,
-        told: &mut Option<String>,
+        lock: &str,
+        logged: &mut Option<String>,
     ) -> Result<(), PackageError> {
         if Instant::now() >= deadline {
             return Err(PackageError::Busy {
@@ -81,9 +90,9 @@ impl Locks {
                 waited: self.limit,
             });
         }
-        if told.as_ref() != Some(&holder) {
-            info!("waiting for {holder}, which holds {what}");
-            *told = Some(holder);
+        if logged.as_ref() != Some(&holder) {
+            info!("waiting for {holder} to release {lock}");
+            *logged = Some(holder);
         }
         thread::sleep(LOOK);
         Ok(())
@@ -97,32 +106,38 @@ impl Lock {
         }
     }
 
-    /// Who holds the lock, if somebody does.
+    /// The process that holds the lock, if any.
     pub fn holder(self) -> Option<String> {
-        match self {
-            Lock::Record(path) => record_holder(Path::new(path)),
-            Lock::PidFile(path) => fs::read_to_string(path)
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-                .filter(|pid| stat(*pid).is_some()),
-        }
-        .map(process)
+        let pid = match self {
+            Lock::Record(path) => record_holder(Path::new(path))?,
+            Lock::PidFile(path) => {
+                let pid = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+                stat(pid).map(|_| pid)?
+            }
+        };
+        Some(process(Some(pid)))
     }
 }
 
 /// A process as messages name it.
-pub fn process(pid: i32) -> String {
+pub fn process(pid: Option<i32>) -> String {
+    let Some(pid) = pid else {
+        return "another program".into();
+    };
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    format!(
-        "{} (process {pid})",
-        if name.trim().is_empty() {
-            "another program"
-        } else {
-            name.trim()
-        }
-    )
+    match name.trim() {
+        "" => format!("another program (PID {pid})"),
+        name => format!("{name} (PID {pid})"),
+    }
+}
+
+/// The PID that follows `label` in a message.
+pub fn pid_after(output: &Output, label: &str) -> Option<i32> {
+    output.lines().find_map(|line| {
+        let (_, after) = line.split_once(label)?;
+        let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
+    })
 }
 
 /// Whether a file is locked by a process of another group than this.

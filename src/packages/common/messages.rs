@@ -1,11 +1,11 @@
-//! What apt, dnf, yum, zypper and rpm say when something is wrong, and what is meant by it.
+//! The error messages of apt, dnf, yum, zypper and rpm, and what they mean.
 //!
-//! Their exit statuses tell too little. Words that are not known here make a `PackageError::Failed` that quotes them.
+//! Their exit statuses are too coarse. Messages that are not known here make a `PackageError::Failed` that quotes them.
 
 use crate::packages::PackageError;
 use crate::system::command::Output;
 
-/// In which words they complain of a signature.
+/// A bad or missing signature.
 const UNSIGNED: [&str; 16] = [
     "not signed",
     "no longer signed",
@@ -24,18 +24,18 @@ const UNSIGNED: [&str; 16] = [
     "Public key for",
     "NOKEY",
 ];
-/// In which words they complain of a full disk.
-const NO_ROOM: [&str; 6] = [
+/// A full disk.
+const DISK_FULL: [&str; 6] = [
     "No space left on device",
     "enough free space",
     "more space needed",
     "more space on the",
-    // What dnf's downloads and zypper's say of it.
+    // From downloads of dnf and zypper.
     "Curl error (23)",
     "hardlink/copy",
 ];
-/// In which words they complain of a file that is not the one that the index names, or is not there.
-const OTHER_THAN_INDEXED: [&str; 8] = [
+/// A file that is missing, or not the one in the index.
+const MISMATCH: [&str; 8] = [
     "Hash Sum mismatch",
     "unexpected size",
     "checksum doesn't match",
@@ -45,17 +45,17 @@ const OTHER_THAN_INDEXED: [&str; 8] = [
     "not found on medium",
     "Error downloading packages",
 ];
-/// In which words they complain of a script in a package.
+/// A failed script of a package.
 const SCRIPT: [&str; 2] = ["script subprocess", "scriptlet failed"];
-/// In which words they complain of what a package needs, or cannot be beside.
-const UNSOLVABLE: [&str; 4] = [
+/// Missing dependencies, or conflicts.
+const UNMET: [&str; 4] = [
     "nothing provides",
     " Depends: ",
     "conflicting requests",
     " conflicts with ",
 ];
-/// In which words they complain of a server that does not answer.
-const NO_SERVER: [&str; 6] = [
+/// A server that does not respond.
+const UNREACHABLE: [&str; 6] = [
     "Could not connect",
     "Couldn't connect",
     "Connection refused",
@@ -64,51 +64,60 @@ const NO_SERVER: [&str; 6] = [
     "Could not resolve",
 ];
 
-/// What a refresh that failed says about the repository of `source`.
+/// The error of a failed refresh of the repository in `source`.
 pub fn refresh_error(output: &Output, source: &str) -> PackageError {
-    let (source, said) = (source.to_string(), complaint(output));
-    // A run that was ended may have said anything before.
-    if output.code().is_some() && says_any(output, &UNSIGNED) {
-        PackageError::Untrusted { source, said }
-    } else if output.code().is_some() && says_any(output, &NO_ROOM) {
-        PackageError::NoRoom(said)
+    let (source, detail) = (source.to_string(), error_lines(output));
+    // Output before a timeout says nothing about the reason.
+    if output.code().is_some() && has_any(output, &UNSIGNED) {
+        PackageError::UntrustedRepository { source, detail }
+    } else if output.code().is_some() && has_any(output, &DISK_FULL) {
+        PackageError::DiskFull(detail)
     } else {
-        PackageError::Unreachable { source, said }
+        PackageError::Unreachable { source, detail }
     }
 }
 
-/// Whether a line complains of a signature.
+/// Whether a line is about a bad or missing signature.
 pub fn is_unsigned(line: &str) -> bool {
     UNSIGNED.iter().any(|sign| line.contains(sign))
 }
 
-/// What an install that failed says: about the package, about this host, or something else.
+/// The error of a failed install.
 pub fn install_error(output: &Output, source: &str) -> PackageError {
-    let (source, said) = (source.to_string(), complaint(output));
-    if says_any(output, &NO_ROOM) {
-        PackageError::NoRoom(said)
-    } else if says_any(output, &UNSIGNED) {
-        PackageError::Unauthentic { source, said }
-    } else if says_any(output, &SCRIPT) {
-        PackageError::Script(said)
-    } else if says_any(output, &UNSOLVABLE) {
-        PackageError::Unsolvable(said)
-    } else if says_any(output, &NO_SERVER) {
-        PackageError::Unreachable { source, said }
-    } else if says_any(output, &OTHER_THAN_INDEXED) {
-        PackageError::Mismatch { source, said }
+    let (source, detail) = (source.to_string(), error_lines(output));
+    if has_any(output, &DISK_FULL) {
+        PackageError::DiskFull(detail)
+    } else if has_any(output, &UNSIGNED) {
+        PackageError::UntrustedPackage { source, detail }
+    } else if has_any(output, &SCRIPT) {
+        PackageError::Script(detail)
+    } else if has_any(output, &UNMET) {
+        PackageError::UnmetDependencies(detail)
+    } else if has_any(output, &UNREACHABLE) {
+        PackageError::Unreachable { source, detail }
+    } else if has_any(output, &MISMATCH) {
+        PackageError::Mismatch { source, detail }
     } else {
-        PackageError::Failed(said)
+        PackageError::Failed(detail)
     }
 }
 
-fn says_any(output: &Output, signs: &[&str]) -> bool {
+/// Fails with the errors in the output of a command that failed.
+pub fn succeeded(output: &Output) -> Result<(), PackageError> {
+    if output.success() {
+        Ok(())
+    } else {
+        Err(PackageError::Failed(error_lines(output)))
+    }
+}
+
+fn has_any(output: &Output, signs: &[&str]) -> bool {
     signs.iter().any(|sign| output.says(sign))
 }
 
-/// The lines in which a package manager says what was wrong: those in words that are known, else those that look like it.
-pub fn complaint(output: &Output) -> String {
-    const MARKS: [&str; 7] = [
+/// The lines of the output that describe the error: those with known messages, else those that are marked as errors.
+pub fn error_lines(output: &Output) -> String {
+    const MARKED: [&str; 7] = [
         "E: ",
         "W: ",
         "Err:",
@@ -119,21 +128,21 @@ pub fn complaint(output: &Output) -> String {
     ];
     let known = [
         &UNSIGNED[..],
-        &NO_ROOM,
-        &OTHER_THAN_INDEXED,
+        &DISK_FULL,
+        &MISMATCH,
         &SCRIPT,
-        &UNSOLVABLE,
-        &NO_SERVER,
+        &UNMET,
+        &UNREACHABLE,
     ]
     .concat();
-    let telling = |signs: &[&str]| {
+    let matching = |signs: &[&str]| {
         let mut lines: Vec<String> = output
             .lines()
             .map(plain)
             .filter(|line| signs.iter().any(|sign| line.contains(sign)))
             .collect();
         let all = lines.clone();
-        // Many a complaint is said twice, the second time with where it comes from.
+        // Many errors are printed twice, the second time with their source.
         lines.retain(|line| {
             !all.iter()
                 .any(|other| other != line && other.contains(line.as_str()))
@@ -141,15 +150,16 @@ pub fn complaint(output: &Output) -> String {
         lines.dedup();
         lines[..lines.len().min(3)].join(" / ")
     };
-    let said = [telling(&known), telling(&MARKS)]
+    let found = [matching(&known), matching(&MARKED)]
         .into_iter()
-        .find(|said| !said.is_empty());
-    // A run that was ended may have said anything before.
-    said.filter(|_| output.code().is_some())
+        .find(|lines| !lines.is_empty());
+    // Output before a timeout says nothing about the reason.
+    found
+        .filter(|_| output.code().is_some())
         .unwrap_or_else(|| output.summary())
 }
 
-/// A line without the XML that zypper puts around it.
+/// A line without zypper's XML.
 fn plain(line: &str) -> String {
     let text = if line.starts_with('<') {
         line.split_once('>').map_or(line, |(_, text)| text)
@@ -182,32 +192,32 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_another_repeats_is_left_out_and_so_is_xml() {
+    fn repeated_lines_and_xml_are_left_out() {
         let apt = "Err:1 https://x\n  Hash Sum mismatch\nE: Failed to fetch https://x  Hash Sum mismatch\n";
         assert_eq!(
-            complaint(&failed(apt)),
+            error_lines(&failed(apt)),
             "E: Failed to fetch https://x  Hash Sum mismatch"
         );
         let zypper = "<stream>\n<message type=\"error\">File &apos;x.rpm&apos; not found on medium &apos;y&apos;</message>\n</stream>\n";
         assert_eq!(
-            complaint(&failed(zypper)),
+            error_lines(&failed(zypper)),
             "File 'x.rpm' not found on medium 'y'"
         );
         assert_eq!(
-            complaint(&failed("one\ntwo\n")),
+            error_lines(&failed("one\ntwo\n")),
             "sh ended with status 1: one / two"
         );
     }
 
     #[test]
-    fn a_full_disk_is_told_from_a_bad_package_and_that_from_a_dead_server() {
+    fn a_full_disk_a_bad_package_and_a_dead_server_are_distinguished() {
         let disk = "[FAILED] x.rpm: Curl error (23): Failed writing received data\nError: Error downloading packages:\n";
         let server = "[FAILED] x.rpm: Curl error (28): Timeout was reached\nError: Error downloading packages:\n";
         let package =
             "[MIRROR] x.rpm: Status code: 404 for https://x\nError: Error downloading packages:\n";
         assert!(matches!(
             install_error(&failed(disk), "x"),
-            PackageError::NoRoom(_)
+            PackageError::DiskFull(_)
         ));
         assert!(matches!(
             install_error(&failed(server), "x"),
