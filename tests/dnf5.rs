@@ -18,14 +18,9 @@ fn a_dnf_at_a_persons_question_is_waited_for_and_named() {
     let person = host.spawn(&["sh", "-c", AT_A_QUESTION]);
     host.wait_for("the question", SOON, || is_asking(&host));
     let ran = host.upgrader("run").expect(75);
+    assert!(ran.stdout.contains("(held by dnf5 (PID "), "{}", ran.stdout);
     assert!(
-        ran.stdout.contains("is in use by dnf5 (process "),
-        "{}",
-        ran.stdout
-    );
-    assert!(
-        ran.stdout
-            .contains("for longer than 1 s; the next pass tries again"),
+        ran.stdout.contains("Will retry at the next check"),
         "{}",
         ran.stdout
     );
@@ -65,7 +60,7 @@ fn a_dnf_that_was_faster_costs_a_bounded_time_and_no_transaction() {
         ran.stderr
     );
     let ran = ran.expect(75);
-    assert!(ran.stdout.contains("is in use by "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("(held by "), "{}", ran.stdout);
     host.assert_agent_runs("14.3.33");
     host.remove("/run/overtake");
     host.run(&["systemctl", "kill", "--signal=SIGKILL", "person.service"]);
@@ -181,8 +176,7 @@ fn what_no_file_shows_does_not_let_an_unsigned_package_in() {
     host.write("/etc/dnf/libdnf5-plugins/actions.d/hurry.actions", action);
     let ran = host.upgrader("run").expect(1);
     assert!(
-        ran.stdout
-            .contains("is not signed by a key that this host trusts"),
+        ran.stdout.contains("is not signed by a trusted key"),
         "{}",
         ran.stdout
     );
@@ -227,8 +221,7 @@ fn a_repository_that_a_plugin_makes_unchecked_is_not_used() {
     );
     let ran = host.upgrader("run").expect(1);
     assert!(
-        ran.stdout
-            .contains("is not signed by a key that this host trusts"),
+        ran.stdout.contains("is not signed by a trusted key"),
         "{}",
         ran.stdout
     );
@@ -255,14 +248,12 @@ fn what_is_downloaded_ahead_is_checked_first() {
         host.offer(Package::agent("teleport-ent", "14.3.34").signed(package));
         let ran = host.upgrader("run").expect(0);
         assert!(
-            ran.stderr
-                .contains("cannot be downloaded ahead: the package in the repository of"),
+            ran.stderr.contains("the package in the repository in"),
             "{}",
             ran.stderr
         );
         assert!(
-            ran.stderr
-                .contains("is not signed by a key that this host trusts"),
+            ran.stderr.contains("is not signed by a trusted key"),
             "{}",
             ran.stderr
         );

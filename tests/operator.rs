@@ -326,7 +326,7 @@ fn states_that_leave_the_agent_as_it_is() {
     );
     told.shows(
         "insecure-config",
-        "could not upgrade from 14.3.33 to 14.3.34: this host would take packages that nobody it trusts has signed",
+        "could not upgrade from 14.3.33 to 14.3.34: this host accepts unsigned packages",
     );
     told.pass(1);
     told.counts_as("due");
@@ -814,7 +814,7 @@ fn events_are_found_in_the_journal_by_their_identity() {
             FAILED,
             2,
             "3",
-            "could not upgrade from 14.3.34 to 14.3.36: the repository of ",
+            "could not upgrade from 14.3.34 to 14.3.36: teleport-ent 14.3.36 not found in the repository ",
         ),
     ] {
         let lines = found(event);

@@ -494,7 +494,7 @@ fn pass_that_waits(host: &Host) {
         .expect(0);
     host.wait_for("the pass to wait", SOON, || {
         host.journal(SERVICE)
-            .contains("which holds /var/lib/apt/lists/lock")
+            .contains("to release /var/lib/apt/lists/lock")
     });
 }
 

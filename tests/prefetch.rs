@@ -163,7 +163,7 @@ fn a_download_that_fails_is_said_once_and_is_no_error() {
     host.packages.route(&path, Response::status(404));
     let said = wait(&host).stderr;
     assert!(
-        said.contains("warning: teleport-ent 14.3.34 cannot be downloaded ahead"),
+        said.contains("warning: cannot pre-download teleport-ent 14.3.34"),
         "{said}"
     );
     let said = wait(&host).stderr;
@@ -181,7 +181,9 @@ fn a_disk_without_room_is_left_alone() {
         .expect(0);
     let said = wait(&host).stderr;
     assert!(
-        said.contains("/var/cache/apt/archives has 100 MiB of room, and 1024 MiB are wanted"),
+        said.contains(
+            "not enough free space in /var/cache/apt/archives: 100 MiB free, 1024 MiB needed"
+        ),
         "{said}"
     );
     assert_eq!(
@@ -245,7 +247,7 @@ fn a_download_of_other_bytes_than_the_repository_has_is_not_installed() {
     host.open_window();
     let said = host.upgrader("run").expect(0).stderr;
     assert!(
-        said.contains("it is not the package that the index has now; downloading it anew"),
+        said.contains("does not match the current package index; downloading it again"),
         "{said}"
     );
     host.assert_agent_runs("14.3.34");

@@ -371,8 +371,9 @@ fn the_way_back_is_kept_aside_when_the_repository_no_longer_has_it() {
     let before = host.shell("dpkg-query --status teleport-ent; md5sum $(dpkg-query --listfiles teleport-ent) 2>/dev/null").stdout;
     let ran = host.upgrader("run").expect(11);
     assert!(
-        ran.stderr
-            .contains("no longer has teleport-ent 14.3.33; keeping it aside for the way back"),
+        ran.stderr.contains(
+            "teleport-ent 14.3.33 is no longer in the repository; saving a copy for rollback"
+        ),
         "{}",
         ran.stderr
     );

@@ -245,7 +245,7 @@ fn the_nop_installer_does_everything_but_install() {
         ran.stdout
     );
     assert!(
-        ran.stderr.contains("is not really installed"),
+        ran.stderr.contains("is not actually installed"),
         "{}",
         ran.stderr
     );

@@ -35,7 +35,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "disk: /var/cache/apt is full",
             1,
-            "there is no room for it on the disk|make room",
+            "not enough disk space|Free up space",
             |stage| {
                 run(stage);
                 full(stage, "/var/cache/apt");
@@ -44,7 +44,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "disk: /var/lib/apt/lists is full",
             1,
-            "there is no room for it on the disk",
+            "not enough disk space",
             |stage| {
                 run(stage);
                 full(stage, "/var/lib/apt/lists");
@@ -66,7 +66,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "disk: /usr/local is full",
             1,
-            "there is no room for it on the disk",
+            "not enough disk space",
             |stage| {
                 run(stage);
                 full(stage, "/usr/local");
