@@ -1,4 +1,4 @@
-//! The two package databases that a host may have, and what they said before.
+//! The two package databases that a host may have, and their last answers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use crate::packages::package::{Database, Installed};
 use crate::packages::rpm::{database, holds};
 use crate::system::file_state::FileState;
 
-/// What a database said of the agent's packages, and the state that its files were in. While they are in that state it would say the
-/// same again, and asking costs more than all else that a pass does when there is nothing to do.
+/// A database's answer about the agent's packages, and the state that its files were in. As long as they are in that state, the answer
+/// holds; a query costs more than everything else in a run with nothing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     files: Vec<Option<FileState>>,
     found: Vec<Installed>,
 }
 
-/// What each database said.
+/// The answer of each database.
 pub type Answers = BTreeMap<Database, Answer>;
 
-/// Both, in the order in which they are asked.
+/// Both, in the order in which they are queried.
 ///
-/// A host may have the tools of both and only one agent. The second is not asked once the first has answered: what is
-/// in both is the first one's, unless the file `installer` names a package manager of the other.
+/// A host may have the tools of both and only one agent. The second is not queried if the first lists an agent, unless `installer` is
+/// set to a package manager of the second.
 pub fn in_order(first: Option<Database>) -> [Database; 2] {
     if first == Some(Database::Rpm) {
         [Database::Rpm, Database::Dpkg]
@@ -34,7 +34,7 @@ pub fn in_order(first: Option<Database>) -> [Database; 2] {
     }
 }
 
-/// What a database says of those of `names` that are on the host; nothing if the host has no such database.
+/// The packages among `names` that a database lists; none if the host has no such database.
 pub fn installed(database: Database, names: &[&str]) -> Result<Vec<Installed>> {
     match database {
         Database::Dpkg if Path::new(dpkg::STATUS).exists() => dpkg::installed(names),
@@ -45,19 +45,19 @@ pub fn installed(database: Database, names: &[&str]) -> Result<Vec<Installed>> {
     }
 }
 
-/// The same, without asking if the answer among `known` still holds. A new answer takes its place.
+/// The same, without a query if the answer in `known` still holds. A new answer replaces it.
 pub fn installed_as_known(
     database: Database,
     names: &[&str],
     known: &mut Answers,
 ) -> Result<Vec<Installed>> {
-    // Looked at before it is asked: if it changes meanwhile, the answer counts for a state that is gone, and is never used.
+    // Before the query: if the files change meanwhile, the answer belongs to a state that is gone, and is never used.
     let files: Vec<_> = files(database)
         .iter()
         .map(|file| FileState::of(file))
         .collect();
     if let Some(answer) = known.get(&database).filter(|answer| answer.files == files) {
-        return Ok(answer.found.iter().map(with_locks_of_now).collect());
+        return Ok(answer.found.iter().map(with_current_hold).collect());
     }
     let found = installed(database, names)?;
     known.remove(&database);
@@ -76,7 +76,7 @@ pub fn installed_as_known(
 /// The files that a database consists of, as far as a change of it must touch one of them.
 fn files(database: Database) -> Vec<PathBuf> {
     match database {
-        // A run of dpkg notes every step in the directory, and writes the whole at its end.
+        // dpkg writes every step to the directory, and the database when it ends.
         Database::Dpkg => [dpkg::STATUS, dpkg::UPDATES].map(PathBuf::from).to_vec(),
         // SQLite writes to a file beside its own first.
         Database::Rpm => database::FILES
@@ -86,8 +86,8 @@ fn files(database: Database) -> Vec<PathBuf> {
     }
 }
 
-/// rpm's database does not know of locks; other files have those.
-fn with_locks_of_now(package: &Installed) -> Installed {
+/// rpm's database does not contain locks; other files do.
+fn with_current_hold(package: &Installed) -> Installed {
     let held = if package.database == Database::Rpm {
         holds::is_held(&package.name)
     } else {

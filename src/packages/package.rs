@@ -13,11 +13,11 @@ pub struct Installed {
     pub name: String,
     /// The version of the agent in it.
     pub version: Version,
-    /// The version as the package database spells it, revision and all.
+    /// The version in the package database's spelling, with its revision.
     pub package_version: String,
     /// What is wrong with the package, if anything is.
     pub broken: Option<String>,
-    /// Whether ordinary system updates leave it alone, because somebody said so.
+    /// Whether it is excluded from regular system updates.
     pub held: bool,
     /// The database that lists it.
     pub database: Database,

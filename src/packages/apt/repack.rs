@@ -1,4 +1,7 @@
-//! Makes a Debian package again of what is installed, for when no repository has it any more.
+//! Builds a Debian package from its installed files, for a rollback to a version that the repository no longer has.
+//!
+//! The package as it was downloaded would be better, being still signed, but is not at hand for an agent that others installed, and keeping
+//! it would take its 150 MB on every host all the time.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -13,10 +16,10 @@ use crate::packages::READ_LIMIT;
 use crate::packages::package::Installed;
 use crate::system::command::{Command, Output};
 
-/// Packing some hundred megabytes takes seconds.
+/// Packing several hundred megabytes takes seconds.
 const PACK_LIMIT: Duration = Duration::from_secs(600);
 
-/// Packs the installed package into a file in `directory`, which must be root's alone.
+/// Packs the installed package into a file in `directory`, which only root may write to.
 pub fn repack(installed: &Installed, directory: &Path) -> Result<PathBuf> {
     let (tree, file) = (
         directory.join("tree"),
@@ -28,7 +31,7 @@ pub fn repack(installed: &Installed, directory: &Path) -> Result<PathBuf> {
         .mode(0o700)
         .create(directory)?;
     let packed = fill(&installed.name, &tree).and_then(|()| pack(&tree, &file));
-    // Whatever became of it, the room that it took is needed for the upgrade.
+    // Even if that failed, the upgrade needs the space.
     remove(&tree)?;
     if packed.is_err() {
         let _ = fs::remove_file(&file);
@@ -44,14 +47,14 @@ fn fill(name: &str, tree: &Path) -> Result<()> {
         .filter(|line| line.starts_with('/') && *line != "/.")
         .collect();
     for path in &paths {
-        // What has others below it is a directory to the package, though it may be a link on this host, as /lib is.
+        // A path with others below it is a directory in the package, though it may be a link on this host, as /lib is.
         let has_others = paths.iter().any(|other| {
             other
                 .strip_prefix(path)
                 .is_some_and(|rest| rest.starts_with('/'))
         });
         match copy(Path::new(path), &tree.join(&path[1..]), has_others) {
-            // Left out by the host's own rules (`path-exclude`), or removed by somebody: neither is needed.
+            // Excluded by the host's own rules (`path-exclude`), or removed by an administrator: not needed in either case.
             Err(error) if error.kind() == io::ErrorKind::NotFound && *path != BINARY => {}
             copied => copied.with_context(|| format!("cannot copy {path}"))?,
         }
@@ -72,7 +75,7 @@ fn fill(name: &str, tree: &Path) -> Result<()> {
         copy(Path::new(&path), &control.join(item), false)
             .with_context(|| format!("cannot copy {path}"))?;
     }
-    // What an administrator has edited must not pass for what the package shipped: the next upgrade would overwrite it.
+    // A file that an administrator has edited must not be taken for the package's own: the next upgrade would overwrite it.
     let conffiles = control.join("conffiles");
     if let Ok(text) = fs::read_to_string(&conffiles) {
         let verified = Command::new("dpkg", ["--verify", name])
@@ -108,7 +111,7 @@ fn pack(tree: &Path, file: &Path) -> Result<()> {
     if !packed.success() {
         bail!("{}", packed.summary());
     }
-    // It is to be there after a power cut, like the record that names it.
+    // It must survive a power cut, like the record that names it.
     Ok(File::open(file)?.sync_all()?)
 }
 
@@ -123,7 +126,7 @@ fn query(arguments: &[&str]) -> Result<Output> {
     }
 }
 
-/// What the database says of the package, without what only the database needs.
+/// The package's entry in the database, without the fields that only the database has.
 pub fn control_file<'a>(status: impl Iterator<Item = &'a str>) -> String {
     let mut ours = true;
     let kept = status.filter(|line| {
@@ -174,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_control_file_is_what_the_database_has_less_its_own_fields() {
+    fn the_control_file_is_the_databases_entry_without_its_own_fields() {
         let status = "Package: teleport-ent\nStatus: install ok installed\nVersion: 14.3.33\nConffiles:\n /etc/x 0123\n /etc/y 4567\n\
             Description: one\n two\n .\n three\n\n";
         let expected =

@@ -1,11 +1,11 @@
-//! Patterns with wildcards, as `fnmatch` reads them: dnf has them wherever it names packages and repositories.
+//! Patterns with wildcards, as in `fnmatch`: dnf accepts them for packages and repositories.
 
-/// Whether a text fits a pattern: `*`, `?`, `[ab]`, `[!a-z]`, and `\` before what is meant as it is.
+/// Whether a text fits a pattern: `*`, `?`, `[ab]`, `[!a-z]`, and `\` before a literal character.
 pub fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut from) = (0, 0);
-    // Where the last `*` was, and how much of the text it stands for so far: only that one is ever given more.
+    // Where the last `*` was, and how much of the text it matches so far: only the last one is ever extended.
     let mut star: Option<(usize, usize)> = None;
     while from < text.len() || at < pattern.len() {
         if pattern.get(at) == Some(&'*') {
@@ -28,13 +28,13 @@ pub fn fits(pattern: &str, text: &str) -> bool {
     true
 }
 
-/// Where the pattern goes on if what stands at `at` fits one character.
+/// Where the pattern continues if the part at `at` fits one character.
 fn step(pattern: &[char], at: usize, one: char) -> Option<usize> {
     match pattern.get(at)? {
         '?' => Some(at + 1),
         '[' => match bracket(pattern, at + 1, one) {
             Some((fits, after)) => fits.then_some(after),
-            // One that nothing closes is meant as it is.
+            // Without its closing bracket, it is a literal.
             None => (one == '[').then_some(at + 1),
         },
         '\\' if at + 1 < pattern.len() => (pattern[at + 1] == one).then_some(at + 2),
@@ -42,7 +42,7 @@ fn step(pattern: &[char], at: usize, one: char) -> Option<usize> {
     }
 }
 
-/// Whether the set that begins at `at` has the character, and where the pattern goes on after it.
+/// Whether the set that begins at `at` has the character, and where the pattern continues after it.
 fn bracket(pattern: &[char], at: usize, one: char) -> Option<(bool, usize)> {
     let negated = matches!(pattern.get(at), Some('!' | '^'));
     let first = at + usize::from(negated);

@@ -80,7 +80,7 @@ pub fn problems(check: &Output) -> String {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> Output {
+    fn output(text: &str) -> Output {
         Command::new("printf", ["%s", text]).run().unwrap()
     }
 
@@ -128,7 +128,7 @@ mod tests {
             (file.to_string(), false),
             (String::new(), false),
         ] {
-            assert_eq!(is_signed(&said(&text)), signed, "{text}");
+            assert_eq!(is_signed(&output(&text)), signed, "{text}");
         }
     }
 }

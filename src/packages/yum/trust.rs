@@ -167,6 +167,7 @@ fn by_name(directories: &[&str], extension: &str) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn judged(main: &str, repository: &str, overrides: &str, only: Option<&str>) -> Vec<String> {
         let ini = |file: &str, text: &str| [Ini::parse(Path::new(file), text, Style::Folded)];
