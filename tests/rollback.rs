@@ -360,7 +360,7 @@ fn a_version_that_failed_is_tried_again_by_force() {
 }
 
 #[test]
-fn the_way_back_is_kept_aside_when_the_repository_no_longer_has_it() {
+fn a_copy_is_saved_for_rollback_if_the_repository_no_longer_has_it() {
     let host = Host::with_upgrade();
     host.configure("observe-seconds", "5\n");
     host.repository.remove("teleport-ent", "14.3.33");
@@ -385,10 +385,11 @@ fn the_way_back_is_kept_aside_when_the_repository_no_longer_has_it() {
         "the package is what it was"
     );
     assert!(
-        host.shell("ls /var/lib/teleport-upgrade/way-back")
+        host.shell("ls /var/lib/teleport-upgrade/rollback")
+            .expect(0)
             .stdout
             .is_empty(),
-        "and nothing of it is left aside"
+        "the copy is removed"
     );
 }
 

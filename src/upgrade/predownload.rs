@@ -9,7 +9,7 @@ use log::{debug, info, warn};
 use nix::sys::statvfs::statvfs;
 
 use crate::packages::PackageManager;
-use crate::packages::package::{Database, Installed};
+use crate::packages::package::Installed;
 use crate::state::history::{Download, Fetched};
 use crate::state::record::Record;
 use crate::system::command::Command;
@@ -131,9 +131,9 @@ fn download(
     let installed = packages
         .installed(&installed.name)?
         .with_context(|| format!("{} is not installed", installed.name))?;
-    // The install repairs what an interrupted transaction has left in rpm's database.
-    if let (Database::Rpm, Some(broken)) = (installed.database, &installed.broken) {
-        bail!("{broken}; the install will repair that");
+    // Repairing the package changes it, which has to wait for the window.
+    if let Some(problem) = &installed.broken {
+        bail!("{problem}; the install will repair that");
     }
     let found = packages.find(&installed, version)?;
     let begun = Fetched {
