@@ -1,17 +1,17 @@
-//! The command line, which the manual page and the shells' completions are made from, too.
+//! The command line. The manual page and the completions are generated from it.
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-/// Keeps this host's Teleport agent on the version that its release channel names.
+/// Automatic upgrades for the Teleport agent on this host.
 #[derive(Debug, Parser)]
 #[command(name = "teleport-upgrade", version, after_help = after_help())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Verb,
-    /// What holds for every command.
+    /// The options of every command.
     #[command(flatten)]
     pub options: Options,
 }
@@ -19,37 +19,37 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum Verb {
-    /// Check, and upgrade if allowed (this is what the timer runs)
+    /// Check for an upgrade and install it if allowed (run by the timer)
     #[command(after_help = RUN)]
     Run,
-    /// Say what `run` would do, and change nothing
+    /// Show what `run` would do without changing anything
     #[command(after_help = DRY_RUN)]
     DryRun {
         /// Print one JSON object, as `status --json` does
         #[arg(long)]
         json: bool,
     },
-    /// Upgrade now, whatever the window or an earlier failure says
+    /// Upgrade now, ignoring the maintenance window and earlier failures
     #[command(after_help = FORCE)]
     Force,
-    /// Show what runs, what is wanted and when, and how passes went
+    /// Show the agent, the target version, maintenance windows and recent activity
     #[command(after_help = STATUS)]
     Status {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Let ordinary system updates see to the agent again
+    /// Release the package hold set by teleport-upgrade
     #[command(after_help = UNLOCK)]
     Unlock {
-        /// The history was seen to say so; for the scripts of this program's packages
+        /// The history showed a hold before it was removed; for the scripts of this program's packages
         #[arg(long, hide = true)]
         recorded: bool,
     },
     /// Print the version of this program
     #[command(after_help = VERSION)]
     Version {
-        /// No more than the version, as always
+        /// Accepted for compatibility; has no effect
         #[arg(long)]
         raw: bool,
     },
@@ -58,13 +58,13 @@ pub enum Verb {
 /// Options that every command takes.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Say more: every command that is run and what it says
+    /// Verbose output, including commands and their output
     #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// Say less: errors, and the outcome
+    /// Print only errors and the result
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub quiet: bool,
-    /// Configuration instead of /etc/teleport-upgrade.d
+    /// Configuration directory (default: /etc/teleport-upgrade.d)
     #[arg(
         long,
         global = true,
@@ -73,7 +73,7 @@ pub struct Options {
         hide_default_value = true
     )]
     pub config_dir: PathBuf,
-    /// State instead of /var/lib/teleport-upgrade
+    /// State directory (default: /var/lib/teleport-upgrade)
     #[arg(
         long,
         global = true,
@@ -105,35 +105,34 @@ fn after_help() -> String {
 
 const EXAMPLES: &str = "\
 Examples:
-  teleport-upgrade status        how things stand on this host
-  teleport-upgrade dry-run       what a pass would do now, and why
-  sudo teleport-upgrade run      make a pass before your eyes
+  teleport-upgrade status        show the current state
+  teleport-upgrade dry-run       preview
+  sudo teleport-upgrade run      check and upgrade now
   sudo systemctl enable --now teleport-upgrade.timer
-                                 have a pass made about every 40 minutes";
+                                 enable automatic upgrades";
 
 const RUN: &str = "\
 Examples:
-  sudo teleport-upgrade run      what there is; what was done, and why
-  sudo teleport-upgrade run -v   with every command that is run
+  sudo teleport-upgrade run
+  sudo teleport-upgrade run -v   also show commands and their output
   journalctl -u teleport-upgrade.service
-                                 what the timer's passes said";
+                                 show the runs that the timer started";
 
 const DRY_RUN: &str = "\
 Examples:
-  teleport-upgrade dry-run       as any user: what a pass would do
+  teleport-upgrade dry-run
   teleport-upgrade dry-run --json | jq -r .decision.sentence";
 
 const FORCE: &str = "\
-A version that this host may not have (compatibility rule, pin) is
-refused all the same. A pass that is at work is waited for, an hour at
-most; Ctrl-C ends that, and nothing was changed.
+The compatibility rule and a pin still apply. Waits up to one hour for
+a run in progress. Press Ctrl-C to stop waiting; nothing is changed.
 
 Examples:
-  teleport-upgrade dry-run       first: which version would that be?
-  sudo teleport-upgrade force    tries even a version that failed here";
+  teleport-upgrade dry-run       preview the version first
+  sudo teleport-upgrade force    also retries a version that failed";
 
 const STATUS: &str = "\
-Needs no root, and no network: it says what it could not ask.
+Does not require root. Reports servers that cannot be reached.
 
 Examples:
   teleport-upgrade status
@@ -141,11 +140,11 @@ Examples:
   teleport-upgrade status --json | jq .decision";
 
 const UNLOCK: &str = "\
-Takes back the lock that passes set while the file \"lock\" says yes.
-A lock that an administrator has set stays.
+Releases the hold set because `lock` is enabled. A hold set by an
+administrator is kept.
 
 Examples:
-  sudo teleport-upgrade unlock   before you remove this program by hand";
+  sudo teleport-upgrade unlock   before removing teleport-upgrade manually";
 
 const VERSION: &str = "\
 Examples:
@@ -157,12 +156,12 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn options_stand_before_or_after_the_command() {
+    fn options_precede_or_follow_the_command() {
         let cli = Cli::parse_from(["teleport-upgrade", "-v", "dry-run", "--config-dir", "/x"]);
         assert_eq!(
             (cli.command, cli.options.verbose),

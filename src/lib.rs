@@ -1,8 +1,7 @@
 //! Automatic, safe upgrades of Teleport agents.
 //!
-//! One run observes the host ([`observe`]), decides ([`decide`]), and acts ([`upgrade`]); [`run`] holds the three together. Each of the
-//! other modules knows one thing of the outside world. It is a library so that fuzzers, simulations and the packaging use the
-//! same code as the program.
+//! One run observes the host ([`observe`]), decides ([`decide`]), and acts ([`upgrade`]); [`run`] connects the three. Each of the other
+//! modules knows one outside system. It is a library so that fuzzers, simulations and the packaging use the code of the program.
 
 pub mod agent;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! The program: parses the command line, sets up logging, dispatches, turns errors into exit statuses.
+//! The program: parses the command line, sets up logging, dispatches, maps errors to exit statuses.
 
 use std::process::ExitCode;
 

@@ -184,7 +184,7 @@ impl Survey {
             self.report.problems.push(error.to_string());
             return;
         };
-        let line = format!("could not {}: {error}", action::attempt(change));
+        let line = format!("{} is blocked: {error}", action::step(change));
         (self.report.decision.state, self.report.decision.sentence) =
             (State::InsecureConfig, line.clone());
         self.verdict = Some(line);

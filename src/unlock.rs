@@ -1,6 +1,5 @@
-//! Takes back the lock that earlier passes have set on the agent's package, for whoever removes this program.
-//!
-//! It reads no configuration: that may be gone already.
+//! Releases the hold on the agent's package that runs have set, before this program is removed. Reads no configuration, which may be
+//! gone already.
 
 use std::path::Path;
 use std::thread;
@@ -22,27 +21,27 @@ use crate::state::record::Record;
 
 /// The service that the timer starts.
 const SERVICE: &str = "teleport-upgrade.service";
-/// How often to look whether it has ended.
+/// How often to check whether it has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Has ordinary system updates see to the agent again, if it was a pass that told them not to.
-///
-/// With `recorded`, the history was seen to say so before the state directory went; then a pass that is at work is waited for.
+/// Releases the hold if a run has set it. With `recorded`, the history showed that before the state directory was removed; then a run in
+/// progress is waited for.
 pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     require_root("unlock")?;
     if !recorded && !record::history(&options.state_dir).held_by_us {
-        outcome::say(
-            "this program has not locked the agent of this host: there is nothing to take back",
-        );
+        outcome::say("nothing to do: no hold was set by teleport-upgrade");
         return Ok(Exit::Success);
     }
     while recorded && systemd::is_in_progress(SERVICE) {
         thread::sleep(LOOK);
     }
     let lock = alone(&options.state_dir, recorded)?;
-    if let Some(locked) = locked()? {
-        packages::usual(locked.database)?.release(&locked.name)?;
-        let line = format!("{} is left to ordinary system updates again", locked.name);
+    if let Some(held) = held()? {
+        packages::usual(held.database)?.release(&held.name)?;
+        let line = format!(
+            "released the hold on {}; regular system updates can upgrade it",
+            held.name
+        );
         outcome::say(&line);
     }
     if lock.is_some() && options.state_dir.exists() {
@@ -51,8 +50,8 @@ pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Keeps passes away, where there is a state directory, which a purge may take meanwhile. With `wait`, one that a person has begun
-/// is waited for: there is no second try once this program is removed.
+/// Prevents other runs, if there is a state directory, which a purge may remove meanwhile. With `wait`, a run in progress is waited for:
+/// there is no second try once this program is removed.
 fn alone(state: &Path, wait: bool) -> Result<Option<Lock>> {
     loop {
         if !state.exists() {
@@ -65,15 +64,15 @@ fn alone(state: &Path, wait: bool) -> Result<Option<Lock>> {
     }
 }
 
-/// The agent's package, if it is locked.
-fn locked() -> Result<Option<Installed>> {
+/// The agent's package, if it is held.
+fn held() -> Result<Option<Installed>> {
     for database in database::in_order(None) {
         let mut found = database::installed(database, &PACKAGES)?;
         found.retain(|package| package.held);
         if found.len() > 1 {
             let names: Vec<String> = found.into_iter().map(|package| package.name).collect();
             bail!(
-                "several editions of the agent are locked ({}); unlock by hand what is to be",
+                "several editions of the agent are held: {}. Release the hold manually",
                 names.join(", ")
             );
         }

@@ -396,7 +396,7 @@ fn critical_that_is_no_answer_is_not_critical() {
         host.closed_window();
         host.releases.route("/current/critical", response);
         let ran = host.upgrader("run").expect(0);
-        assert!(ran.stdout.contains("waiting to upgrade"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("is pending: "), "{}", ran.stdout);
         assert!(
             ran.stderr
                 .contains("warning: https://releases.example.com/current/critical: "),

@@ -45,19 +45,18 @@ fn goes_through_the_major_version_between(manager: Manager) {
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert_eq!(lines[0], "an upgrade is available (12.4.1 -> 14.3.34)");
-    let window = "because the maintenance window is open until ";
-    assert!(
-        lines[1].starts_with(&format!(
-            "done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, {window}"
-        )),
-        "{}",
-        lines[1]
-    );
-    assert!(
-        lines[2].starts_with(&format!("done: upgraded from 13.4.15 to 14.3.34, {window}")),
-        "{}",
-        lines[2]
-    );
+    for (line, done) in [
+        (
+            lines[1],
+            "upgraded from 12.4.1 to 13.4.15 (intermediate version; target 14.3.34) in ",
+        ),
+        (lines[2], "upgraded from 13.4.15 to 14.3.34 in "),
+    ] {
+        assert!(
+            line.starts_with(done) && line.contains(" s (maintenance window open until "),
+            "{line}"
+        );
+    }
     // Each was watched: it ran as a service, the one after the other.
     assert_eq!(versions_run(&host), ["12.4.1", "13.4.15", "14.3.34"]);
     assert_eq!(
@@ -82,9 +81,9 @@ fn is_refused_when_the_repository_has_none_of_the_major_version_between(manager:
     for command in ["run", "force"] {
         let ran = host.upgrader(command).expect(10);
         let reason = format!(
-            "not allowed: to upgrade from 12.4.1 to 14.3.34: major version 13 comes first (Teleport's compatibility rule), and the \
-             repository of {} has no 13 (the newest there is 14.3.34); point that repository at stable/rolling, or at stable/v13 and have \
-             the channel name a version 13 first",
+            "not allowed: upgrade from 12.4.1 to 14.3.34. Major version 13 must be installed first, and the repository configured in {} \
+             has no 13.x release (latest: 14.3.34). Switch the repository to stable/rolling, or to stable/v13 and publish a 13.x version \
+             first",
             manager.source_file()
         );
         assert_eq!(last_line(&ran.stdout), reason);
@@ -145,11 +144,10 @@ fn dry_run_shows_the_path_and_changes_nothing() {
         host.upgrader("version").expect(0);
         let before = (manager == Manager::Apt).then(|| host.snapshot());
         // The index that is there is of the time before the packages.
-        let in_words =
-            "upgrade from 12.4.1 to 14.3.34 via the newest 13 that the repository offers: ";
+        let in_words = "upgrade from 12.4.1 to 14.3.34 via the latest 13.x in the repository";
         let said = host.upgrader("dry-run").expect(0).stdout;
         assert!(
-            last_line(&said).starts_with(&format!("would now {in_words}")),
+            last_line(&said).starts_with(&format!("would {in_words} now: ")),
             "{said}"
         );
         // A mere look at rpm's database by root leaves a trace beside it.
@@ -162,12 +160,12 @@ fn dry_run_shows_the_path_and_changes_nothing() {
         let said = host.upgrader("dry-run").expect(0).stdout;
         // Only apt's can be read without leaving a trace.
         let known = if manager == Manager::Apt {
-            "upgrade from 12.4.1 to 14.3.34 via 13.4.15: "
+            "upgrade from 12.4.1 to 14.3.34 via 13.4.15"
         } else {
             in_words
         };
         assert!(
-            last_line(&said).starts_with(&format!("waiting to {known}")),
+            last_line(&said).starts_with(&format!("{known} is pending: ")),
             "{said}"
         );
         before
@@ -185,20 +183,21 @@ fn a_stop_that_does_not_run_is_taken_back_and_held() {
     let ran = host.upgrader("run").expect(11);
     assert!(
         last_line(&ran.stdout)
-            .starts_with("could not upgrade from 12.4.1 to 13.4.15 on the way to 14.3.34: "),
+            .starts_with("upgrade from 12.4.1 to 13.4.15 (intermediate version; target 14.3.34) failed and was rolled back: "),
         "{}",
         ran.stdout
     );
     host.assert_agent_runs("12.4.1");
     let held = host.upgrader("run").expect(0).stdout;
     assert!(
-        last_line(&held)
-            .starts_with("not trying 13.4.15, which is on the way to 14.3.34, again: on "),
+        last_line(&held).starts_with(
+            "skipping 13.4.15 (intermediate version; target 14.3.34): it failed on this host at "
+        ),
         "{held}"
     );
     assert!(
         last_line(&held).contains(
-            "; have the repository offer a newer 13, have the channel name another version"
+            ". Add a newer 13.x version to the repository, publish a different version, or retry now with: sudo teleport-upgrade force"
         ),
         "{held}"
     );
@@ -236,12 +235,12 @@ fn a_pass_that_was_killed_between_two_steps_is_continued_by_the_next() {
     assert_eq!(lines[0], "an upgrade is available (13.4.15 -> 14.3.34)");
     assert!(
         lines[1].starts_with(
-            "13.4.15 is a stop on the way from 12.4.1 to 14.3.34, reached by the pass of "
+            "13.4.15 is an intermediate version on the upgrade path from 12.4.1 to 14.3.34 (installed "
         ),
         "{said}"
     );
     assert!(
-        lines[2].starts_with("done: upgraded from 13.4.15 to 14.3.34, because "),
+        lines[2].starts_with("upgraded from 13.4.15 to 14.3.34 in "),
         "{said}"
     );
     host.assert_agent_runs("14.3.34");
@@ -267,7 +266,7 @@ fn a_pass_that_was_killed_within_the_first_step_is_finished_and_continued() {
     host.write("/run/go-on", "");
     let said = host.upgrader("run").expect(0).stdout;
     assert!(
-        said.contains("done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, because an earlier pass was cut off"),
+        said.contains("upgraded from 12.4.1 to 13.4.15 (intermediate version; target 14.3.34) in "),
         "{said}"
     );
     host.assert_agent_runs("14.3.34");
@@ -285,8 +284,9 @@ fn an_operator_may_think_better_of_the_way_while_it_is_gone() {
     host.write("/run/go-on", "");
     let ran = pass.wait().expect(0);
     assert!(
-        last_line(&ran.stdout)
-            .starts_with("done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, "),
+        last_line(&ran.stdout).starts_with(
+            "upgraded from 12.4.1 to 13.4.15 (intermediate version; target 14.3.34) in "
+        ),
         "{}",
         ran.stdout
     );
@@ -304,7 +304,7 @@ fn a_version_that_failed_is_held_after_the_agent_was_mended_too() {
     host.shell("rm /usr/local/bin/teleport").expect(0);
     let mended = host.upgrader("run").expect(0).stdout;
     assert!(
-        last_line(&mended).starts_with("done: installed 13.4.15 again ("),
+        last_line(&mended).starts_with("reinstalled 13.4.15 ("),
         "{mended}"
     );
     host.assert_agent_runs("13.4.15");
@@ -312,12 +312,12 @@ fn a_version_that_failed_is_held_after_the_agent_was_mended_too() {
     let lines: Vec<&str> = said.lines().collect();
     assert!(
         lines[1].starts_with(
-            "13.4.15 is a stop on the way from 12.4.1 to 14.3.34, reached by the pass of "
+            "13.4.15 is an intermediate version on the upgrade path from 12.4.1 to 14.3.34 (installed "
         ),
         "{said}"
     );
     assert!(
-        lines[2].starts_with("not trying 14.3.34 again: on "),
+        lines[2].starts_with("skipping 14.3.34: it failed on this host at "),
         "{said}"
     );
     host.assert_agent_runs("13.4.15");
@@ -332,11 +332,13 @@ fn a_window_that_closes_between_two_steps_leaves_the_second_to_the_next() {
     host.repository
         .publish(&[agent("13.4.15").postinst(closes)]);
     let said = host.upgrader("run").expect(0).stdout;
-    assert!(said.contains("done: upgraded from 12.4.1 to 13.4.15 on the way to 14.3.34, because the maintenance window"), "{said}");
     assert!(
-        last_line(&said).starts_with(
-            "waiting to upgrade from 13.4.15 to 14.3.34: outside the maintenance window"
-        ),
+        said.contains("upgraded from 12.4.1 to 13.4.15 (intermediate version; target 14.3.34) in "),
+        "{said}"
+    );
+    assert!(
+        last_line(&said)
+            .starts_with("upgrade from 13.4.15 to 14.3.34 is pending: next maintenance window"),
         "{said}"
     );
     host.assert_agent_runs("13.4.15");
@@ -365,9 +367,8 @@ fn a_target_ahead_of_the_cluster_is_refused_even_when_critical_and_by_force() {
     host.set_critical("yes");
     for command in ["run", "force", "dry-run"] {
         let ran = host.upgrader(command).expect(10);
-        let reason = "not allowed: to upgrade from 14.3.33 to 14.3.34: the cluster at proxy.example.com:443 runs 14.3.33 (its \
-                      /webapi/ping), and an agent must not be ahead of it; upgrade the cluster first, or have the channel name \
-                      14.3.33 at most";
+        let reason = "not allowed: upgrade from 14.3.33 to 14.3.34. The cluster runs 14.3.33 (reported by proxy.example.com:443), and \
+                      agents must not be newer than the cluster. Upgrade the cluster first, or publish 14.3.33 or older";
         assert_eq!(last_line(&ran.stdout), reason, "{command}");
     }
     host.assert_agent_runs("14.3.33");
@@ -375,7 +376,7 @@ fn a_target_ahead_of_the_cluster_is_refused_even_when_critical_and_by_force() {
     proxy.route("/webapi/ping", pong("16.0.0"));
     let ran = host.upgrader("force").expect(10);
     assert!(
-        last_line(&ran.stdout).contains("14.3.34 is more than one major version behind it"),
+        last_line(&ran.stdout).contains("14.3.34 is more than one major version behind. "),
         "{}",
         ran.stdout
     );
@@ -393,7 +394,7 @@ fn a_target_ahead_of_the_cluster_is_refused_even_when_critical_and_by_force() {
     let ran = host.upgrader("run").expect(10);
     assert!(
         ran.stdout
-            .contains("done: had teleport.service run the installed 14.3.33"),
+            .contains("restarted teleport.service on the installed version 14.3.33"),
         "{}",
         ran.stdout
     );
@@ -464,7 +465,7 @@ fn a_cluster_that_does_not_say_its_version_holds_nothing_up() {
         );
         assert!(
             ran.stdout
-                .contains("would now upgrade from 14.3.33 to 14.3.34"),
+                .contains("would upgrade from 14.3.33 to 14.3.34 now"),
             "{}",
             ran.stdout
         );
@@ -603,7 +604,7 @@ fn strange_settings_of_the_agent_are_a_warning_where_they_leave_no_doubt() {
         );
         assert!(
             ran.stdout
-                .contains("would now upgrade from 14.3.33 to 14.3.34"),
+                .contains("would upgrade from 14.3.33 to 14.3.34 now"),
             "{}",
             ran.stdout
         );
@@ -681,7 +682,7 @@ fn a_host_whose_settings_cannot_be_read_is_left_alone() {
         .expect(0);
     assert!(
         ran.stdout
-            .contains("would now upgrade from 14.3.33 to 14.3.34"),
+            .contains("would upgrade from 14.3.33 to 14.3.34 now"),
         "{ran:?}"
     );
     assert!(
@@ -820,7 +821,7 @@ fn the_command_line_and_the_environment_have_the_last_word() {
             host.upgrader("dry-run")
                 .expect(0)
                 .stdout
-                .contains("would now upgrade")
+                .contains("would upgrade from 14.3.33 to 14.3.34 now")
         )
     };
     start("--roles=auth,node");
@@ -1006,16 +1007,16 @@ fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
         host.upgrader("dry-run")
             .expect(0)
             .stdout
-            .contains("would now upgrade from 14.3.33 to 14.3.34")
+            .contains("would upgrade from 14.3.33 to 14.3.34 now")
     );
     link_into("/opt/teleport/default/bin");
     host.upgrader("version").expect(0);
     let before = host.snapshot();
     for command in ["run", "force", "dry-run"] {
         let ran = host.upgrader(command).expect(10);
-        let reason = "not allowed: to change anything on this host: Teleport's own updater, teleport-update, manages it \
-                      (/usr/local/bin/teleport is a link to /opt/teleport/default/bin/teleport); disable teleport-upgrade.timer here, \
-                      or remove that updater first\n";
+        let reason = "not allowed: unsupported host: this agent is managed by teleport-update (/usr/local/bin/teleport links to \
+                      /opt/teleport/default/bin/teleport). Use only one updater: run systemctl disable --now teleport-upgrade.timer, or \
+                      run teleport-update uninstall\n";
         assert_eq!(
             (ran.stdout.as_str(), ran.stderr.as_str()),
             (reason, ""),
@@ -1066,14 +1067,12 @@ fn what_was_begun_before_the_later_updater_came_is_ended_first() {
     host.offer(agent("14.3.35"));
     let ran = host.upgrader("run").expect(10);
     assert!(
-        ran.stdout.contains(
-            "done: upgraded from 14.3.33 to 14.3.34, because an earlier pass was cut off"
-        ),
+        ran.stdout.contains("upgraded from 14.3.33 to 14.3.34 in "),
         "{}",
         ran.stdout
     );
     assert!(
-        last_line(&ran.stdout).contains("teleport-update, manages it"),
+        last_line(&ran.stdout).contains("managed by teleport-update"),
         "{}",
         ran.stdout
     );

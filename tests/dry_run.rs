@@ -8,7 +8,7 @@ fn dry_run_changes_nothing_whatever_it_finds() {
     // Once before, so that what systemd makes for a first command of a host is there.
     host.upgrader("version").expect(0);
     let before = host.snapshot();
-    let would = "would now upgrade from 14.3.33 to 14.3.34: the maintenance window is open until ";
+    let would = "would upgrade from 14.3.33 to 14.3.34 now: maintenance window open until ";
     let ran = host.upgrader("dry-run").expect(0);
     assert_eq!(
         ran.stdout.lines().next(),
@@ -47,7 +47,7 @@ fn dry_run_leaves_no_mark_for_a_missing_schedule() {
     for _ in 0..2 {
         let said = host.upgrader("dry-run").expect(0).stdout;
         assert!(
-            said.contains("waiting to upgrade from 14.3.33 to 14.3.34: the agent has not exported a maintenance schedule"),
+            said.contains("upgrade from 14.3.33 to 14.3.34 is pending: the agent has not exported a maintenance schedule"),
             "{said}"
         );
     }
@@ -64,7 +64,7 @@ fn dry_run_works_for_an_ordinary_user() {
         .expect(0);
     assert!(
         ran.stdout
-            .starts_with("an upgrade is available (14.3.33 -> 14.3.34)\nwould now upgrade"),
+            .starts_with("an upgrade is available (14.3.33 -> 14.3.34)\nwould upgrade from 14.3.33 to 14.3.34 now"),
         "{}",
         ran.stdout
     );

@@ -48,7 +48,7 @@ fn all_package_managers_and_usual_scripts_work_within_the_unit() {
                     "{journal}"
                 );
                 assert!(
-                    journal.contains("done: upgraded from 14.3.33 to 14.3.34"),
+                    journal.contains("upgraded from 14.3.33 to 14.3.34"),
                     "{journal}"
                 );
                 assert!(

@@ -129,7 +129,7 @@ fn what_happens_to_the_service_is_seen_at_once() {
     });
     assert!(
         dry_run(&host).contains(
-            "would now have teleport.service run the installed 14.3.33: teleport.service is down (failed"
+            "would restart teleport.service now to run the installed version 14.3.33: teleport.service is down (failed"
         ),
         "{}",
         dry_run(&host)

@@ -98,9 +98,13 @@ impl<'host> Told<'host> {
             page.stdout
         );
         let flat = page.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        let shown = match state {
+            "up-to-date" => "Status: up to date",
+            _ => reason,
+        };
         assert!(
-            flat.contains(reason),
-            "{reason:?} is missing in:\n{}",
+            flat.contains(shown),
+            "{shown:?} is missing in:\n{}",
             page.stdout
         );
         let object: Value = serde_json::from_str(&json).unwrap();
@@ -253,28 +257,23 @@ fn the_example_alerts_are_good_rules_on_metrics_that_there_are() {
 fn states_that_leave_the_agent_as_it_is() {
     let host = host();
     let mut told = Told::of(&host);
-    told.shows(
-        "waiting",
-        "outside the maintenance window; the next one opens ",
-    );
+    told.shows("waiting", "is pending: next maintenance window opens ");
 
     told.pass(0);
     let (page, object) = told.shows(
         "waiting",
-        "waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window",
+        "upgrade from 14.3.33 to 14.3.34 is pending: next maintenance window",
     );
     told.counts_as("waiting");
-    told.notice(Some(
-        "will be upgraded from 14.3.33 to 14.3.34 in the maintenance window that opens ",
-    ));
+    told.notice(Some("will be upgraded from 14.3.33 to 14.3.34 on "));
     for part in [
-        "installed teleport-ent 14.3.33, by apt",
-        "teleport.service: running 14.3.33",
-        "leave the agent alone: it is locked",
-        "wanted 14.3.34, not critical",
-        "schedule good; the agent wrote it ",
-        "timer off: nothing is upgraded by itself try: sudo systemctl enable --now teleport-upgrade.timer",
-        "in total 0 upgrades, 0 rollbacks, 0 failures",
+        "Installed: teleport-ent 14.3.33 (apt)",
+        "Service: teleport.service: running 14.3.33 Package hold:",
+        "Package hold: on (set by teleport-upgrade)",
+        "Target version: 14.3.34, not critical",
+        "Schedule: valid, exported ",
+        "Timer: disabled: automatic upgrades are off Try: sudo systemctl enable --now teleport-upgrade.timer",
+        "Totals: 0 version changes, 0 automatic rollbacks, 0 failed checks",
     ] {
         assert!(page.contains(part), "{part:?} is missing in: {page}");
     }
@@ -308,16 +307,16 @@ fn states_that_leave_the_agent_as_it_is() {
     host.set_critical("yes");
     let (_, object) = told.shows(
         "due",
-        "would now upgrade from 14.3.33 to 14.3.34: the release channel calls it critical",
+        "would upgrade from 14.3.33 to 14.3.34 now: the release channel marks it critical",
     );
     assert_eq!(object["channel"]["critical"], true);
     host.set_critical("no");
     host.open_window();
     let (page, _) = told.shows(
         "due",
-        "would now upgrade from 14.3.33 to 14.3.34: the maintenance window is open until ",
+        "would upgrade from 14.3.33 to 14.3.34 now: maintenance window open until ",
     );
-    assert!(page.contains("open until "), "{page}");
+    assert!(page.contains("Window open: until "), "{page}");
 
     let source = host.read("/etc/apt/sources.list.d/teleport.list").unwrap();
     host.write(
@@ -326,7 +325,7 @@ fn states_that_leave_the_agent_as_it_is() {
     );
     told.shows(
         "insecure-config",
-        "could not upgrade from 14.3.33 to 14.3.34: this host accepts unsigned packages",
+        "upgrade from 14.3.33 to 14.3.34 is blocked: this host accepts unsigned packages",
     );
     told.pass(1);
     told.counts_as("due");
@@ -368,7 +367,7 @@ fn states_that_leave_the_agent_as_it_is() {
     told.counts_as("paused");
     told.shows(
         "paused",
-        "no upgrades available (14.3.33 stays: the release channel names no version)",
+        "no upgrades available (14.3.33): updates are paused, the release channel contains \"none\"",
     );
     assert_eq!(told.metric("up_to_date"), "1");
 
@@ -384,7 +383,13 @@ fn states_that_leave_the_agent_as_it_is() {
         ("1".into(), "0".into())
     );
     let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
-    assert!(page.contains("teleport.service: inactive"), "{page}");
+    assert!(
+        page.contains(&format!(
+            "teleport.service: {}",
+            object["agent"]["services"][0]["sentence"].as_str().unwrap()
+        )),
+        "{page}"
+    );
     assert_eq!(
         (
             &object["agent"]["healthy"],
@@ -415,24 +420,24 @@ fn states_of_a_host_without_a_schedule() {
         host.configure("schedule", text);
         let (page, object) = told.shows(
             "waiting",
-            &format!("waiting to upgrade from 14.3.33 to 14.3.34: {why}"),
+            &format!("upgrade from 14.3.33 to 14.3.34 is pending: {why}"),
         );
         assert_eq!(object["schedule"]["state"], state);
-        assert!(page.contains(&format!("schedule {why}")), "{page}");
+        assert!(page.contains(&format!("Schedule: {why}")), "{page}");
     }
     host.remove("/etc/teleport-upgrade.d/schedule");
     told.shows(
         "waiting",
-        "the agent has not exported a maintenance schedule; if the next pass still finds it so",
+        "the agent has not exported a maintenance schedule. If this is still the case at the next check, the agent is upgraded outside of any maintenance window",
     );
     told.pass(0);
     told.counts_as("waiting");
     told.notice(Some(
-        "will be upgraded from 14.3.33 to 14.3.34 at the next check, within the hour. Sessions may be interrupted then.",
+        "will be upgraded from 14.3.33 to 14.3.34 within the next hour. Open sessions may be disconnected.",
     ));
     told.shows(
         "due",
-        "would now upgrade from 14.3.33 to 14.3.34: the agent has not exported a maintenance schedule",
+        "would upgrade from 14.3.33 to 14.3.34 now: the agent has not exported a maintenance schedule",
     );
     // Whoever does not want the notice has it taken away.
     host.configure("notice", "no\n");
@@ -478,21 +483,21 @@ fn an_agent_that_exports_no_windows_is_told_of_until_its_restart() {
     host.write(drop_in, "[Service]\nEnvironment=\n");
     host.run(&["systemctl", "daemon-reload"]).expect(0);
     assert!(
-        !page("root").contains("export "),
+        !page("root").contains("Export: "),
         "the process is what it was"
     );
     restart(Some(never));
-    let (_, object) = told.shows("waiting", "outside the maintenance window");
+    let (_, object) = told.shows("waiting", "is pending: next maintenance window opens");
     assert_eq!(object["agent"]["services"][0]["exports_windows"], false);
     host.remove(drop_in);
     host.run(&["systemctl", "daemon-reload"]).expect(0);
     assert!(
-        page("root").contains(&format!("export {later}")),
+        page("root").contains(&format!("Export: {later}")),
         "{}",
         page("root")
     );
     // Nobody else may look into its environment.
-    assert!(!page("alice").contains("export "), "{}", page("alice"));
+    assert!(!page("alice").contains("Export: "), "{}", page("alice"));
     let object = host
         .command(&["teleport-upgrade", "status", "--json"])
         .user("alice")
@@ -510,14 +515,14 @@ fn an_agent_that_exports_no_windows_is_told_of_until_its_restart() {
     host.assert_agent_runs("14.3.34");
     assert_ne!(host.agent_pid(), before);
     assert!(
-        page("root").contains(&format!("export {later}")),
+        page("root").contains(&format!("Export: {later}")),
         "{}",
         page("root")
     );
     restart(None);
     let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
     assert_eq!(object["agent"]["services"][0]["exports_windows"], true);
-    assert!(!page.contains("export "), "{page}");
+    assert!(!page.contains("Export: "), "{page}");
     told.check();
 }
 
@@ -539,10 +544,10 @@ fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
     assert!(ran.elapsed < Duration::from_secs(8), "{:?}", ran.elapsed);
     let flat = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
-        "wanted not known now; the last pass was told 14.3.34",
-        "decision cannot reach https://releases.example.com/current/version: no answer in time",
-        "installed teleport-ent 14.3.33",
-        "schedule good",
+        "Target version: unknown (last known: 14.3.34)",
+        "Status: cannot reach https://releases.example.com/current/version: no answer in time",
+        "Installed: teleport-ent 14.3.33",
+        "Schedule: valid",
     ] {
         assert!(
             flat.contains(part),
@@ -634,7 +639,8 @@ fn states_around_a_change() {
     assert_eq!(told.metric("upgrades_total"), "1");
     let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
     assert!(
-        page.contains("from 14.3.33 to 14.3.34 in total 1 upgrade, 0 rollbacks, 0 failures"),
+        page.contains("14.3.33 → 14.3.34, ")
+            && page.contains("Totals: 1 version change, 0 automatic rollbacks, 0 failed checks"),
         "{page}"
     );
     assert_eq!(
@@ -649,8 +655,11 @@ fn states_around_a_change() {
     host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
     told.pass(11);
     told.counts_as("skipped");
-    let (page, object) = told.shows("skipped", "not trying 14.3.35 again: on ");
-    assert!(page.contains("1 upgrade, 1 rollback, 0 failures"), "{page}");
+    let (page, object) = told.shows("skipped", "skipping 14.3.35: it failed on this host at ");
+    assert!(
+        page.contains("1 version change, 1 automatic rollback, 0 failed checks"),
+        "{page}"
+    );
     assert_eq!(
         (
             &object["failed_version"]["target"],
@@ -684,16 +693,14 @@ fn states_around_a_change() {
     .expect(0);
     told.pass(0);
     told.counts_as("waiting");
-    told.notice(Some(
-        "will be restarted to run 14.3.36 in the maintenance window",
-    ));
+    told.notice(Some("will be restarted to run 14.3.36 on "));
     let (page, object) =
-        told.shows("waiting", "waiting to have teleport.service run the installed 14.3.36: outside the maintenance window");
+        told.shows("waiting", "restart of teleport.service to run the installed version 14.3.36 is pending: next maintenance window");
     assert!(
         page.contains("teleport.service: running 14.3.34 (restart pending)"),
         "{page}"
     );
-    assert!(page.contains("failed here 14.3.35, "), "{page}");
+    assert!(page.contains("Skipped version: 14.3.35, failed "), "{page}");
     let agent = &object["agent"];
     assert_eq!(
         (&agent["running"], &agent["services"][0]["binary"]),
@@ -712,15 +719,13 @@ fn states_around_a_change() {
     .expect(0);
     told.pass(0);
     told.counts_as("waiting");
-    told.notice(Some(
-        "(14.3.36) will be installed again in the maintenance window",
-    ));
+    told.notice(Some("will be reinstalled (14.3.36) on "));
     let (page, object) = told.shows(
         "waiting",
-        "waiting to install 14.3.36 again (/usr/local/bin/teleport was killed by signal ",
+        "reinstall of 14.3.36 (/usr/local/bin/teleport was killed by signal ",
     );
     assert!(
-        page.contains("damaged /usr/local/bin/teleport was killed by signal "),
+        page.contains("Broken: /usr/local/bin/teleport was killed by signal "),
         "{page}"
     );
     assert_eq!(
@@ -748,9 +753,15 @@ fn a_service_that_is_down_is_no_longer_waited_for() {
     });
     let (page, object) = told.shows(
         "due",
-        "would now upgrade from 14.3.33 to 14.3.34: teleport.service is down (failed (signal))",
+        "would upgrade from 14.3.33 to 14.3.34 now: teleport.service is down (failed: signal)",
     );
-    assert!(page.contains("teleport.service: failed (signal)"), "{page}");
+    assert!(
+        page.contains(&format!(
+            "teleport.service: {}",
+            object["agent"]["services"][0]["sentence"].as_str().unwrap()
+        )),
+        "{page}"
+    );
     assert_eq!(
         (&object["agent"]["healthy"], &object["agent"]["running"]),
         (&false.into(), &Value::Null)
@@ -758,12 +769,12 @@ fn a_service_that_is_down_is_no_longer_waited_for() {
     host.set_version("14.3.33");
     told.shows(
         "due",
-        "would now have teleport.service run the installed 14.3.33",
+        "would restart teleport.service now to run the installed version 14.3.33",
     );
     host.set_version("14.3.34-rc.1");
     told.shows(
         "due",
-        "would now have teleport.service run the installed 14.3.33",
+        "would restart teleport.service now to run the installed version 14.3.33",
     );
     told.check();
 }
@@ -797,24 +808,19 @@ fn events_are_found_in_the_journal_by_their_identity() {
     host.releases.stop();
     start().expect(0);
     for (event, count, priority, message) in [
-        (
-            UPGRADED,
-            1,
-            "6",
-            "done: upgraded from 14.3.33 to 14.3.34, because the maintenance window is open until ",
-        ),
+        (UPGRADED, 1, "6", "upgraded from 14.3.33 to 14.3.34 in "),
         (
             ROLLED_BACK,
             1,
             "3",
-            "could not upgrade from 14.3.34 to 14.3.35: ",
+            "upgrade from 14.3.34 to 14.3.35 failed and was rolled back: ",
         ),
         (REFUSED, 1, "3", "not allowed: "),
         (
             FAILED,
             2,
             "3",
-            "could not upgrade from 14.3.34 to 14.3.36: teleport-ent 14.3.36 not found in the repository ",
+            "upgrade from 14.3.34 to 14.3.36 failed: teleport-ent 14.3.36 not found in the repository ",
         ),
     ] {
         let lines = found(event);
@@ -835,9 +841,9 @@ fn events_are_found_in_the_journal_by_their_identity() {
     assert_eq!(upgraded["TELEPORT_UPGRADE_TO"], "14.3.34");
     let journal = host.journal(SERVICE);
     for line in [
-        "done: upgraded from 14.3.33 to 14.3.34",
+        "upgraded from 14.3.33 to 14.3.34",
         "not allowed: ",
-        "could not upgrade from 14.3.34 to 14.3.35",
+        "upgrade from 14.3.34 to 14.3.35 failed",
     ] {
         assert_eq!(journal.matches(line).count(), 1, "{line:?} in:\n{journal}");
     }
@@ -894,7 +900,7 @@ fn what_is_going_on_is_shown_on_a_terminal_and_is_gone_at_the_end() {
     }
     // Whatever was shown is erased before the next line of the log or of the outcome.
     assert!(
-        shown.contains("\r\x1b[Kdone: upgraded from 14.3.33 to 14.3.34"),
+        shown.contains("\r\x1b[Kupgraded from 14.3.33 to 14.3.34"),
         "{shown:?}"
     );
     let coloured = terminal("teleport-upgrade status");
@@ -926,11 +932,14 @@ fn who_logs_in_is_told_what_waits() {
     let told = login();
     assert!(
         told.contains(
-            "The Teleport agent of this host will be upgraded from 14.3.33 to 14.3.34 in the "
+            "The Teleport agent on this host will be upgraded from 14.3.33 to 14.3.34 on "
         ),
         "{told}"
     );
-    assert!(told.contains("Sessions may be interrupted then."), "{told}");
+    assert!(
+        told.contains("Open sessions may be disconnected."),
+        "{told}"
+    );
     host.open_window();
     host.upgrader("run").expect(0);
     let told = login();

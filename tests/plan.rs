@@ -26,7 +26,7 @@ fn outside_the_window_nothing() {
         .shell("date -u -d @$(sed -n 2p /etc/teleport-upgrade.d/schedule | cut -d' ' -f1) '+%Y-%m-%d %H:%M UTC'")
         .expect(0)
         .stdout;
-    let waits = "waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window; the next one opens";
+    let waits = "upgrade from 14.3.33 to 14.3.34 is pending: next maintenance window opens";
     assert!(
         lines[1].starts_with(&format!("{waits} {} (in ", opens.trim())),
         "{}",
@@ -44,7 +44,7 @@ fn outside_the_window_but_critical_upgraded() {
         let ran = host.upgrader("run").expect(0);
         assert!(
             ran.stdout
-                .contains("because the release channel calls it critical"),
+                .contains("(the release channel marks it critical)"),
             "{}",
             ran.stdout
         );
@@ -133,7 +133,7 @@ fn force_upgrades_whatever_the_window() {
     let ran = host.upgrader("force").expect(0);
     assert!(
         ran.stdout
-            .contains("because it was asked for with \"force\""),
+            .contains("(requested with \"teleport-upgrade force\")"),
         "{}",
         ran.stdout
     );
@@ -148,7 +148,7 @@ fn a_channel_without_a_target_changes_nothing() {
         let ran = host.upgrader(command).expect(0);
         assert_eq!(
             ran.stdout,
-            "no upgrades available (14.3.33 stays: the release channel names no version)\n"
+            "no upgrades available (14.3.33): updates are paused, the release channel contains \"none\"\n"
         );
     }
     host.assert_agent_runs("14.3.33");
@@ -161,13 +161,13 @@ fn what_the_compatibility_rule_forbids_is_refused_even_when_critical_and_forced(
     for (target, reason) in [
         (
             "12.4.1",
-            "not allowed: to go back from 14.3.33 to 12.4.1: that is more than one major version down (Teleport's compatibility rule); \
-             have the channel name a version 13 or 14",
+            "not allowed: downgrade from 14.3.33 to 12.4.1. Teleport does not support downgrading by more than one major version. \
+             Publish a 13.x or 14.x version",
         ),
         (
             "15.0.0-rc.1",
-            "not allowed: to upgrade from 14.3.33 to 15.0.0-rc.1: 15.0.0-rc.1 is not a release, and the file \"prerelease\" does not \
-             say yes; have the channel name a release, or write yes there",
+            "not allowed: upgrade from 14.3.33 to 15.0.0-rc.1. 15.0.0-rc.1 is a pre-release, and prerelease is not enabled. Publish a \
+             release, or set prerelease to yes",
         ),
     ] {
         host.set_version(target);

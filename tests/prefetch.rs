@@ -32,7 +32,8 @@ fn downloaded(host: &Host) -> Vec<String> {
 fn wait(host: &Host) -> Ran {
     let ran = host.upgrader("run").expect(0);
     assert!(
-        ran.stdout.contains("waiting to upgrade from 14.3.33"),
+        ran.stdout
+            .contains("upgrade from 14.3.33 to 14.3.34 is pending"),
         "{ran:?}"
     );
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
@@ -118,7 +119,7 @@ fn the_next_step_of_the_way_is_downloaded_once_the_one_before_was_taken() {
     host.open_window();
     let said = host.upgrader("run").expect(0).stdout;
     assert!(
-        said.contains("waiting to upgrade from 13.4.15 to 14.3.34"),
+        said.contains("upgrade from 13.4.15 to 14.3.34 is pending"),
         "{said}"
     );
     let files = downloaded(&host);

@@ -367,7 +367,7 @@ fn refuses_and_then_upgrades(manager: Manager, cases: &[Case]) {
         for command in ["dry-run", "run", "force"] {
             let ran = host.upgrader(command).expect(1);
             let outcome = format!(
-                "could not upgrade from 14.3.33 to 14.3.34: this host accepts unsigned packages: {}\n",
+                "upgrade from 14.3.33 to 14.3.34 is blocked: this host accepts unsigned packages: {}\n",
                 case.says
             );
             assert_eq!(
@@ -443,7 +443,7 @@ fn harmless_settings_are_let_be() {
         let ran = host.upgrader("dry-run").expect(0);
         assert!(
             ran.stdout
-                .contains("would now upgrade from 14.3.33 to 14.3.34"),
+                .contains("would upgrade from 14.3.33 to 14.3.34 now"),
             "{}",
             ran.stdout
         );

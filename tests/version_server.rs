@@ -340,7 +340,7 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
     let said = dry_run();
     assert!(
         said.contains("an upgrade is available (14.3.33 -> 14.3.34)")
-            && said.contains("outside the maintenance window"),
+            && said.contains("is pending: next maintenance window opens"),
         "{said}"
     );
     let url = "https://releases.example.com";
@@ -434,7 +434,7 @@ fn what_is_critical_is_the_version_that_was_asked_for() {
         .route("/current/critical", Response::ok("yes\n"));
     let said = host.upgrader("run").expect(0).stdout;
     assert!(
-        said.contains("waiting to upgrade from 14.3.33 to 14.3.34: outside the maintenance window"),
+        said.contains("upgrade from 14.3.33 to 14.3.34 is pending: next maintenance window"),
         "{said}"
     );
     host.assert_agent_runs("14.3.33");

@@ -1,4 +1,4 @@
-//! Writes what Prometheus wants to know, for the textfile collector of its node exporter.
+//! Metrics, for the textfile collector of Prometheus' node exporter.
 
 use std::fmt::Write;
 use std::io;
@@ -14,12 +14,12 @@ use crate::system::files::{Durability, replace};
 /// The name of the file in the collector's directory.
 pub const FILE: &str = "teleport-upgrade.prom";
 
-/// Writes the file anew. A collector that reads meanwhile sees the one before.
+/// Replaces the file. A collector that reads meanwhile sees the previous one.
 pub fn write(directory: &Path, report: &Report) -> io::Result<()> {
     replace(&directory.join(FILE), &render(report), Durability::Unsynced)
 }
 
-/// The text, in Prometheus' exposition format. What is not known is left out.
+/// The text, in Prometheus' exposition format. Unknown values are left out.
 fn render(report: &Report) -> String {
     let mut text = Text::default();
     info(&mut text, report);
@@ -33,23 +33,23 @@ fn render(report: &Report) -> String {
     });
     text.truth(
         "up_to_date",
-        "Whether the version that the release channel names is installed, or it names none.",
+        "1 if the agent is at the target version or updates are paused.",
         up_to_date,
     );
     text.truth(
         "healthy",
-        "Whether the agent's package is whole and its services run.",
+        "1 if the agent's package is intact and its services run.",
         agent.map(|agent| agent.healthy),
     );
     text.truth(
         "critical",
-        "Whether the wanted version is critical, where that was asked.",
+        "1 if the target version is critical; missing if that was not asked.",
         channel.and_then(|channel| channel.critical),
     );
     text.heading(
         "state",
         "gauge",
-        "What is to be done, and whether it may be: 1 for the state that this host is in.",
+        "Upgrade state of this host (1 for the current state).",
     );
     for state in State::ALL {
         text.sample(
@@ -64,46 +64,46 @@ fn render(report: &Report) -> String {
         .as_ref()
         .map(|schedule| schedule.state == ScheduleState::Open);
     let next = windows.and_then(|windows| windows.iter().find(|window| window.start > report.time));
-    text.truth("window_open", "Whether a maintenance window is open.", open);
+    text.truth("window_open", "1 if a maintenance window is open.", open);
     text.moment(
         "next_window_timestamp_seconds",
-        "When the next maintenance window opens.",
+        "Start time of the next maintenance window.",
         next.map(|window| window.start),
     );
     let last = report.last_run.as_ref();
     text.moment(
         "last_check_timestamp_seconds",
-        "When the last pass began.",
+        "Start time of the last check.",
         last.map(|last| last.at),
     );
     text.moment(
         "last_success_timestamp_seconds",
-        "When the last pass began that ended with status 0.",
+        "Start time of the last successful check.",
         last.and_then(|last| last.last_success),
     );
     text.gauge(
         "last_duration_seconds",
-        "How long the last pass took.",
+        "Duration of the last check.",
         last.map(|last| last.seconds),
     );
     text.gauge(
         "last_exit_status",
-        "The exit status of the last pass.",
+        "Exit status of the last check.",
         last.map(|last| f64::from(last.exit)),
     );
     text.counter(
         "upgrades_total",
-        "Changes of the agent's version, up or down, that went well.",
+        "Completed version changes.",
         report.counts.upgrades,
     );
     text.counter(
         "rollbacks_total",
-        "Versions that were found unfit on this host and taken back.",
+        "Automatic rollbacks after a failed verification.",
         report.counts.rollbacks,
     );
     text.counter(
         "failures_total",
-        "Passes that failed for a reason that does not pass by itself.",
+        "Checks that failed with a non-transient error.",
         report.counts.failures,
     );
     text.0
@@ -136,7 +136,7 @@ fn info(text: &mut Text, report: &Report) {
     text.heading(
         "info",
         "gauge",
-        "What is installed and what is wanted, and the version of teleport-upgrade.",
+        "Installed and target version, and the version of teleport-upgrade.",
     );
     text.sample("info", &labels, 1);
 }
@@ -186,7 +186,7 @@ impl Text {
     }
 }
 
-/// A label's value as the format wants it.
+/// A label's value, escaped.
 fn escape(value: &str) -> String {
     value
         .replace('\\', "\\\\")
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_known_and_nothing_else() {
+    fn unknown_values_are_left_out() {
         let text = render(&report());
         for line in [
             "teleport_upgrade_upgrades_total 3",

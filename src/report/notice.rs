@@ -1,4 +1,4 @@
-//! What a person who logs in is told while a change of the agent waits: it may end their session.
+//! The login message while a change is pending: it may end sessions.
 
 use std::fs;
 use std::io;
@@ -10,13 +10,13 @@ use crate::system::files::{Durability, make_directory, replace};
 use crate::system::text::wrap;
 use crate::system::times;
 
-/// Where pam_motd looks. It is gone with the next boot, and the first pass after that writes it again.
+/// Where pam_motd finds it. A reboot removes it; the next run writes it again.
 pub const FILE: &str = "/run/motd.d/teleport-upgrade";
 
-/// A terminal's width, less some.
+/// Somewhat less than a terminal's width.
 const WIDTH: usize = 78;
 
-/// Has the notice say what waits, or takes it away if nothing does.
+/// Writes the message, or removes it if no change is pending.
 pub fn update(file: &Path, report: &Report) -> io::Result<()> {
     let Some(text) = text(report) else {
         return remove(file);
@@ -28,7 +28,7 @@ pub fn update(file: &Path, report: &Report) -> io::Result<()> {
     replace(file, &text, Durability::Unsynced)
 }
 
-/// Takes the notice away.
+/// Removes the message.
 pub fn remove(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -36,7 +36,7 @@ pub fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-/// The notice, in lines that fit a terminal.
+/// The message, in lines that fit a terminal.
 fn text(report: &Report) -> Option<String> {
     let DecisionReport {
         state: State::Waiting,
@@ -49,35 +49,21 @@ fn text(report: &Report) -> Option<String> {
         return None;
     };
     let agent = report.agent.as_ref()?;
+    let from = &agent.installed;
     let what = match *action {
-        ActionName::Upgrade if *to < agent.installed => {
-            format!(
-                "The Teleport agent of this host will go back from {} to {to}",
-                agent.installed
-            )
-        }
-        ActionName::Upgrade => format!(
-            "The Teleport agent of this host will be upgraded from {} to {to}",
-            agent.installed
-        ),
-        ActionName::Reinstall => {
-            format!("The Teleport agent of this host ({to}) will be installed again")
-        }
-        ActionName::Restart => {
-            format!("The Teleport agent of this host will be restarted to run {to}")
-        }
+        ActionName::Upgrade if to < from => format!("downgraded from {from} to {to}"),
+        ActionName::Upgrade => format!("upgraded from {from} to {to}"),
+        ActionName::Reinstall => format!("reinstalled ({to})"),
+        ActionName::Restart => format!("restarted to run {to}"),
     };
     let when = match opens {
-        Some(opens) => format!(
-            "in the maintenance window that opens {}",
-            times::local(*opens)
-        ),
-        None => "at the next check, within the hour".into(),
+        Some(opens) => format!("on {}", times::local(*opens)),
+        None => "within the next hour".into(),
     };
-    let lines = wrap(
-        &format!("{what} {when}. Sessions may be interrupted then."),
-        WIDTH,
+    let text = format!(
+        "The Teleport agent on this host will be {what} {when}. Open sessions may be disconnected."
     );
+    let lines = wrap(&text, WIDTH);
     Some(lines.iter().map(|line| format!("{line}\n")).collect())
 }
 
@@ -109,26 +95,21 @@ mod tests {
     }
 
     #[test]
-    fn is_there_while_something_waits_and_gone_afterwards() {
+    fn is_there_while_a_change_is_pending_and_gone_afterwards() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("motd.d/teleport-upgrade");
+        let read = || fs::read_to_string(&file).unwrap().replace('\n', " ");
         update(&file, &report(State::UpToDate, None)).unwrap();
         assert!(!file.exists());
         // At noon, which is on the same day nearly everywhere.
         update(&file, &report(State::Waiting, Some(1_795_176_000))).unwrap();
-        let text = fs::read_to_string(&file).unwrap().replace('\n', " ");
-        let upgraded = "The Teleport agent of this host will be upgraded from 14.3.33 to 14.3.34 in the maintenance window that opens Fri ";
-        assert!(
-            text.starts_with(upgraded) && text.ends_with("Sessions may be interrupted then. "),
-            "{text}"
-        );
+        let text = read();
+        let start =
+            "The Teleport agent on this host will be upgraded from 14.3.33 to 14.3.34 on Fri ";
+        let end = "Open sessions may be disconnected. ";
+        assert!(text.starts_with(start) && text.ends_with(end), "{text}");
         update(&file, &report(State::Waiting, None)).unwrap();
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(
-            text.replace('\n', " ")
-                .contains("at the next check, within the hour."),
-            "{text}"
-        );
+        assert!(read().contains(" within the next hour. "), "{}", read());
         update(&file, &report(State::Due, None)).unwrap();
         assert!(!file.exists());
     }

@@ -1,4 +1,6 @@
-//! How a pass ends: what is said, how loudly, and the exit status.
+//! How a run ends: its last line, the priority of that line, and the exit status.
+
+use std::time::Duration;
 
 use log::Level;
 
@@ -6,14 +8,16 @@ use crate::decide::compatibility::NotAllowed;
 use crate::decide::decision::{Action, Decision};
 use crate::decide::observation::Observation;
 use crate::exit::Exit;
+use crate::packages::PackageError;
 use crate::report::words;
 use crate::report::words::action;
 use crate::system::journal::Event;
 use crate::system::logging;
 use crate::system::text::reasons;
-use crate::upgrade::Outcome;
+use crate::system::times;
+use crate::upgrade::{Outcome, UpgradeError};
 
-/// How loudly it is said. A transient error is not worth waking anybody.
+/// The priority of the last line. A transient error needs no action.
 fn level(exit: Exit) -> Level {
     match exit {
         Exit::Success => Level::Info,
@@ -22,17 +26,17 @@ fn level(exit: Exit) -> Level {
     }
 }
 
-/// How a pass ended, and the line that said so.
+/// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     /// The exit status.
     pub exit: Exit,
-    /// What was said at last.
+    /// The last line.
     pub line: String,
 }
 
 impl End {
-    /// The end of a pass by an error, which is said later.
+    /// The end by an error, which is logged later.
     pub fn by(error: &anyhow::Error) -> End {
         End {
             exit: Exit::of(error),
@@ -41,24 +45,18 @@ impl End {
     }
 }
 
-/// Says what the channel has for this host.
+/// Logs what is available for this host.
 pub fn announce(seen: &Observation) {
     words::available(seen).iter().for_each(|line| say(line));
 }
 
-/// Says why nothing is done.
+/// Logs why nothing is done now.
 pub fn rest(seen: &Observation, decision: &Decision) -> End {
     if let Decision::NotAllowed(reason) = decision {
         return refuse(reason);
     }
     match words::verdict(decision) {
-        Some(line) => {
-            say(&line);
-            End {
-                exit: Exit::Success,
-                line,
-            }
-        }
+        Some(line) => said(line),
         None => End {
             exit: Exit::Success,
             line: words::available(seen).pop().unwrap_or_default(),
@@ -66,15 +64,11 @@ pub fn rest(seen: &Observation, decision: &Decision) -> End {
     }
 }
 
-/// Says that this host must not have what is wanted.
+/// Logs why a change is not allowed.
 pub fn refuse(reason: &NotAllowed) -> End {
     let line = words::not_allowed(reason);
     if reason.is_a_pin() {
-        say(&line);
-        return End {
-            exit: Exit::Success,
-            line,
-        };
+        return said(line);
     }
     logging::event(Event::Refused, Level::Error, &line, &[]);
     End {
@@ -83,29 +77,47 @@ pub fn refuse(reason: &NotAllowed) -> End {
     }
 }
 
-/// Says what a pass would do, and how it would end if it did nothing else. It is no event.
+/// Logs what a run would do, with the priority of its end. It is no event.
 pub fn would(exit: Exit, line: &str) {
     logging::outcome(level(exit), line);
 }
 
-/// Says how a change went.
-pub fn conclude(change: &Action, cause: &str, outcome: &Outcome) -> End {
-    let attempt = action::attempt(change);
+/// A change that was made, or tried.
+pub struct Attempt<'a> {
+    /// What was seen before.
+    pub seen: &'a Observation,
+    /// The change.
+    pub action: &'a Action,
+    /// Why it was made.
+    pub cause: &'a str,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Logs how a change ended.
+pub fn conclude(attempt: &Attempt, outcome: &Outcome) -> End {
+    let Attempt {
+        seen,
+        action,
+        cause,
+        took,
+    } = attempt;
+    let step = action::step(action);
+    let previous = match action {
+        Action::Upgrade(path) => &path.from,
+        repair => repair.target(),
+    };
     let (exit, line) = match outcome {
-        Outcome::Upgraded => (
-            Exit::Success,
-            format!("done: {}, because {cause}", action::done(change)),
-        ),
+        Outcome::Upgraded => {
+            let took = times::took(took.as_secs_f64());
+            let done = action::done(action);
+            (Exit::Success, format!("{done} in {took} ({cause})"))
+        }
         Outcome::Simulated => {
-            let line = format!(
-                "tried to {attempt}, because {cause}; nothing was installed, as the file \"installer\" says nop"
-            );
-            // It is no event: the agent is what it was.
-            say(&line);
-            return End {
-                exit: Exit::Success,
-                line,
-            };
+            // It is no event: the agent was not changed.
+            return said(format!(
+                "simulated: {step} ({cause}). Nothing was installed: installer is set to nop"
+            ));
         }
         Outcome::Untouched(error) => {
             let exit = if error.is_temporary() {
@@ -113,18 +125,39 @@ pub fn conclude(change: &Action, cause: &str, outcome: &Outcome) -> End {
             } else {
                 Exit::Failed
             };
-            (exit, format!("could not {attempt}: {error}"))
+            let line = match (error, action) {
+                (UpgradeError::Package(PackageError::InsecureSettings(_)), _) => {
+                    format!("{step} is blocked: {error}")
+                }
+                (_, Action::Upgrade(_)) => {
+                    format!("{step} failed: {error}. The agent still runs {previous}")
+                }
+                _ => format!("{step} failed: {error}"),
+            };
+            (exit, line)
         }
-        Outcome::Unfinished(error) => (Exit::Temporary, format!("began to {attempt}: {error}")),
+        Outcome::Unfinished(error) => (
+            Exit::Temporary,
+            format!("{step} was interrupted: {error}. It is resumed at the next check"),
+        ),
         Outcome::RolledBack { reason } => (
             Exit::RolledBack,
-            format!("could not {attempt}: {reason}; the version before is back and runs well"),
+            format!(
+                "{step} failed and was rolled back: {reason}. {previous} is installed again and healthy"
+            ),
         ),
         Outcome::Broken {
             reason, rollback, ..
         } => {
+            let rollback = match action {
+                Action::Upgrade(_) => format!(". Rollback to {previous} failed too: {rollback}"),
+                _ => format!(": {rollback}"),
+            };
+            let services = seen.agent.services.iter();
+            let units: Vec<String> = services.map(|one| format!(" -u {}", one.unit)).collect();
             let line = format!(
-                "could not {attempt}: {reason}; and the way back failed: {rollback}; a person is needed, and every pass tries again"
+                "{step} failed: {reason}{rollback}. Manual intervention required; recovery is retried at every check. See: journalctl{}",
+                units.concat()
             );
             (Exit::Broken, line)
         }
@@ -138,11 +171,11 @@ pub fn conclude(change: &Action, cause: &str, outcome: &Outcome) -> End {
         }
         _ => Event::Failed,
     };
-    logging::event(event, level(exit), &line, &versions(change));
+    logging::event(event, level(exit), &line, &versions(action));
     End { exit, line }
 }
 
-/// Says why the program ends without an outcome.
+/// Logs an error that ends the program.
 pub fn fail(error: &anyhow::Error) -> Exit {
     let End { exit, line } = End::by(error);
     logging::failure(
@@ -153,7 +186,7 @@ pub fn fail(error: &anyhow::Error) -> Exit {
     exit
 }
 
-/// The versions that a change is about, as fields of the journal.
+/// The versions of a change, as fields of the journal.
 fn versions(action: &Action) -> Vec<(&'static str, String)> {
     let mut fields = vec![("TELEPORT_UPGRADE_TO", action.target().to_string())];
     if let Action::Upgrade(path) = action {
@@ -162,7 +195,16 @@ fn versions(action: &Action) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// Says a line of the outcome.
+/// Ends with a line that needs no action.
+fn said(line: String) -> End {
+    say(&line);
+    End {
+        exit: Exit::Success,
+        line,
+    }
+}
+
+/// Logs a line of the result.
 pub fn say(line: &str) {
     logging::outcome(Level::Info, line);
 }

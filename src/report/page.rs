@@ -1,4 +1,4 @@
-//! The report as a page for a person: sections of aligned lines that fit a terminal of 80 columns.
+//! The report as a page for people: sections of aligned lines that fit a terminal of 80 columns.
 
 use chrono::{DateTime, Utc};
 
@@ -14,16 +14,16 @@ use crate::system::text::{printable, wrap};
 use crate::system::timer::Timer;
 use crate::system::times::{ago, local, span, took};
 
-/// A terminal's width.
+/// The width of a terminal.
 const WIDTH: usize = 80;
-/// Where the text of a line begins.
-const INDENT: usize = 17;
-/// A text longer than this is cut.
+/// The column where the text of a line begins.
+const INDENT: usize = 19;
+/// The length at which a text is cut.
 const LONGEST: usize = 1000;
 /// How many windows are shown.
 const WINDOWS: usize = 3;
 
-/// The page.
+/// Renders the page.
 pub fn render(report: &Report, colours: Colours) -> String {
     let mut page = Page {
         text: String::new(),
@@ -35,19 +35,16 @@ pub fn render(report: &Report, colours: Colours) -> String {
         page.agent(agent);
     }
     if let Some(lock) = &report.lock {
-        page.line("system updates", None, lock_words(*lock));
+        page.line("Package hold", None, hold_words(*lock));
     }
     page.section("Upgrade");
     if let Some(channel) = &report.channel {
-        page.wanted(channel, report.last_run.as_ref());
+        page.target(channel, report.last_run.as_ref());
     }
     page.decision(&report.decision);
-    // Unless that is what the decision says already.
-    if let Some(failed) = report
-        .failed_version
-        .as_ref()
-        .filter(|_| report.decision.state != State::Skipped)
-    {
+    let failed = report.failed_version.as_ref();
+    // A skipped version is in the decision already.
+    if let Some(failed) = failed.filter(|_| report.decision.state != State::Skipped) {
         page.failed(failed, now);
     }
     if let Some(limits) = &report.limits {
@@ -57,15 +54,18 @@ pub fn render(report: &Report, colours: Colours) -> String {
         page.cluster(cluster);
     }
     if let Some(channel) = &report.channel {
-        page.line("channel", None, &channel.address);
+        page.line("Release channel", None, &channel.address);
     }
     if let Some(schedule) = &report.schedule {
         page.section("Maintenance windows");
         page.schedule(schedule, now);
-        page.export(report.agent.iter().flat_map(|agent| &agent.services));
+        let services = report.agent.iter().flat_map(|agent| &agent.services);
+        for advice in services.filter_map(|service| service.export_advice.as_ref()) {
+            page.line("Export", Some(Colour::Yellow), advice);
+        }
     }
-    page.section("Passes");
-    page.passes(report);
+    page.section("Activity");
+    page.activity(report);
     if !report.problems.is_empty() {
         page.section("Problems");
         for problem in &report.problems {
@@ -89,105 +89,77 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// A line with its name before it; what does not fit goes on below.
+    /// A line with its name; a long text continues below.
     fn line(&mut self, name: &str, colour: Option<Colour>, text: impl AsRef<str>) {
         let text = printable(text.as_ref(), LONGEST);
-        for (number, part) in wrap(&text, WIDTH - INDENT).iter().enumerate() {
-            let name = if number == 0 { name } else { "" };
-            let part = colour.map_or(part.clone(), |colour| self.colours.paint(colour, part));
-            self.text
-                .push_str(&format!("  {name:<width$}{part}\n", width = INDENT - 2));
+        let mut name = if name.is_empty() {
+            String::new()
+        } else {
+            format!("{name}:")
+        };
+        for part in wrap(&text, WIDTH - INDENT) {
+            let part = colour.map_or(part.clone(), |colour| self.colours.paint(colour, &part));
+            let line = format!("  {name:<width$}{part}\n", width = INDENT - 2);
+            self.text.push_str(&line);
+            name.clear();
         }
     }
 
     fn agent(&mut self, agent: &AgentReport) {
-        let by = agent
-            .installer
-            .map(|installer| format!(", by {installer}"))
-            .unwrap_or_default();
-        self.line(
-            "installed",
-            None,
-            format!("{} {}{by}", agent.package, agent.installed),
-        );
+        let AgentReport {
+            package,
+            installed,
+            installer,
+            ..
+        } = agent;
+        let by = installer.map(|installer| format!(" ({installer})"));
+        let by = by.unwrap_or_default();
+        self.line("Installed", None, format!("{package} {installed}{by}"));
         if let Some(damage) = &agent.damage {
-            self.line("damaged", Some(Colour::Red), damage);
+            self.line("Broken", Some(Colour::Red), damage);
         }
-        for (number, service) in agent.services.iter().enumerate() {
-            let runs = match (service.state, &service.version, service.binary) {
-                (ServiceState::Running, Some(version), BinaryState::Replaced) => {
-                    format!(" {version} (restart pending)")
-                }
-                (ServiceState::Running, Some(version), _) => format!(" {version}"),
-                (ServiceState::Running, None, BinaryState::Replaced) => {
-                    " another version than the installed one (restart pending)".into()
-                }
-                (ServiceState::Running, None, _) => ", version unknown (requires root)".into(),
-                _ => String::new(),
-            };
-            let colour = match (service.state, service.binary) {
-                (ServiceState::Running, BinaryState::Replaced)
-                | (ServiceState::Changing | ServiceState::Stopped, _) => Colour::Yellow,
-                (ServiceState::Running, _) => Colour::Green,
-                _ => Colour::Red,
-            };
-            let name = if number == 0 { "running" } else { "" };
-            self.line(
-                name,
-                Some(colour),
-                format!("{}: {}{runs}", service.unit, service.sentence),
-            );
+        for service in &agent.services {
+            let (words, colour) = service_words(service, agent);
+            self.line("Service", Some(colour), words);
         }
     }
 
-    fn wanted(&mut self, channel: &ChannelReport, last: Option<&LastRun>) {
-        let wanted = match (&channel.target, channel.answered) {
-            (Some(target), _) => {
-                let critical = match channel.critical {
-                    Some(true) => ", critical",
-                    Some(false) => ", not critical",
-                    None => "",
-                };
-                format!("{target}{critical}")
-            }
-            (None, true) => "no version: nothing is to change".into(),
-            (None, false) => match last.and_then(|last| last.target.as_ref()) {
-                Some(target) => format!("not known now; the last pass was told {target}"),
-                None => "not known now".into(),
-            },
+    fn target(&mut self, channel: &ChannelReport, last: Option<&LastRun>) {
+        let critical = match channel.critical {
+            Some(true) => ", critical",
+            Some(false) => ", not critical",
+            None => "",
         };
-        self.line("wanted", None, wanted);
+        let known = last.and_then(|last| last.target.as_ref());
+        let target = match (&channel.target, channel.answered, known) {
+            (Some(target), ..) => format!("{target}{critical}"),
+            (None, true, _) => "none (updates are paused)".into(),
+            (None, false, Some(known)) => format!("unknown (last known: {known})"),
+            (None, false, None) => "unknown".into(),
+        };
+        self.line("Target version", None, target);
     }
 
     fn cluster(&mut self, cluster: &ClusterReport) {
-        match (&cluster.version, &cluster.address, &cluster.problem) {
-            (Some(version), Some(address), _) => {
-                self.line("cluster", None, format!("{version}, says {address}"))
-            }
-            (_, _, problem) => {
-                let why = problem
-                    .as_ref()
-                    .map(|problem| format!(": {problem}"))
-                    .unwrap_or_default();
-                self.line(
-                    "cluster",
-                    Some(Colour::Dim),
-                    format!("its version is not known{why}"),
-                );
-            }
-        }
+        let ClusterReport {
+            version,
+            address,
+            problem,
+        } = cluster;
+        let (colour, words) = match (version, address, problem) {
+            (Some(version), Some(address), _) => (None, format!("{version} (from {address})")),
+            (.., Some(problem)) => (Some(Colour::Dim), format!("unknown: {problem}")),
+            _ => (Some(Colour::Dim), "unknown".into()),
+        };
+        self.line("Cluster version", colour, words);
     }
 
     fn limits(&mut self, limits: &LimitsReport) {
         if let Some(pin) = &limits.pin {
-            self.line("pinned to", None, format!("{pin}, by the file \"pin\""));
+            self.line("Pinned to", None, pin);
         }
         if limits.prerelease {
-            self.line(
-                "follows",
-                None,
-                "release candidates too, by the file \"prerelease\"",
-            );
+            self.line("Pre-releases", None, "allowed");
         }
     }
 
@@ -201,174 +173,162 @@ impl Page {
             | State::Interrupted => Colour::Yellow,
             State::NotAllowed | State::InsecureConfig => Colour::Red,
         };
-        self.line("decision", Some(colour), &decision.sentence);
+        let words = match decision.state {
+            State::UpToDate => "up to date",
+            _ => &decision.sentence,
+        };
+        self.line("Status", Some(colour), words);
     }
 
     fn failed(&mut self, failed: &FailedTarget, now: DateTime<Utc>) {
-        self.line(
-            "failed here",
-            None,
-            format!(
-                "{}, {}: {}",
-                failed.target,
-                ago(failed.at, now),
-                failed.reason
-            ),
-        );
+        let FailedTarget {
+            target, at, reason, ..
+        } = failed;
+        let words = format!("{target}, failed {}: {reason}", ago(*at, now));
+        self.line("Skipped version", None, words);
     }
 
     fn schedule(&mut self, schedule: &ScheduleReport, now: DateTime<Utc>) {
-        let written = schedule
-            .written
-            .map(|written| format!("the agent wrote it {}", ago(written, now)));
-        match (&schedule.problem, written) {
-            (Some(problem), _) => self.line("schedule", Some(Colour::Yellow), problem),
-            (None, Some(written)) => self.line("schedule", None, format!("good; {written}")),
-            (None, None) => self.line("schedule", None, "good"),
+        let exported = schedule.written.map(|written| ago(written, now));
+        match (&schedule.problem, exported) {
+            (Some(problem), _) => self.line("Schedule", Some(Colour::Yellow), problem),
+            (None, Some(ago)) => self.line("Schedule", None, format!("valid, exported {ago}")),
+            (None, None) => self.line("Schedule", None, "valid"),
         }
         for (number, window) in schedule.windows.iter().take(WINDOWS).enumerate() {
             let name = match number {
-                0 if window.start <= now => "open",
-                0 => "next",
-                _ => "then",
+                0 if window.start <= now => "Window open",
+                0 => "Next window",
+                _ => "Then",
             };
             self.line(name, None, window_words(window, now));
         }
     }
 
-    /// Which services export none, and what to do.
-    fn export<'a>(&mut self, services: impl Iterator<Item = &'a ServiceReport>) {
-        for advice in services.filter_map(|service| service.export_advice.as_ref()) {
-            self.line("export", Some(Colour::Yellow), advice);
-        }
-    }
-
-    fn passes(&mut self, report: &Report) {
+    fn activity(&mut self, report: &Report) {
         let now = report.time;
         if let Some(timer) = &report.timer {
-            // A host that is not for this program is told to disable the timer: both would contradict each other.
+            // An unsupported host is told to disable the timer.
             let (words, advice) = timer_words(timer, now);
             let advice = advice.filter(|_| !report.decision.is_of_the_host);
-            self.line("timer", advice.map(|_| Colour::Yellow), words);
+            let colour = advice.map(|_| Colour::Yellow);
+            self.line("Timer", colour, words);
             advice
                 .iter()
-                .for_each(|advice| self.line("", Some(Colour::Yellow), advice));
+                .for_each(|advice| self.line("", colour, advice));
         }
         if let Some(run) = &report.in_progress {
-            let text = format!(
-                "PID {}, since {}: {}",
-                run.process.pid,
-                local(run.since),
-                run.doing()
-            );
-            self.line("in progress", Some(Colour::Yellow), text);
+            let (pid, since) = (run.process.pid, local(run.since));
+            let words = format!("PID {pid}, since {since}: {}", run.doing());
+            self.line("In progress", Some(Colour::Yellow), words);
         }
         match &report.last_run {
             Some(last) => {
-                let colour = if last.exit == 0 {
-                    None
-                } else {
-                    Some(Colour::Yellow)
-                };
-                self.line(
-                    "last pass",
-                    colour,
-                    format!(
-                        "{}, {}, took {}",
-                        local(last.at),
-                        ago(last.at, now),
-                        took(last.seconds)
-                    ),
-                );
-                let same = last.outcome == report.decision.sentence;
-                self.line(
-                    "",
-                    colour,
-                    if same {
-                        "it decided the same"
-                    } else {
-                        &last.outcome
-                    },
-                );
+                let colour = (last.exit != 0).then_some(Colour::Yellow);
+                let (at, took) = (local(last.at), took(last.seconds));
+                let words = format!("{at}, {}, took {took}", ago(last.at, now));
+                self.line("Last check", colour, words);
+                if last.outcome != report.decision.sentence {
+                    self.line("", colour, &last.outcome);
+                }
             }
-            None => self.line("last pass", None, "none is recorded on this host"),
+            None => self.line("Last check", None, "never"),
         }
         if let Some(done) = &report.last_upgrade {
-            self.line(
-                "last upgrade",
-                None,
-                format!("{}, took {}", local(done.at), took(done.seconds)),
-            );
-            self.line("", None, format!("from {} to {}", done.from, done.to));
+            let (at, took) = (local(done.at), took(done.seconds));
+            let words = format!("{at}, {} → {}, {took}", done.from, done.to);
+            self.line("Last upgrade", None, words);
         }
         if let Some(failure) = &report.last_failure {
             let colour = Some(Colour::Yellow);
-            self.line(
-                "last failure",
-                colour,
-                format!("{}, took {}", local(failure.at), took(failure.seconds)),
-            );
+            let words = format!("{}, took {}", local(failure.at), took(failure.seconds));
+            self.line("Last failure", colour, words);
             self.line("", colour, &failure.reason);
         }
-        self.line("in total", None, count_words(report.counts));
+        self.line("Totals", None, count_words(report.counts));
     }
 }
 
-fn lock_words(lock: LockReport) -> &'static str {
+/// A service, and the colour of its state.
+fn service_words(service: &ServiceReport, agent: &AgentReport) -> (String, Colour) {
+    let ServiceReport { unit, sentence, .. } = service;
+    if service.state != ServiceState::Running {
+        let colour = match service.state {
+            ServiceState::Changing | ServiceState::Stopped => Colour::Yellow,
+            _ => Colour::Red,
+        };
+        return (format!("{unit}: {sentence}"), colour);
+    }
+    let is_replaced = service.binary == BinaryState::Replaced;
+    let (version, pending) = match &service.version {
+        Some(version) if *version == agent.installed => (version.to_string(), is_replaced),
+        Some(version) => (version.to_string(), true),
+        None if is_replaced => ("another version than the installed one".into(), true),
+        None => {
+            return (
+                format!("{unit}: running, version unknown (requires root)"),
+                Colour::Green,
+            );
+        }
+    };
+    let (pending, colour) = if pending {
+        (" (restart pending)", Colour::Yellow)
+    } else {
+        ("", Colour::Green)
+    };
+    (format!("{unit}: running {version}{pending}"), colour)
+}
+
+fn hold_words(lock: LockReport) -> &'static str {
     match (lock.held, lock.ours, lock.wanted) {
-        (true, true, _) => "leave the agent alone: it is locked",
-        (true, false, _) => "leave the agent alone: an administrator has locked it",
-        (false, _, true) => "may change the agent; the next pass locks it",
-        (false, _, false) => "may change the agent: the file \"lock\" says no",
+        (true, true, _) => "on (set by teleport-upgrade)",
+        (true, false, _) => "on (set by an administrator)",
+        (false, _, true) => "off (set at the next check)",
+        (false, _, false) => "off (lock is set to no)",
     }
 }
 
 fn window_words(window: &Window, now: DateTime<Utc>) -> String {
-    let length = span(window.stop - window.start);
     if window.start <= now {
-        format!(
-            "until {}, for another {}",
-            local(window.stop),
-            span(window.stop - now)
-        )
-    } else {
-        format!(
-            "{} for {length}, in {}",
-            local(window.start),
-            span(window.start - now)
-        )
+        let left = span(window.stop - now);
+        return format!("until {} ({left} left)", local(window.stop));
     }
+    let (length, pause) = (window.stop - window.start, window.start - now);
+    format!(
+        "{}, {} long, opens in {}",
+        local(window.start),
+        span(length),
+        span(pause)
+    )
 }
 
-/// What to say of the timer, and what to do if it is not as it should be.
+/// The timer, and what to do unless it is enabled and running.
 fn timer_words(timer: &Timer, now: DateTime<Utc>) -> (String, Option<&'static str>) {
-    const ENABLE: Option<&str> = Some("try: sudo systemctl enable --now teleport-upgrade.timer");
-    match (timer.enabled, timer.active, timer.next) {
-        (true, true, Some(next)) => (
-            format!("enabled; next {}, in {}", local(next), span(next - now)),
-            None,
-        ),
-        (true, true, None) => ("enabled; a pass is at work".into(), None),
-        (false, true, _) => (
-            "started, but not enabled: it will be off after the next boot".into(),
-            ENABLE,
-        ),
-        (true, false, _) => (
-            "enabled, but stopped: nothing is upgraded by itself".into(),
-            ENABLE,
-        ),
-        (false, false, _) => ("off: nothing is upgraded by itself".into(), ENABLE),
-    }
+    const ENABLE: Option<&str> = Some("Try: sudo systemctl enable --now teleport-upgrade.timer");
+    let problem = match (timer.enabled, timer.active, timer.next) {
+        (true, true, Some(next)) => {
+            let words = format!(
+                "enabled, next check {}, in {}",
+                local(next),
+                span(next - now)
+            );
+            return (words, None);
+        }
+        (true, true, None) => return ("enabled, a check is in progress".into(), None),
+        (false, true, _) => "running but not enabled: automatic upgrades stop at the next boot",
+        (true, false, _) => "enabled but not running: automatic upgrades are paused",
+        (false, false, _) => "disabled: automatic upgrades are off",
+    };
+    (problem.into(), ENABLE)
 }
 
 fn count_words(counts: Counts) -> String {
-    let of = |count: u64, one: &str, many: &str| {
-        format!("{count} {}", if count == 1 { one } else { many })
-    };
+    let of =
+        |count: u64, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
     format!(
         "{}, {}, {}",
-        of(counts.upgrades, "upgrade", "upgrades"),
-        of(counts.rollbacks, "rollback", "rollbacks"),
-        of(counts.failures, "failure", "failures")
+        of(counts.upgrades, "version change"),
+        of(counts.rollbacks, "automatic rollback"),
+        of(counts.failures, "failed check")
     )
 }

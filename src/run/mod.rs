@@ -155,7 +155,12 @@ impl Run<'_> {
         };
         if let Err(error) = done {
             warn!(
-                "{}: its lock against ordinary system updates is not as it should be: {}; the next pass tries again",
+                "cannot {} {}: {}. Will retry at the next check",
+                if self.config.lock {
+                    "hold"
+                } else {
+                    "release the hold on"
+                },
                 package.name,
                 reasons(&error)
             );

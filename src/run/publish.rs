@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use chrono::{DateTime, Utc};
 use log::warn;
 
@@ -14,7 +14,7 @@ use crate::report::outcome::End;
 use crate::report::{ScheduleReport, metrics, notice};
 use crate::run::Run;
 use crate::state::history::{Failure, LastRun};
-use crate::system::text::reasons;
+use crate::system::text::{io_problem, reasons};
 use crate::system::times;
 
 impl Run<'_> {
@@ -74,13 +74,13 @@ impl Run<'_> {
             return Ok(());
         };
         self.report.schedule = Some(ScheduleReport::read(&self.config.schedule, Utc::now()));
-        let cannot = || {
-            format!(
-                "{}: cannot write the metrics there; make that directory, or remove the file \"metrics\"",
-                directory.display()
+        metrics::write(directory, &self.report).map_err(|error| {
+            anyhow!(
+                "cannot write metrics to {}: {}. Create the directory or unset metrics",
+                directory.display(),
+                io_problem(&error)
             )
-        };
-        metrics::write(directory, &self.report).with_context(cannot)
+        })
     }
 
     fn write_notice(&self) -> Result<()> {

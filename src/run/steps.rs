@@ -1,6 +1,7 @@
 //! The steps of a run: decide, make one change, look again, until there is nothing more to do now.
 
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
@@ -20,7 +21,7 @@ use crate::packages::package::Installed;
 use crate::packages::{Found, PackageManager, Prepared};
 use crate::report::decision::DecisionReport;
 use crate::report::outcome;
-use crate::report::outcome::{End, conclude};
+use crate::report::outcome::{Attempt, End, conclude};
 use crate::report::words::action;
 use crate::run::Run;
 use crate::server::cluster::{Cluster, Reach};
@@ -147,6 +148,7 @@ impl Run<'_> {
         let Change { from, to, .. } = &change;
         self.lock
             .note(&format!("resuming the change from {from} to {to}"));
+        let began = Instant::now();
         let signals = self.signals;
         let deferred = signals.defer();
         let outcome = self.transaction(packages, &seen, |transaction| transaction.finish(&change));
@@ -162,7 +164,13 @@ impl Run<'_> {
             intermediate: Intermediate::Known(between),
             target: change.goal.as_ref().unwrap_or(&change.to).clone(),
         });
-        let end = conclude(&action, "an earlier pass was cut off", &outcome);
+        let attempt = Attempt {
+            seen: &seen,
+            action: &action,
+            cause: "a previous upgrade was interrupted",
+            took: began.elapsed(),
+        };
+        let end = conclude(&attempt, &outcome);
         if end.exit == Exit::Broken {
             carried.broken = Some((end, change.to));
         } else if outcome != Outcome::Upgraded || self.signals.asked_to_end() {
@@ -186,7 +194,7 @@ impl Run<'_> {
             Action::Upgrade(path) => path.goal().cloned(),
             _ => None,
         };
-        let signals = self.signals;
+        let (began, signals) = (Instant::now(), self.signals);
         let _deferred;
         let outcome = if let Action::Restart(_, unit) = &action {
             _deferred = signals.defer();
@@ -205,7 +213,13 @@ impl Run<'_> {
                 transaction.upgrade(&seen.agent, version, goal.as_ref(), (found, prepared))
             })?
         };
-        let end = conclude(&action, &action::cause(cause), &outcome);
+        let attempt = Attempt {
+            seen: &seen,
+            action: &action,
+            cause: &action::cause(cause),
+            took: began.elapsed(),
+        };
+        let end = conclude(&attempt, &outcome);
         // After a restart there may be other services; after an intermediate version there is the next one.
         let goes_on = matches!(action, Action::Restart(..))
             || (goal.is_some() && !self.signals.asked_to_end());
@@ -238,7 +252,13 @@ impl Run<'_> {
                 Step::Look(seen, carried)
             }
             Err(error) => {
-                let end = conclude(action, "", &Outcome::Untouched(error.into()));
+                let attempt = Attempt {
+                    seen: &seen,
+                    action,
+                    cause: "",
+                    took: Duration::ZERO,
+                };
+                let end = conclude(&attempt, &Outcome::Untouched(error.into()));
                 self.finish(seen, end)
             }
         }

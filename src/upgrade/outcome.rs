@@ -75,9 +75,7 @@ impl fmt::Display for UpgradeError {
             UpgradeError::Package(error) => error.fmt(f),
             UpgradeError::NotInstalled(reason) => write!(f, "nothing was installed: {reason}"),
             UpgradeError::Service(reason) => f.write_str(reason),
-            UpgradeError::Shutdown => {
-                f.write_str("the host is shutting down; resuming at the next check")
-            }
+            UpgradeError::Shutdown => f.write_str("the host is shutting down"),
         }
     }
 }

@@ -47,7 +47,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "clock: the last second before the window",
             0,
-            "outside the maintenance window; the next one opens 2026-11-20 02:00 UTC (in 1 min)",
+            "is pending: next maintenance window opens 2026-11-20 02:00 UTC (in 1 min)",
             |stage| {
                 stage.configure("schedule", "1795140000 1795143600\n");
                 stage.clock(1_795_140_000 - 30);
@@ -78,7 +78,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "clock: an install whose window a jump has closed waits",
             0,
-            "waiting to upgrade|the maintenance schedule has expired",
+            "is pending: |the maintenance schedule has expired",
             |stage| {
                 // Found open; while the package manager prepares, the time leaps over the rest of the window.
                 stage.command = "run";
@@ -95,7 +95,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "clock: summer time ends, inside the window in UTC",
             0,
-            "would now upgrade|open until 2026-11-01 06:00 UTC",
+            "would upgrade from 14.3.33 to 14.3.34 now|open until 2026-11-01 06:00 UTC",
             |stage| {
                 stage.configure("schedule", format!("{} {}\n", AUTUMN - 1800, AUTUMN + 1800));
                 stage.clock(AUTUMN);
@@ -105,7 +105,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "clock: the same hour again is another one in UTC",
             0,
-            "waiting to upgrade",
+            "is pending: ",
             |stage| {
                 stage.configure(
                     "schedule",
@@ -124,7 +124,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "clock: summer time begins, and the window is in the hour that is not",
             0,
-            "would now upgrade|open until 2026-03-08 08:00 UTC",
+            "would upgrade from 14.3.33 to 14.3.34 now|open until 2026-03-08 08:00 UTC",
             |stage| {
                 stage.configure("schedule", format!("{} {}\n", SPRING + 1, SPRING + 3601));
                 stage.clock(SPRING + 60);

@@ -4,7 +4,7 @@ use super::Case;
 use crate::host::{Package, Stage};
 
 const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)";
-const DONE: &str = "done: upgraded from 14.3.33 to 14.3.34";
+const DONE: &str = "upgraded from 14.3.33 to 14.3.34";
 
 pub fn cases() -> Vec<Case> {
     vec![

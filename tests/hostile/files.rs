@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)";
-const UNUSABLE: &str = "waiting to upgrade|the maintenance schedule is invalid";
+const UNUSABLE: &str = "is pending: |the maintenance schedule is invalid";
 
 pub fn cases() -> Vec<Case> {
     [kinds(), contents(), configuration(), history()]
@@ -97,12 +97,9 @@ fn kinds() -> Vec<Case> {
         case("schedule: a directory", 0, "not a regular file", |stage| {
             instead(stage, "mkdir \"$schedule\"")
         }),
-        case(
-            "schedule: nobody may read it",
-            0,
-            "waiting to upgrade",
-            |stage| instead(stage, "(umask 777; : >\"$schedule\")"),
-        ),
+        case("schedule: nobody may read it", 0, "is pending: ", |stage| {
+            instead(stage, "(umask 777; : >\"$schedule\")")
+        }),
     ]
 }
 
@@ -163,7 +160,7 @@ fn contents() -> Vec<Case> {
         case(
             "schedule: as many windows as it may hold",
             0,
-            "outside the maintenance window; the next one opens 2027-",
+            "is pending: next maintenance window opens 2027-",
             |stage| {
                 let hours = (0..2_900_u64).rev();
                 says(
@@ -216,7 +213,7 @@ fn contents() -> Vec<Case> {
         case(
             "schedule: since for ever, until for ever",
             0,
-            "would now upgrade",
+            "would upgrade from 14.3.33 to 14.3.34 now",
             |stage| says(stage, "-8334601228800 8210266876799\n"),
         ),
         case(
@@ -395,7 +392,7 @@ fn history() -> Vec<Case> {
         case(
             "history: a reason full of control characters",
             0,
-            "not trying 14.3.34 again",
+            "skipping 14.3.34: ",
             |stage| {
                 says(
                     stage,

@@ -157,12 +157,14 @@ fn told(played: &Played) -> String {
     let tells = |start: &&str| lines.iter().find(|line| line.starts_with(*start)).copied();
     let starts = [
         "error: ",
-        "could not ",
         "not allowed",
-        "done",
-        "not trying",
-        "waiting",
-        "would now",
+        "upgraded",
+        "skipping",
+        "upgrade ",
+        "downgrade ",
+        "reinstall",
+        "restart",
+        "would ",
         "an upgrade",
     ];
     starts

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)|waiting to upgrade";
+const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)|is pending: ";
 const THROUGH: &str = "cannot reach https://releases.example.com/current/version through the proxy proxy.example.com:3128";
 /// Base64 of `alice:SECRET/1`, which HTTPS_PROXY has with `%2F`.
 const CREDENTIALS: &str = "Proxy-Authorization: Basic YWxpY2U6U0VDUkVULzE=";

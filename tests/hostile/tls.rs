@@ -4,7 +4,7 @@ use super::Case;
 use crate::host::{Cert, Response, Stage, authority, authority_key};
 use std::fs;
 
-const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)|waiting to upgrade";
+const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)|is pending: ";
 const UNKNOWN: &str = "the server's certificate is signed by nobody this host trusts|have the server send its whole chain";
 
 pub fn cases() -> Vec<Case> {

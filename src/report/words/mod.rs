@@ -1,4 +1,4 @@
-//! The sentences that say what was decided and why: `run`, `dry-run`, `status`, JSON and the journal have them from here.
+//! Sentences about observations and decisions, for `run`, `dry-run`, `status`, JSON and the journal.
 
 pub mod action;
 mod not_allowed;
@@ -15,64 +15,58 @@ use crate::state::current_run::CurrentRun;
 use crate::state::history::{Change, FailedTarget};
 use crate::system::times;
 
-/// What the channel has for this host. People grep for two of these: to the letter.
+/// What is available for this host. People grep for two of these lines: they stay to the letter.
 pub fn available(seen: &Observation) -> Vec<String> {
     let installed = &seen.agent.package.version;
-    let mut lines = vec![match &seen.target {
-        // It was not asked.
+    let mut lines = match &seen.target {
         None => return Vec::new(),
         Some(Target::Version(target)) if target == installed => {
-            format!("no upgrades available ({installed} == {target})")
+            vec![format!("no upgrades available ({installed} == {target})")]
         }
         Some(Target::Version(target)) => {
-            format!("an upgrade is available ({installed} -> {target})")
+            vec![format!("an upgrade is available ({installed} -> {target})")]
         }
-        Some(Target::None) => format!(
-            "no upgrades available ({installed} stays: the release channel names no version)"
-        ),
-    }];
-    // Why a host is on a version that nobody has asked for.
-    if let Some(last) = seen
-        .history
-        .last_change
-        .as_ref()
-        .filter(|last| last.to == *installed)
+        Some(Target::None) => vec![format!(
+            "no upgrades available ({installed}): updates are paused, the release channel contains \"none\""
+        )],
+    };
+    if matches!(&seen.target, Some(Target::Version(target)) if target < installed) {
+        lines.push("this is a downgrade: the release channel's target version is lower than the installed one".into());
+    }
+    let last = seen.history.last_change.as_ref();
+    if let Some(last) = last.filter(|last| last.to == *installed)
         && let Some(goal) = last.goal.as_ref().filter(|goal| *goal != installed)
     {
-        let at = times::utc(last.at);
         lines.push(format!(
-            "{installed} is a stop on the way from {} to {goal}, reached by the pass of {at}",
-            last.from
+            "{installed} is an intermediate version on the upgrade path from {} to {goal} (installed {})",
+            last.from,
+            times::utc(last.at)
         ));
     }
     lines
 }
 
-/// What follows from a decision, as long as nothing is done about it; nothing if there is nothing to do.
+/// The sentence about a decision, before anything is done about it; nothing if there is nothing to do.
 pub fn verdict(decision: &Decision) -> Option<String> {
     Some(match decision {
         Decision::Paused | Decision::UpToDate => return None,
         Decision::Resume(change) => unfinished(change, None),
         Decision::Wait(change, wait) => {
             format!(
-                "waiting to {}: {}",
-                action::plan(change),
+                "{} is pending: {}",
+                action::noun(change),
                 action::wait(wait)
             )
         }
         Decision::Go(change, cause) => {
-            format!(
-                "would now {}: {}",
-                action::plan(change),
-                action::cause(cause)
-            )
+            format!("{}: {}", action::would(change), action::cause(cause))
         }
         Decision::NotAllowed(reason) => not_allowed(reason),
         Decision::Skip(failed) => skipped(failed),
     })
 }
 
-/// What is not for this host, and why.
+/// Why a change is not allowed.
 pub fn not_allowed(reason: &NotAllowed) -> String {
     let sentence = not_allowed::reason(reason);
     if reason.is_a_pin() {
@@ -82,43 +76,43 @@ pub fn not_allowed(reason: &NotAllowed) -> String {
     }
 }
 
-/// How a change stands that was begun and not ended. `running` is the run that is at it.
-pub fn unfinished(change: &Change, running: Option<&CurrentRun>) -> String {
+/// The state of a change that was begun and has not ended. `run` is the run that is at it, if one is.
+pub fn unfinished(change: &Change, run: Option<&CurrentRun>) -> String {
     let Change {
-        from, to, since, ..
+        from,
+        to,
+        since,
+        failure,
+        rollback_failed,
+        ..
     } = change;
-    let what = match from.cmp(to) {
+    let since = times::utc(*since);
+    let name = match from.cmp(to) {
         Ordering::Less => format!("upgrade from {from} to {to}"),
         Ordering::Equal => format!("reinstall of {to}"),
         Ordering::Greater => format!("downgrade from {from} to {to}"),
     };
     let rollback = format!("rollback from {to} to {from}");
-    match (running, change.rollback_failed, &change.failure) {
+    match (run, rollback_failed, failure) {
         (Some(CurrentRun { process, step, .. }), _, failure) => {
-            let what = if failure.is_some() { rollback } else { what };
-            let step = step
-                .as_ref()
-                .map(|step| format!(": {step}"))
-                .unwrap_or_default();
+            let name = if failure.is_some() { rollback } else { name };
+            let step = step.as_ref().map(|step| format!(": {step}"));
             format!(
-                "{what} in progress since {} (PID {}{step})",
-                times::utc(*since),
-                process.pid
+                "{name} in progress since {since} (PID {}{})",
+                process.pid,
+                step.unwrap_or_default()
             )
         }
         (None, Some(failed), _) => format!(
             "{rollback} failed at {}; it is retried at every check",
-            times::utc(failed)
+            times::utc(*failed)
         ),
-        (None, None, Some(reason)) => {
-            format!(
-                "{rollback} was interrupted; the next run resumes it. {to} failed on this host: {reason}"
-            )
+        (None, None, Some(reason)) => format!(
+            "{rollback} was interrupted; the next run resumes it. {to} failed on this host: {reason}"
+        ),
+        (None, None, None) => {
+            format!("{name}, started {since}, was interrupted; the next run resumes it")
         }
-        (None, None, None) => format!(
-            "{what} of {} was interrupted; the next run resumes it",
-            times::utc(*since)
-        ),
     }
 }
 
@@ -131,22 +125,24 @@ fn skipped(failed: &FailedTarget) -> String {
         at,
         ..
     } = failed;
-    let on_the_way = goal
-        .as_ref()
-        .map(|goal| format!(", which is on the way to {goal},"))
-        .unwrap_or_default();
-    let newer = goal
-        .as_ref()
-        .map(|_| format!("have the repository offer a newer {}, ", target.major()))
-        .unwrap_or_default();
+    let at = times::utc(*at);
+    let (what, newer) = match goal {
+        Some(goal) => (
+            format!("{target} (intermediate version; target {goal})"),
+            format!(
+                "Add a newer {}.x version to the repository, p",
+                target.major()
+            ),
+        ),
+        None => (target.to_string(), "P".into()),
+    };
     format!(
-        "not trying {target}{on_the_way} again: on {} it failed on this host ({reason}); {newer}have the channel name another version, \
-         or try it with \"teleport-upgrade force\"",
-        times::utc(*at)
+        "skipping {what}: it failed on this host at {at} ({reason}). {newer}ublish a different version, or retry now with: sudo \
+         teleport-upgrade force"
     )
 }
 
-/// What has to be done for an agent to export its maintenance windows, if it does not.
+/// What to do so that an agent exports its maintenance windows, if it does not.
 pub fn export_advice(service: &Service) -> Option<String> {
     let unit = &service.unit;
     match service.exports {

@@ -5,8 +5,8 @@ use crate::decide::compatibility::{Limit, NotAllowed};
 use crate::decide::path::Missing;
 use crate::version::Version;
 
-/// The sentence after "not allowed: ", or the whole sentence of a pin.
-pub fn reason(not_allowed: &NotAllowed) -> String {
+/// The reason after "not allowed: ", or the whole sentence if the host is pinned.
+pub(super) fn reason(not_allowed: &NotAllowed) -> String {
     match not_allowed {
         NotAllowed::Change {
             to,
@@ -15,76 +15,179 @@ pub fn reason(not_allowed: &NotAllowed) -> String {
         } => {
             let what = match pin {
                 Pin::Version(version) => version.to_string(),
-                Pin::Major(major) => format!("a version {major}"),
+                Pin::Major(major) => format!("a {major}.x version"),
             };
             format!(
                 "pinned to {pin}, so {to} is not installed. Publish {what} to the release channel, or change the setting \"pin\""
             )
         }
         NotAllowed::Change { from, to, limit } => {
-            let verb = if to < from {
-                "to go back"
-            } else {
-                "to upgrade"
-            };
-            format!("{verb} from {from} to {to}: {}", explain(from, to, limit))
+            let change = if to < from { "downgrade" } else { "upgrade" };
+            format!("{change} from {from} to {to}. {}", explain(from, to, limit))
         }
         NotAllowed::ClusterHost(host) => format!("unsupported host: {host}"),
-        NotAllowed::Nop => {
-            "unsupported host: this agent is managed by teleport-update (the file \"schedule\" contains nop). Use only one updater: \
-             run systemctl disable --now teleport-upgrade.timer, or uninstall teleport-update and remove that file"
-                .into()
-        }
-        NotAllowed::Managed(link) => format!(
-            "to change anything on this host: Teleport's own updater, teleport-update, manages it (/usr/local/bin/teleport is a \
-             link to {}); disable teleport-upgrade.timer here, or remove that updater first",
-            link.display()
+        NotAllowed::Nop => managed(
+            "the file \"schedule\" contains nop",
+            "uninstall teleport-update and remove that file",
+        ),
+        NotAllowed::Managed(link) => managed(
+            &format!("/usr/local/bin/teleport links to {}", link.display()),
+            "run teleport-update uninstall",
         ),
     }
 }
 
-/// The limit, where it was read, and what to do.
+fn managed(sign: &str, alternative: &str) -> String {
+    format!(
+        "unsupported host: this agent is managed by teleport-update ({sign}). Use only one updater: run systemctl disable --now \
+         teleport-upgrade.timer, or {alternative}"
+    )
+}
+
+/// The limit, where it comes from, and what to do.
 fn explain(from: &Version, to: &Version, limit: &Limit) -> String {
     match limit {
         Limit::PreRelease => format!(
-            "{to} is not a release, and the file \"prerelease\" does not say yes; have the channel name a release, or write yes there"
+            "{to} is a pre-release, and prerelease is not enabled. Publish a release, or set prerelease to yes"
         ),
         // A sentence of its own, above.
-        Limit::Pin(pin) => format!("this host is pinned to {pin}"),
-        Limit::TooFarDown => {
-            let below = from.major() - 1;
-            format!(
-                "that is more than one major version down (Teleport's compatibility rule); have the channel name a version {below} or {}",
-                from.major()
-            )
-        }
+        Limit::Pin(pin) => format!("This host is pinned to {pin}"),
+        Limit::TooFarDown => format!(
+            "Teleport does not support downgrading by more than one major version. Publish a {}.x or {}.x version",
+            from.major() - 1,
+            from.major()
+        ),
         Limit::AboveCluster(runs, at) => format!(
-            "the cluster at {at} runs {runs} (its /webapi/ping), and an agent must not be ahead of it; \
-             upgrade the cluster first, or have the channel name {runs} at most"
+            "The cluster runs {runs} (reported by {at}), and agents must not be newer than the cluster. Upgrade the cluster first, or \
+             publish {runs} or older"
         ),
         Limit::BehindCluster(runs, at) => format!(
-            "the cluster at {at} runs {runs} (its /webapi/ping), and {to} is more than one major version behind it; \
-             have the channel name a version {} or {}, {runs} at most",
+            "The cluster runs {runs} (reported by {at}), and {to} is more than one major version behind. Publish a {}.x or {}.x version, \
+             no newer than {runs}",
             runs.major() - 1,
             runs.major()
         ),
         Limit::NoPath(missing, offered, source) => {
-            let newest = offered
-                .iter()
-                .max()
-                .map_or("it has none".to_string(), |newest| {
-                    format!("the newest there is {newest}")
-                });
+            let latest = offered.iter().max();
+            let latest = latest.map_or("none".to_string(), |latest| format!("latest: {latest}"));
             match missing {
                 Missing::Major(major) => format!(
-                    "major version {major} comes first (Teleport's compatibility rule), and the repository of {source} has no {major} \
-                     ({newest}); point that repository at stable/rolling, or at stable/v{major} and have the channel name a version {major} first"
+                    "Major version {major} must be installed first, and the repository configured in {source} has no {major}.x release \
+                     ({latest}). Switch the repository to stable/rolling, or to stable/v{major} and publish a {major}.x version first"
                 ),
                 Missing::Target => format!(
-                    "the repository of {source} has no {to} ({newest}), and the way there is not begun before it can be ended; \
-                     have the channel name a version that it has, or point that repository at stable/rolling"
+                    "The repository configured in {source} has no {to} ({latest}), so the upgrade is not started. Publish an available \
+                     version, or switch the repository to stable/rolling"
                 ),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::settings::Settings;
+    use crate::config::Address;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_limit_has_its_reason_and_advice() {
+        let at = Address {
+            host: "proxy.example.com".into(),
+            port: 443,
+        };
+        let offered = vec![version("12.4.1"), version("16.1.0")];
+        let source = "/etc/apt/sources.list.d/teleport.list".to_string();
+        let no_path = |missing| Limit::NoPath(missing, offered.clone(), source.clone());
+        for (from, to, limit, expected) in [
+            (
+                "14.3.33",
+                "15.0.0-rc.1",
+                Limit::PreRelease,
+                "upgrade from 14.3.33 to 15.0.0-rc.1. 15.0.0-rc.1 is a pre-release, and prerelease is not enabled. Publish a release, or \
+                 set prerelease to yes",
+            ),
+            (
+                "14.3.33",
+                "15.0.0",
+                Limit::Pin(Pin::Version(version("14.3.33"))),
+                "pinned to 14.3.33, so 15.0.0 is not installed. Publish 14.3.33 to the release channel, or change the setting \"pin\"",
+            ),
+            (
+                "14.3.33",
+                "15.0.0",
+                Limit::Pin(Pin::Major(14)),
+                "pinned to major version 14, so 15.0.0 is not installed. Publish a 14.x version to the release channel, or change the \
+                 setting \"pin\"",
+            ),
+            (
+                "16.0.0",
+                "14.3.34",
+                Limit::TooFarDown,
+                "downgrade from 16.0.0 to 14.3.34. Teleport does not support downgrading by more than one major version. Publish a 15.x \
+                 or 16.x version",
+            ),
+            (
+                "14.3.33",
+                "15.0.0",
+                Limit::AboveCluster(version("14.3.34"), at.clone()),
+                "upgrade from 14.3.33 to 15.0.0. The cluster runs 14.3.34 (reported by proxy.example.com:443), and agents must not be \
+                 newer than the cluster. Upgrade the cluster first, or publish 14.3.34 or older",
+            ),
+            (
+                "14.3.33",
+                "14.3.34",
+                Limit::BehindCluster(version("16.0.0"), at),
+                "upgrade from 14.3.33 to 14.3.34. The cluster runs 16.0.0 (reported by proxy.example.com:443), and 14.3.34 is more than \
+                 one major version behind. Publish a 15.x or 16.x version, no newer than 16.0.0",
+            ),
+            (
+                "12.4.1",
+                "14.3.34",
+                no_path(Missing::Major(13)),
+                "upgrade from 12.4.1 to 14.3.34. Major version 13 must be installed first, and the repository configured in \
+                 /etc/apt/sources.list.d/teleport.list has no 13.x release (latest: 16.1.0). Switch the repository to stable/rolling, or \
+                 to stable/v13 and publish a 13.x version first",
+            ),
+            (
+                "12.4.1",
+                "14.3.34",
+                no_path(Missing::Target),
+                "upgrade from 12.4.1 to 14.3.34. The repository configured in /etc/apt/sources.list.d/teleport.list has no 14.3.34 \
+                 (latest: 16.1.0), so the upgrade is not started. Publish an available version, or switch the repository to stable/rolling",
+            ),
+        ] {
+            let (from, to) = (version(from), version(to));
+            let change = NotAllowed::Change { from, to, limit };
+            assert_eq!(reason(&change), expected);
+        }
+    }
+
+    #[test]
+    fn unsupported_hosts_are_named() {
+        let settings = Settings::parse("/etc/teleport.yaml".as_ref(), "");
+        let host = NotAllowed::ClusterHost(settings.cluster_service.unwrap());
+        assert!(host.is_of_the_host());
+        assert!(reason(&host).starts_with("unsupported host: "));
+        let by = "unsupported host: this agent is managed by teleport-update";
+        assert_eq!(
+            reason(&NotAllowed::Nop),
+            format!(
+                "{by} (the file \"schedule\" contains nop). Use only one updater: run systemctl disable --now teleport-upgrade.timer, \
+                 or uninstall teleport-update and remove that file"
+            )
+        );
+        let link = NotAllowed::Managed("/opt/teleport/default/bin/teleport".into());
+        assert_eq!(
+            reason(&link),
+            format!(
+                "{by} (/usr/local/bin/teleport links to /opt/teleport/default/bin/teleport). Use only one updater: run systemctl disable \
+                 --now teleport-upgrade.timer, or run teleport-update uninstall"
+            )
+        );
     }
 }
