@@ -32,7 +32,7 @@ pub enum Verb {
     /// Upgrade now, ignoring the maintenance window and earlier failures
     #[command(after_help = FORCE)]
     Force,
-    /// Show the agent, the target version, maintenance windows and recent activity
+    /// Show the agent, target version, maintenance windows and activity
     #[command(after_help = STATUS)]
     Status {
         /// Print one JSON object
@@ -64,7 +64,7 @@ pub struct Options {
     /// Print only errors and the result
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub quiet: bool,
-    /// Configuration directory (default: /etc/teleport-upgrade.d)
+    /// Settings directory (default: /etc/teleport-upgrade.d)
     #[arg(
         long,
         global = true,

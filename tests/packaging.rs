@@ -621,7 +621,7 @@ fn unlock_takes_back_what_run_has_set() {
     let said = host.upgrader("unlock").expect(0).stdout;
     assert_eq!(
         said,
-        "teleport-ent is left to ordinary system updates again\n"
+        "released the hold on teleport-ent; regular system updates can upgrade it\n"
     );
     assert!(!is_locked(&host));
 }

@@ -88,7 +88,7 @@ fn explain(from: &Version, to: &Version, limit: &Limit) -> String {
 mod tests {
     use super::*;
     use crate::agent::settings::Settings;
-    use crate::config::Address;
+    use crate::config::values::Address;
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()
