@@ -87,7 +87,7 @@ fn explain(from: &Version, to: &Version, limit: &Limit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::settings::Settings;
+    use crate::agent::settings::ClusterHost;
     use crate::config::values::Address;
 
     fn version(text: &str) -> Version {
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn unsupported_hosts_are_named() {
-        let settings = Settings::parse("/etc/teleport.yaml".as_ref(), "");
-        let host = NotAllowed::ClusterHost(settings.cluster_service.unwrap());
+        let host =
+            NotAllowed::ClusterHost(ClusterHost::Unread("/etc/teleport.yaml".into(), "x".into()));
         assert!(host.is_of_the_host());
         assert!(reason(&host).starts_with("unsupported host: "));
         let by = "unsupported host: this agent is managed by teleport-update";
