@@ -25,8 +25,8 @@ fn publish(channel: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What a web server would serve of a channel: the version, and whether it is critical.
-fn served(channel: &Path) -> Option<(String, String)> {
+/// What a web server would serve of a channel: its version, whether it is critical, and for how many percent of the hosts it is.
+fn served(channel: &Path) -> Option<[String; 3]> {
     let read = |file: &str| {
         fs::read_to_string(channel.join(file))
             .ok()
@@ -34,11 +34,16 @@ fn served(channel: &Path) -> Option<(String, String)> {
     };
     channel
         .exists()
-        .then(|| (read("version").unwrap(), read("critical").unwrap()))
+        .then(|| ["version", "critical", "rollout"].map(|file| read(file).unwrap()))
 }
 
-fn pair(version: &str, critical: &str) -> Option<(String, String)> {
-    Some((version.into(), critical.into()))
+/// A version for all hosts.
+fn pair(version: &str, critical: &str) -> Option<[String; 3]> {
+    files(version, critical, "100")
+}
+
+fn files(version: &str, critical: &str, percent: &str) -> Option<[String; 3]> {
+    Some([version, critical, percent].map(String::from))
 }
 
 #[test]
@@ -74,6 +79,7 @@ fn publish_writes_what_it_is_told_and_nothing_else() {
         &["none", "--critical"],
         &["14.3.34", "--crtical"],
         &["14.3.34", "--critical", "x"],
+        &["14.3.34", "14.3.35"],
         &[],
     ] {
         let ran = publish(&channel, arguments);
@@ -138,7 +144,8 @@ fn publish_leaves_a_link_alone_that_it_has_not_made() {
     let ran = publish(&follower, &["14.3.35"]);
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(
-        ran.status.code() == Some(2) && said.contains("publish has not made this link to stable"),
+        ran.status.code() == Some(2)
+            && said.contains("is a link to stable that publish did not create"),
         "{said}"
     );
     assert_eq!(
@@ -157,6 +164,89 @@ fn publish_leaves_a_link_alone_that_it_has_not_made() {
         "{}",
         String::from_utf8_lossy(&ran.stderr)
     );
+}
+
+#[test]
+fn publish_changes_the_percentage_with_the_version_or_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let channel = directory.path().join("current");
+    let before_any_version = publish(&channel, &["--percent", "5"]);
+    assert_eq!(before_any_version.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&before_any_version.stderr).contains("has no version yet"),
+        "{before_any_version:?}"
+    );
+    for (arguments, expected) in [
+        (
+            &["14.3.34", "--percent", "1"][..],
+            files("14.3.34", "no", "1"),
+        ),
+        (&["--percent", "25%"], files("14.3.34", "no", "25")),
+        (&["--percent", "0"], files("14.3.34", "no", "0")),
+        (&["--percent", "0.125"], files("14.3.34", "no", "0.125")),
+        (&["--percent", "5", "v14.3.35"], files("14.3.35", "no", "5")),
+        (&["14.3.35"], files("14.3.35", "no", "100")),
+        (&["--percent", "100"], files("14.3.35", "no", "100")),
+    ] {
+        let ran = publish(&channel, arguments);
+        assert!(
+            ran.status.success() && ran.stderr.is_empty(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        assert_eq!(served(&channel), expected, "{arguments:?}");
+    }
+    let refused = |arguments: &[&str]| {
+        let before = served(&channel);
+        let ran = publish(&channel, arguments);
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(served(&channel), before, "{arguments:?}");
+        String::from_utf8(ran.stderr).unwrap()
+    };
+    for percent in [
+        "101", "100.5", "-1", "1e1", "05", ".5", "5.", "5.1234", "5 ", "5%%", "%", "half", "",
+    ] {
+        let said = refused(&["--percent", percent]);
+        assert!(said.starts_with("publish: "), "{percent}: {said}");
+        refused(&["14.3.36", "--percent", percent]);
+    }
+    refused(&["14.3.36", "--percent"]);
+    refused(&["--percent"]);
+    refused(&["none", "--percent", "5"]);
+    let said = refused(&["14.3.36", "--critical", "--percent", "5"]);
+    assert!(said.contains("for all hosts at once"), "{said}");
+    // Hosts that are not to wait for anything would not stop at this either, whatever its author believes.
+    assert!(
+        publish(&channel, &["14.3.36", "--critical"])
+            .status
+            .success()
+    );
+    let said = refused(&["--percent", "0"]);
+    assert!(
+        said.contains("14.3.36 is critical, so hosts do not wait for a percentage"),
+        "{said}"
+    );
+    assert!(publish(&channel, &["none"]).status.success());
+    assert!(refused(&["--percent", "5"]).contains("upgrades are paused"));
+}
+
+#[test]
+fn publish_leaves_a_channel_that_has_changed_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let channel = directory.path().join("current");
+    assert!(publish(&channel, &["1.0.0"]).status.success());
+    let link = fs::read_link(&channel).unwrap();
+    let link = link.to_str().unwrap();
+    let only_if = |percent: &str| publish(&channel, &["--percent", percent, "--only-if", link]);
+    assert!(only_if("5").status.success());
+    assert_eq!(served(&channel), files("1.0.0", "no", "5"));
+    let late = only_if("25");
+    assert_eq!(late.status.code(), Some(3));
+    assert!(
+        String::from_utf8_lossy(&late.stderr).contains("has changed meanwhile"),
+        "{late:?}"
+    );
+    assert_eq!(served(&channel), files("1.0.0", "no", "5"));
 }
 
 #[test]
@@ -215,15 +305,18 @@ fn publish_killed_at_any_point_leaves_the_old_or_the_new() {
     let old_and_new = [
         ("1.0.0", "no", "2.0.0", "yes"),
         ("1.0.0", "yes", "2.0.0", "no"),
-        ("1.0.0", "yes", "2.0.0", "yes"),
+        ("1.0.0", "yes", "2.0.0", "5"),
+        ("1.0.0", "5", "1.0.0", "25"),
     ];
     for (old, old_critical, new, new_critical) in old_and_new {
-        let with = |version: &'static str, critical: &str| {
-            if critical == "yes" {
-                vec![version, "--critical"]
-            } else {
-                vec![version]
-            }
+        let with = |version: &'static str, word: &'static str| match word {
+            "yes" => vec![version, "--critical"],
+            "no" => vec![version],
+            percent => vec![version, "--percent", percent],
+        };
+        let pair = |version: &str, word: &str| match word {
+            "yes" | "no" => pair(version, word),
+            percent => files(version, "no", percent),
         };
         let (mut killed, mut were_old, mut were_new) = (0, 0, 0);
         loop {
@@ -263,10 +356,14 @@ fn publish_killed_at_any_point_leaves_the_old_or_the_new() {
 }
 
 #[test]
-fn a_reader_sees_both_files_of_one_version_while_it_is_published_over_and_over() {
+fn a_reader_sees_all_files_of_one_version_while_it_is_published_over_and_over() {
     let directory = tempfile::tempdir().unwrap();
     let channel = Arc::new(directory.path().join("current"));
-    assert!(publish(&channel, &["1.0.0"]).status.success());
+    assert!(
+        publish(&channel, &["1.0.0", "--percent", "5"])
+            .status
+            .success()
+    );
     let done = Arc::new(AtomicBool::new(false));
     let reader = std::thread::spawn({
         let (channel, done) = (Arc::clone(&channel), Arc::clone(&done));
@@ -276,18 +373,20 @@ fn a_reader_sees_both_files_of_one_version_while_it_is_published_over_and_over()
                 fs::read_to_string(channel.join("version")).expect("there is always a version");
                 fs::read_to_string(channel.join("critical"))
                     .expect("and a word on whether it is critical");
-                // The link is followed once for both: they belong together.
+                // The link is followed once for all: they belong together.
                 let Ok(files) = fs::canonicalize(&*channel) else {
                     continue;
                 };
                 let read = |file: &str| fs::read_to_string(files.join(file));
-                if let (Ok(version), Ok(critical)) = (read("version"), read("critical")) {
+                if let (Ok(version), Ok(critical), Ok(rollout)) =
+                    (read("version"), read("critical"), read("rollout"))
+                {
                     let expected = if version == "2.0.0\n" {
-                        "yes\n"
+                        ("yes\n", "100\n")
                     } else {
-                        "no\n"
+                        ("no\n", "5\n")
                     };
-                    assert_eq!(critical, expected, "of {version}");
+                    assert_eq!((&*critical, &*rollout), expected, "of {version}");
                     looks += 1;
                 }
             }
@@ -296,7 +395,11 @@ fn a_reader_sees_both_files_of_one_version_while_it_is_published_over_and_over()
     });
     for _ in 0..20 {
         assert!(publish(&channel, &["2.0.0", "--critical"]).status.success());
-        assert!(publish(&channel, &["1.0.0"]).status.success());
+        assert!(
+            publish(&channel, &["1.0.0", "--percent", "5"])
+                .status
+                .success()
+        );
     }
     done.store(true, Ordering::Relaxed);
     assert!(reader.join().unwrap() > 0);
@@ -344,6 +447,15 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
         "{said}"
     );
     let url = "https://releases.example.com";
+    host.shell("publish /srv/releases/current --percent 5")
+        .expect(0);
+    let rollout = format!("{url}/current/rollout");
+    assert_eq!(
+        host.run(&["curl", "-sSf", &rollout]).expect(0).stdout,
+        "5\n"
+    );
+    host.shell("publish /srv/releases/current --percent 100")
+        .expect(0);
     let headers = host
         .run(&["curl", "-sSI", &format!("{url}/current/version")])
         .expect(0)
@@ -362,6 +474,8 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
         "/",
         "/current/",
         "/current/other",
+        "/.current.rollout",
+        "/.current.halted",
         "/.current.lock",
         "/current/../../../etc/passwd",
         "/none/version",
@@ -481,7 +595,7 @@ fn inner(body: &Body, name: &str) -> Body {
 
 /// What the objects of both clouds have in common.
 fn assert_objects(terraform: &Terraform, kind: &str, name: &str) {
-    for file in ["version", "critical"] {
+    for file in ["version", "critical", "rollout"] {
         let object = terraform.block(&format!("resource/{kind}/{file}"));
         assert_eq!(value(&object, name), format!("${{each.key}}/{file}"));
         assert_eq!(value(&object, "content_type"), "text/plain; charset=utf-8");
@@ -490,6 +604,8 @@ fn assert_objects(terraform: &Terraform, kind: &str, name: &str) {
     }
     let critical = terraform.block(&format!("resource/{kind}/critical"));
     assert!(value(&critical, "depends_on").contains(&format!("{kind}.version")));
+    let version = terraform.block(&format!("resource/{kind}/version"));
+    assert!(value(&version, "depends_on").contains(&format!("{kind}.rollout")));
     let channels = terraform.block("variable/channels");
     assert!(
         value(&channels, "default").contains("dev") && value(&channels, "default").contains("prod")

@@ -2,8 +2,10 @@
 #
 #   terraform init && terraform apply
 #
-# `channels` sets the version of each channel; the output `endpoints` is what the hosts need. To end an emergency, first apply
-# critical = false, then the next version: two objects cannot be replaced at once.
+# `channels` sets the version of each channel, and how many percent of its hosts it is for; the output `endpoints` is what the hosts
+# need. Three objects cannot be replaced at once. They are written in this order: rollout, version, critical. So for some seconds a
+# new percentage applies to the previous version. Where that matters, use two applies: to end an emergency, first critical = false;
+# after a version that must not spread, first version = "none" with percent = 0; then the next version.
 
 terraform {
   required_version = ">= 1.3"
@@ -34,6 +36,7 @@ variable "channels" {
   type = map(object({
     version  = string
     critical = optional(bool, false)
+    percent  = optional(number, 100)
   }))
   default = {
     dev  = { version = "none" }
@@ -45,6 +48,13 @@ variable "channels" {
       for channel in values(var.channels) : can(regex("^(none|[0-9]+\\.[0-9]+\\.[0-9]+)$", channel.version))
     ])
     error_message = "The version of a channel must be like 17.5.2, or none."
+  }
+
+  validation {
+    condition = alltrue([
+      for channel in values(var.channels) : channel.percent >= 0 && channel.percent <= 100 && (channel.percent == 100 || !channel.critical)
+    ])
+    error_message = "The percent of a channel must be from 0 to 100, and 100 for a critical version."
   }
 }
 
@@ -104,8 +114,20 @@ resource "aws_s3_bucket_policy" "version_server" {
   })
 }
 
-resource "aws_s3_object" "version" {
+# Before the version, so that a new version is never for more hosts than its own percentage.
+resource "aws_s3_object" "rollout" {
   for_each = var.channels
+
+  bucket        = aws_s3_bucket.version_server.id
+  key           = "${each.key}/rollout"
+  content       = "${each.value.percent}\n"
+  content_type  = "text/plain; charset=utf-8"
+  cache_control = "public, max-age=60"
+}
+
+resource "aws_s3_object" "version" {
+  for_each   = var.channels
+  depends_on = [aws_s3_object.rollout]
 
   bucket        = aws_s3_bucket.version_server.id
   key           = "${each.key}/version"
