@@ -1,4 +1,4 @@
-//! Line charts as SVG, with time in minutes across.
+//! Line charts as SVG, with time across.
 
 use std::fmt::Write;
 use std::fs;
@@ -14,11 +14,11 @@ const COLOURS: [&str; 3] = ["#b0413e", "#1f5fa8", "#3c8d40"];
 pub struct Chart {
     /// What it shows.
     pub title: String,
-    /// What the hours across are.
+    /// What the hours or days across are.
     pub across: String,
     /// What goes up.
     pub up: String,
-    /// The hour of the first point.
+    /// The hour or day of the first point.
     pub start: f64,
     /// What is drawn.
     pub lines: Vec<Line>,
@@ -28,7 +28,7 @@ pub struct Chart {
 pub struct Line {
     /// What it is.
     pub name: String,
-    /// A value a minute.
+    /// A value a minute; or, where days are counted across, for every sixtieth of a day.
     pub points: Vec<f64>,
 }
 
