@@ -4,8 +4,8 @@ use std::fmt;
 
 use nix::unistd::geteuid;
 
-use crate::agent::NoAgent;
 use crate::config::ConfigError;
+use crate::observe::agent::NoAgent;
 use crate::packages::PackageError;
 use crate::server::http::Unanswered;
 use crate::state::lock::Taken;

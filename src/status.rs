@@ -8,15 +8,15 @@ use anyhow::Result;
 use chrono::Utc;
 use log::{LevelFilter, debug, warn};
 
-use crate::agent::Agent;
 use crate::agent::service::Binary;
 use crate::cli::Options;
 use crate::config::Config;
 use crate::config::unknown;
 use crate::decide::decision::Decision;
+use crate::decide::observation::Agent;
 use crate::decide::observation::Observation;
 use crate::exit::Exit;
-use crate::observe::Sources;
+use crate::observe::sources::Sources;
 use crate::packages::PackageError;
 use crate::report::decision::{DecisionReport, State};
 use crate::report::words::{self, action};
@@ -147,7 +147,10 @@ impl Survey {
             .last_run
             .iter()
             .for_each(|last| recall(&mut seen.agent, last));
-        self.report.installer = Some(packages::installer(&config, seen.agent.package.database));
+        self.report.installer = Some(packages::installer(
+            config.installer,
+            seen.agent.package.database,
+        ));
         self.report.observed(&config, &seen);
         let mut sources = Sources::new(&config, false, patience);
         let (mut seen, decision) = sources.decide_with_path(seen)?;

@@ -9,11 +9,11 @@ use anyhow::{Result, bail};
 
 use crate::agent::service::systemd;
 use crate::cli::Options;
-use crate::config::values::PACKAGES;
 use crate::exit::{Exit, require_root};
 use crate::packages;
 use crate::packages::database;
 use crate::packages::package::Installed;
+use crate::packages::package::PACKAGES;
 use crate::report::outcome;
 use crate::state::lock::{Lock, Taken};
 use crate::state::record;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use log::warn;
 
 use crate::config::endpoint::Endpoint;
-use crate::config::values::{Address, HTTPS, Pin};
+use crate::config::values::Pin;
 use crate::config::{ConfigError, ownership};
 use crate::packages::installer::Installer;
+use crate::system::address::{Address, HTTPS};
 use crate::system::text::{io_problem, printable};
 
 /// Far more than any value needs.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::config::values::{Address, HTTPS};
+use crate::system::address::{Address, HTTPS};
 use crate::system::text::printable;
 
 /// The address of a release channel: `https://HOST[:PORT]/PATH`, or plain HTTP to localhost.

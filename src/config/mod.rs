@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::packages::installer::Installer;
-use crate::packages::package::Database;
+use crate::packages::package::{Database, PACKAGES};
+use crate::system::address::Address;
 use directory::Directory;
 use endpoint::Endpoint;
-use values::{Address, PACKAGES, Pin};
+use values::Pin;
 
 /// The setting that the agent writes: the maintenance schedule that it exports.
 pub const SCHEDULE: &str = "schedule";

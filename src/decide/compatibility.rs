@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use crate::agent::settings::ClusterHost;
-use crate::config::values::{Address, Pin};
+use crate::config::values::Pin;
 use crate::decide::path::Missing;
 use crate::server::cluster::Cluster;
+use crate::system::address::Address;
 use crate::version::Version;
 
 /// What the settings of this program allow.

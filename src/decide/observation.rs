@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::agent::Agent;
 use crate::agent::schedule::WindowStatus;
+use crate::agent::service::{Binary, Health, Service};
 use crate::agent::settings::Settings;
+use crate::agent::settings::start::Start;
 use crate::decide::compatibility::Limits;
 use crate::decide::path::Offer;
+use crate::packages::package::Installed;
 use crate::server::channel::Target;
 use crate::server::cluster::Cluster;
 use crate::state::history::History;
@@ -36,4 +38,33 @@ pub struct Observation {
     pub cluster: Option<Cluster>,
     /// The versions in the repository, once they were asked for.
     pub offer: Option<Offer>,
+}
+
+/// The agent, as it is at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// The package that holds it.
+    pub package: Installed,
+    /// The services that run it.
+    pub services: Vec<Service>,
+}
+
+impl Agent {
+    /// How each service starts the agent.
+    pub fn starts<'a>(&'a self) -> impl Iterator<Item = (&'a str, &'a Start)> {
+        let starts = |service: &'a Service| {
+            service
+                .starts
+                .iter()
+                .map(|start| (service.unit.as_str(), start))
+        };
+        self.services.iter().flat_map(starts)
+    }
+
+    /// The first service that runs another binary than the one on the disk.
+    pub fn outdated(&self) -> Option<&Service> {
+        self.services
+            .iter()
+            .find(|service| service.health == Health::Running && service.binary == Binary::Replaced)
+    }
 }

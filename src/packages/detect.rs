@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, ConfigError};
 use crate::packages::common::locks::Limits;
 use crate::packages::error::PackageError;
 use crate::packages::installer::Installer;
@@ -13,26 +12,8 @@ use crate::packages::{PackageManager, READ_LIMIT, apt, nop, rpm, yum, zypper};
 const REMOVAL_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The package manager to use: the one that is configured, else the one for the database that lists the agent.
-pub fn installer(config: &Config, database: Database) -> Installer {
-    config.installer.unwrap_or_else(|| detected(database))
-}
-
-/// That package manager, ready for use.
-pub fn manager(
-    config: &Config,
-    database: Database,
-) -> Result<Box<dyn PackageManager>, ConfigError> {
-    let limits = Limits {
-        lock_wait: config.lock_wait,
-        refresh: config.refresh,
-    };
-    let installer = installer(config, database);
-    open(installer, database, limits).ok_or_else(|| {
-        let problem =
-            format!("the agent was installed with {database}, but {installer} is not available");
-        let remedy = format!("Install {installer} or change this setting");
-        config.error("installer", &problem, &remedy)
-    })
+pub fn installer(configured: Option<Installer>, database: Database) -> Installer {
+    configured.unwrap_or_else(|| detected(database))
 }
 
 /// The package manager for the database that lists the agent, without any configuration: to release the hold when this program is
@@ -49,7 +30,8 @@ pub fn usual(database: Database) -> Result<Box<dyn PackageManager>, PackageError
     })
 }
 
-fn open(
+/// A package manager, ready for use, if this host has it.
+pub fn open(
     installer: Installer,
     database: Database,
     limits: Limits,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::agent::program;
 use crate::agent::program::BINARY;
 use crate::packages::common::trust::Weakness;
-pub use crate::packages::detect::{installer, manager, usual};
+pub use crate::packages::detect::{installer, open, usual};
 pub use crate::packages::error::PackageError;
 use crate::packages::package::Installed;
 use crate::system::text::reasons;

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::version::Version;
 
+/// The agent packages that Teleport publishes.
+pub const PACKAGES: [&str; 3] = ["teleport-ent", "teleport-ent-fips", "teleport"];
+
 /// A package on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::agent::Agent;
 use crate::agent::service::{Binary, Health, Service};
 use crate::agent::settings::start::Exports;
+use crate::decide::observation::Agent;
 use crate::packages::installer::Installer;
 use crate::report::words;
 use crate::state::history::{LastRun, Running};

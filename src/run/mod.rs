@@ -11,12 +11,12 @@ use anyhow::Result;
 use chrono::Utc;
 use log::{debug, warn};
 
-use crate::agent::look;
+use crate::agent::managed;
 use crate::cli::Options;
 use crate::config::Config;
 use crate::decide::{policy, prefetch};
 use crate::exit::{Exit, require_root};
-use crate::observe::Sources;
+use crate::observe::sources::Sources;
 use crate::packages::PackageManager;
 use crate::packages::package::Installed;
 use crate::report::outcome::End;
@@ -122,11 +122,11 @@ impl Run<'_> {
             warn!("{}", reasons(&error));
         }
         let package = seen.agent.package.clone();
-        self.report.installer = Some(packages::installer(self.config, package.database));
-        let packages = packages::manager(self.config, package.database)?;
+        self.report.installer = Some(packages::installer(self.config.installer, package.database));
+        let packages = observe::package_manager(self.config, package.database)?;
         let is_agent_only = seen.settings.cluster_service.is_none();
         let finished = self.changes(packages.as_ref(), seen);
-        if is_agent_only && look::managed_by_another().is_none() {
+        if is_agent_only && managed::managed_by_another().is_none() {
             self.hold(packages.as_ref(), &package);
         }
         let Finished { end, prefetch } = finished?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use log::debug;
 
-use crate::agent::look;
+use crate::agent::managed;
 use crate::agent::service::readiness;
 use crate::agent::service::verify::Rules;
 use crate::decide::compatibility::NotAllowed;
@@ -86,7 +86,7 @@ impl Run<'_> {
                     };
                     let seen = observe::again(self.config, history, before)?;
                     // By what was just installed, or by an administrator meanwhile.
-                    if let (Some(link), None) = (look::managed_by_another(), &carried.broken) {
+                    if let (Some(link), None) = (managed::managed_by_another(), &carried.broken) {
                         return Ok(Finished {
                             end: outcome::refuse(&NotAllowed::Managed(link)),
                             prefetch: Prefetch::Keep,

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::agent::settings::Settings;
 use crate::config::Config;
-use crate::config::values::Address;
 use crate::server::http::{Client, Unanswered};
+use crate::system::address::Address;
 use crate::version::Version;
 
 /// An answer has some 2 KiB.

@@ -19,8 +19,8 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Proxy, RequestBuilder};
 
-use crate::config::values::Address;
 use crate::server::proxy;
+use crate::system::address::Address;
 use crate::system::text::{io_problem, printable, without_numbers};
 
 /// To look the name up, connect and shake hands.

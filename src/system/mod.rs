@@ -1,5 +1,6 @@
 //! The operating system: child processes, signals, terminal, logging, and text from outside.
 
+pub mod address;
 pub mod command;
 pub(crate) mod file_state;
 pub mod files;

@@ -12,9 +12,9 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use log::{debug, info, warn};
 
-use crate::agent::Agent;
 use crate::agent::service::verify::{Rules, Unhealthy};
 use crate::agent::service::{Health, Service, restart, systemd};
+use crate::decide::observation::Agent;
 use crate::packages::package::Installed;
 use crate::packages::{Found, PackageError, PackageManager, Prepared};
 use crate::state::history::Change;

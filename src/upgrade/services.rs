@@ -1,8 +1,8 @@
 //! The services of a change.
 
-use crate::agent::Agent;
 use crate::agent::service::verify::{Old, Unhealthy};
 use crate::agent::service::{Health, Service};
+use crate::decide::observation::Agent;
 
 /// Why some services failed.
 pub struct Failed {

@@ -12,7 +12,7 @@ mod yaml;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::config::values::Address;
+use crate::system::address::Address;
 
 /// The settings of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 use crate::agent::settings::start::Start;
 use crate::agent::settings::yaml::Node;
 use crate::agent::settings::{ClusterHost, ClusterService, Settings, listed, yaml};
-use crate::config::values::Address;
+use crate::system::address::Address;
 use crate::system::text::{io_problem, printable};
 use crate::system::untrusted;
 

@@ -7,20 +7,20 @@ mod world;
 
 use chrono::{DateTime, Utc};
 
-use crate::agent::Agent;
 use crate::agent::schedule::{Window, WindowStatus};
 use crate::agent::service::{Binary, Health, LOOP, Service};
 use crate::agent::settings::Settings;
-use crate::config::values::{Address, Pin};
+use crate::config::values::Pin;
 use crate::decide::compatibility::Limits;
 use crate::decide::decision::{Action, Decision, Next};
-use crate::decide::observation::Observation;
+use crate::decide::observation::{Agent, Observation};
 use crate::decide::path::UpgradePath;
 use crate::decide::policy::decide;
 use crate::packages::package::{Database, Installed};
 use crate::server::channel::Target;
 use crate::server::cluster::{Cluster, Reach};
 use crate::state::history::{Change, FailedTarget, History};
+use crate::system::address::Address;
 use crate::version::Version;
 
 /// 2026-11-20 02:00 UTC.

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::agent::PLACES;
-use crate::config::values::PACKAGES;
 use crate::packages::common::files;
 use crate::packages::common::messages::succeeded;
+use crate::packages::package::PACKAGES;
 use crate::packages::package::{Database, Installed};
 use crate::packages::rpm::TRANSACTION_LOCKS;
 use crate::packages::rpm::holds::is_held;

@@ -88,7 +88,7 @@ fn explain(from: &Version, to: &Version, limit: &Limit) -> String {
 mod tests {
     use super::*;
     use crate::agent::settings::ClusterHost;
-    use crate::config::values::Address;
+    use crate::system::address::Address;
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()

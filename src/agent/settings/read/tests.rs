@@ -4,7 +4,7 @@ use crate::agent::settings::Settings;
 use crate::agent::settings::read::FILE;
 use crate::agent::settings::start::Start;
 use crate::agent::settings::unit::Unit;
-use crate::config::values::Address;
+use crate::system::address::Address;
 
 fn settings(text: &str) -> Settings {
     Settings::parse(FILE, text, &Start::default())

@@ -1,70 +1,82 @@
 //! Looks for the agent on this host: its package, its program, the state of its services.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use log::warn;
 
-use crate::agent::program::BINARY;
+use crate::agent::program;
 use crate::agent::service::systemd::{self, Answer};
 use crate::agent::service::{Health, Service};
-use crate::agent::{Agent, NoAgent, program};
-use crate::config::values::PACKAGES;
 use crate::config::{Config, DEFAULT_SERVICE};
+use crate::decide::observation::Agent;
 use crate::packages::database;
 use crate::packages::installer::Installer;
-use crate::packages::package::Installed;
-use crate::system::file_state::FileState;
+use crate::packages::package::{Installed, PACKAGES};
+use crate::state::cache::Cache;
 
-/// Where teleport-update has the agents that it manages.
-const MANAGED: &str = "/opt/teleport";
-/// Where, within that, newer packages put the agent: that one is managed by the package manager.
-const PACKAGED: &str = "/opt/teleport/system";
-
-/// What the agent's program is a link to, if teleport-update manages that agent.
-pub fn managed_by_another() -> Option<PathBuf> {
-    let link = fs::read_link(BINARY).ok()?;
-    let directory = Path::new(BINARY).parent()?;
-    // A link may be relative, and lead to another link.
-    let targets = [
-        directory.join(&link),
-        fs::canonicalize(BINARY).unwrap_or_default(),
-    ];
-    targets.iter().any(|path| is_managed(path)).then_some(link)
+/// Why it is not clear what to upgrade on a host.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoAgent {
+    /// None of the packages is installed.
+    Absent,
+    /// The package in `package` is not installed; these are.
+    Other(String, Vec<String>),
+    /// Several packages are installed.
+    Several(Vec<String>),
 }
 
-fn is_managed(path: &Path) -> bool {
-    path.starts_with(MANAGED) && !path.starts_with(PACKAGED)
-}
-
-impl Agent {
-    /// Looks at the host. What was found before and still holds is not looked for again: the answers of the databases, the state of the
-    /// program's file when that was seen to run, the answer of systemd.
-    pub fn look(
-        config: &Config,
-        databases: &mut database::Answers,
-        program: &mut Option<FileState>,
-        answer: &mut Option<Answer>,
-    ) -> Result<Agent> {
-        let found = find(config, databases)?;
-        let mut package = select(found, config.package.as_deref())?;
-        package.broken = package.broken.or_else(|| program::problem(program));
-        let services = services(config, answer)?;
-        let mut services_without_unit = services
-            .iter()
-            .filter(|service| service.health == Health::Absent);
-        if let Some(Service { unit, .. }) = services_without_unit.next() {
-            // A broken package may lack its unit; installing it again brings it back.
-            if *unit != DEFAULT_SERVICE && package.broken.is_none() {
-                let problem = format!("unit {unit} not found");
-                let remedy = "Set service to the unit that runs the agent";
-                return Err(config.error("service", &problem, remedy).into());
+impl fmt::Display for NoAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoAgent::Absent => write!(
+                f,
+                "no Teleport package is installed (looked for {})",
+                PACKAGES.join(", ")
+            ),
+            NoAgent::Other(target, found) => {
+                let found = found.join(", ");
+                let found = if found.is_empty() {
+                    "no Teleport package"
+                } else {
+                    &found
+                };
+                write!(f, "package is set to {target}, but {found} is installed")
             }
-            warn!("unit {unit} not found; no service will be restarted after an upgrade");
+            NoAgent::Several(found) => write!(
+                f,
+                "several Teleport packages are installed ({}). Remove all but one, or set package to the one to upgrade",
+                found.join(", ")
+            ),
         }
-        Ok(Agent { package, services })
     }
+}
+
+impl std::error::Error for NoAgent {}
+
+/// Looks at the host. What the cache has and still holds is not looked for again: the answers of the databases, the state of the
+/// program's file when that was seen to run, the answer of systemd.
+pub fn look(config: &Config, cache: &mut Cache) -> Result<Agent> {
+    let found = find(config, &mut cache.databases)?;
+    let mut package = select(found, config.package.as_deref())?;
+    package.broken = package
+        .broken
+        .or_else(|| program::problem(&mut cache.program));
+    let services = services(config, &mut cache.services)?;
+    let mut services_without_unit = services
+        .iter()
+        .filter(|service| service.health == Health::Absent);
+    if let Some(Service { unit, .. }) = services_without_unit.next() {
+        // A broken package may lack its unit; installing it again brings it back.
+        if *unit != DEFAULT_SERVICE && package.broken.is_none() {
+            let problem = format!("unit {unit} not found");
+            let remedy = "Set service to the unit that runs the agent";
+            return Err(config.error("service", &problem, remedy).into());
+        }
+        warn!("unit {unit} not found; no service will be restarted after an upgrade");
+    }
+    Ok(Agent { package, services })
 }
 
 /// Asks one package database, and the other if that one has no agent.
@@ -140,19 +152,6 @@ mod tests {
             selected(&["teleport", "teleport-ent"], Some("teleport-ent")).unwrap(),
             "teleport-ent"
         );
-    }
-
-    #[test]
-    fn recognizes_agents_of_teleport_update() {
-        for (path, expected) in [
-            ("/opt/teleport/default/versions/17.2.0/bin/teleport", true),
-            ("/opt/teleport/bin/teleport", true),
-            ("/opt/teleport/system/bin/teleport", false),
-            ("/opt/teleport-14/bin/teleport", false),
-            ("/usr/local/bin/teleport", false),
-        ] {
-            assert_eq!(is_managed(Path::new(path)), expected, "{path}");
-        }
     }
 
     #[test]

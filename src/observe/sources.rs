@@ -1,127 +1,20 @@
-//! Observes the host, and asks servers until there is enough to decide: what `run`, `dry-run` and `status` have in common.
+//! Asks servers and the repository what a decision depends on.
 
 use anyhow::{Context, Result};
-use chrono::Utc;
 use log::{debug, warn};
 
-use crate::agent::schedule::Schedule;
-use crate::agent::schedule::read::is_nop;
-use crate::agent::settings::Settings;
-use crate::agent::{Agent, look};
-use crate::cli::Options;
-use crate::config::{Config, SCHEDULE};
-use crate::decide::compatibility::{Limits, NotAllowed};
+use crate::config::Config;
 use crate::decide::decision::{Action, Decision, Next, Question};
 use crate::decide::observation::Observation;
 use crate::decide::path::{Offer, UpgradePath};
 use crate::decide::policy;
-use crate::packages;
-use crate::packages::PackageError;
+use crate::observe::package_manager;
 use crate::packages::package::Installed;
 use crate::server::channel::{Channel, Target};
 use crate::server::cluster::{Cluster, Reach};
 use crate::server::http::{Client, Patience};
-use crate::state::cache::Cache;
-use crate::state::history::History;
-use crate::state::record;
 use crate::system::terminal::Step;
 use crate::version::Version;
-
-/// Why no change is allowed on a host that `teleport-update` manages; checked before anything of this program's own is read or
-/// written. An interrupted change is resumed first: the package that it installed may have brought `teleport-update`.
-pub fn managed_by_another(options: &Options) -> Option<NotAllowed> {
-    let by_link = look::managed_by_another().map(NotAllowed::Managed);
-    let contains_nop = || is_nop(&options.config_dir.join(SCHEDULE));
-    let reason = by_link.or_else(|| contains_nop().then_some(NotAllowed::Nop))?;
-    let unfinished = record::history(&options.state_dir).unfinished;
-    unfinished.is_none().then_some(reason)
-}
-
-/// Observes the host for the first time: answers in the cache count, and problems of the agent's settings are logged.
-pub fn first(
-    config: &Config,
-    history: History,
-    cache: &mut Cache,
-    forced: bool,
-) -> Result<Observation> {
-    let seen = observe(config, history, cache, forced)?;
-    if let Some(problem) = seen.settings.warning() {
-        warn!(
-            "{}: {problem}. Using the parts that could be read",
-            seen.settings.source
-        );
-    }
-    Ok(seen)
-}
-
-/// Observes the host again. What servers have answered stays.
-pub fn again(config: &Config, history: History, before: Observation) -> Result<Observation> {
-    let now = observe(config, history, &mut Cache::default(), before.forced)?;
-    Ok(Observation {
-        target: before.target,
-        critical: before.critical,
-        cluster: before.cluster,
-        offer: before.offer,
-        ..now
-    })
-}
-
-/// Reads everything on this host that a decision depends on.
-fn observe(
-    config: &Config,
-    history: History,
-    cache: &mut Cache,
-    forced: bool,
-) -> Result<Observation> {
-    let agent = Agent::look(
-        config,
-        &mut cache.databases,
-        &mut cache.program,
-        &mut cache.services,
-    )?;
-    let now = Utc::now();
-    let windows = Schedule::read(&config.schedule).status(now);
-    let settings = Settings::read_all(agent.starts());
-    debug!("observed: {agent:?}, {settings:?}, {windows:?}, {history:?}");
-    Ok(Observation {
-        now,
-        forced,
-        limits: Limits {
-            pin: config.pin.clone(),
-            prerelease: config.prerelease,
-        },
-        agent,
-        settings,
-        windows,
-        history,
-        target: None,
-        critical: None,
-        cluster: None,
-        offer: None,
-    })
-}
-
-/// The settings of this host, if there are any, that would make `run` refuse to install what is decided.
-pub fn insecure_config(
-    config: &Config,
-    seen: &Observation,
-    decision: &Decision,
-) -> Result<Option<PackageError>> {
-    match decision {
-        Decision::Go(action, _) | Decision::Wait(action, _)
-            if !matches!(action, Action::Restart(..)) => {}
-        _ => return Ok(None),
-    }
-    let checked = packages::manager(config, seen.agent.package.database)?.check_trust();
-    Ok(checked.err().and_then(|error| match error {
-        PackageError::InsecureSettings(_) => Some(error),
-        // Not every file can be read without root.
-        other => {
-            warn!("{other}");
-            None
-        }
-    }))
-}
 
 /// What answers the questions of a decision: the release channel, the cluster's Proxy and the repository.
 pub struct Sources<'a> {
@@ -236,7 +129,7 @@ impl<'a> Sources<'a> {
     }
 
     fn offer(&self, package: &Installed) -> Result<Offer> {
-        let packages = packages::manager(self.config, package.database)?;
+        let packages = package_manager(self.config, package.database)?;
         if !self.refresh {
             return Ok(Offer::Cached(packages.peek(&package.name)));
         }
