@@ -35,7 +35,7 @@ pub fn is_held(name: &str) -> bool {
     let locked = |file: &&str| {
         fs::read_to_string(file).is_ok_and(|text| text.lines().any(|line| locks(line.trim(), name)))
     };
-    LOCK_FILES.iter().any(|file| locked(&file))
+    LOCK_FILES.iter().any(locked)
         || fs::read_to_string(VERSIONLOCK_TOML).is_ok_and(|text| locks_by_toml(&text, name))
         || exclude_files().iter().any(|file| {
             Ini::read(file, Style::Folded).is_ok_and(|settings| excludes(&settings, name))
