@@ -7,7 +7,7 @@ use nix::unistd::geteuid;
 use crate::config::ConfigError;
 use crate::observe::agent::NoAgent;
 use crate::packages::PackageError;
-use crate::server::http::Unanswered;
+use crate::server::http::error::RequestError;
 use crate::state::lock::Taken;
 
 /// How the program ends, as its callers see it.
@@ -35,7 +35,7 @@ impl Exit {
         if error.is::<ConfigError>() || error.is::<NoAgent>() || error.is::<NotRoot>() {
             Exit::Usage
         } else if error.is::<Taken>()
-            || error.downcast_ref().is_some_and(Unanswered::is_temporary)
+            || error.downcast_ref().is_some_and(RequestError::is_temporary)
             || error.downcast_ref().is_some_and(PackageError::is_temporary)
         {
             Exit::Temporary

@@ -59,7 +59,7 @@ pub fn status(options: &Options, json: bool) -> Result<Exit> {
 
 /// Shows what `run` would do.
 pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
-    let mut survey = Survey::of(options, Patience::Pass);
+    let mut survey = Survey::of(options, Patience::Run);
     let exit = survey.exit();
     if json {
         survey.timer();
@@ -163,7 +163,7 @@ impl Survey {
             // `dry-run` has logged it.
             self.report
                 .problems
-                .extend(Some(problem).filter(|_| patience != Patience::Pass));
+                .extend(Some(problem).filter(|_| patience != Patience::Run));
         }
         self.verdict = words::verdict(&decision);
         if let Some(error) = observe::insecure_config(&config, &seen, &decision)? {

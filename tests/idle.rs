@@ -185,10 +185,7 @@ fn an_authority_beside_the_main_file_of_the_trust_store_counts_too() {
 fn an_authority_with_a_newer_key_beside_the_main_file_counts_too() {
     // The main file still has the authority's old key, under the same name.
     let old = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj '/CN=Test Authority'";
-    only_the_whole_store_knows_the_server(
-        old,
-        "the signature of the server's certificate is wrong",
-    );
+    only_the_whole_store_knows_the_server(old, "the server's certificate has an invalid signature");
 }
 
 /// The server's authority is taken out of the main file, for what a command prints, and comes back beside it.

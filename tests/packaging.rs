@@ -30,7 +30,9 @@ const HURRY: &str =
     "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
 /// The timer as it is, but that it never fires while a test runs.
 const PATIENCE: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=1d\n";
-/// What is said of an agent that has not been restarted since the first install.
+/// The advice of the install to restart the agent.
+const RESTART_FIRST: &str = "IMPORTANT: restart the agent before you enable upgrades: sudo systemctl restart teleport.service";
+/// The warning about an agent that has not been restarted since the first install.
 const EXPORTS_LATER: &str = "the agent will export its maintenance windows after its next restart";
 /// Waits for the last trace of a package manager, on a machine with much else to do.
 const LATER: Duration = Duration::from_secs(120);
@@ -252,9 +254,9 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     let said = install(&host, "teleport-upgrade", Some(own));
     assert_installed(&host, own);
     let said = said.stdout + &said.stderr;
-    assert!(said.contains(EXPORTS_LATER), "{said}");
+    assert!(said.contains(RESTART_FIRST), "{said}");
     assert!(
-        !said.contains("upgrades begin once"),
+        !said.contains("set a release channel"),
         "there is a release channel: {said}"
     );
     assert_eq!(host.mode("/etc/teleport-upgrade.d"), 0o755);
@@ -334,7 +336,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
         host.wait_for("the agent", SOON, || host.agent_pid() != agent);
         agent = host.agent_pid();
         let said = install(&host, "teleport-upgrade", Some(own));
-        assert!(!flat(&said).contains(EXPORTS_LATER), "{said:?}");
+        assert!(!flat(&said).contains(RESTART_FIRST), "{said:?}");
         assert_installed(&host, own);
         host.upgrader("run").expect(0);
         assert!(is_locked(&host));

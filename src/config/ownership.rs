@@ -28,7 +28,7 @@ pub fn check(path: &Path, metadata: &Metadata) -> Result<(), ConfigError> {
     if let Some(problem) = not_roots(metadata) {
         return Err(error(path, metadata, problem));
     }
-    // Of the file that links lead to: whoever can rename one of these directories can replace the file.
+    // Of the file that links lead to: renaming one of these directories replaces the file.
     let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     for directory in real.ancestors().skip(1) {
         let Ok(metadata) = fs::metadata(directory) else {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::agent::settings::ClusterHost;
 use crate::config::values::Pin;
 use crate::decide::path::Missing;
-use crate::server::cluster::Cluster;
+use crate::server::answers::Cluster;
 use crate::system::address::Address;
 use crate::version::Version;
 

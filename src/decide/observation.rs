@@ -9,8 +9,8 @@ use crate::agent::settings::start::Start;
 use crate::decide::compatibility::Limits;
 use crate::decide::path::Offer;
 use crate::packages::package::Installed;
-use crate::server::channel::Target;
-use crate::server::cluster::Cluster;
+use crate::server::answers::Cluster;
+use crate::server::answers::Target;
 use crate::state::history::History;
 
 /// A host at one moment, and what servers have answered so far.

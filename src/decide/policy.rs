@@ -8,7 +8,7 @@ use crate::decide::compatibility::{self, Limit, NotAllowed};
 use crate::decide::decision::{Action, Cause, Decision, Next, Question, Wait};
 use crate::decide::observation::Observation;
 use crate::decide::path::{self, Offer, UpgradePath};
-use crate::server::channel::Target;
+use crate::server::answers::Target;
 use crate::state::history::{FailedTarget, History};
 use crate::version::Version;
 

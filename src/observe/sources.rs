@@ -10,8 +10,9 @@ use crate::decide::path::{Offer, UpgradePath};
 use crate::decide::policy;
 use crate::observe::package_manager;
 use crate::packages::package::Installed;
-use crate::server::channel::{Channel, Target};
-use crate::server::cluster::{Cluster, Reach};
+use crate::server::answers::{Reach, Target};
+use crate::server::channel::Channel;
+use crate::server::cluster;
 use crate::server::http::{Client, Patience};
 use crate::system::terminal::Step;
 use crate::version::Version;
@@ -79,8 +80,8 @@ impl<'a> Sources<'a> {
     /// Whether the agent's cluster can be reached at this moment.
     pub fn reach(&self, seen: &Observation) -> Reach {
         // Sessions depend on it, so a single missing response is not enough.
-        let client = Client::new(true, Patience::Pass);
-        let cluster = Cluster::look(self.config, &seen.settings, &client);
+        let client = Client::new(true, Patience::Run);
+        let cluster = cluster::look(self.config, &seen.settings, &client);
         debug!("{cluster}");
         cluster.reach()
     }
@@ -109,7 +110,7 @@ impl<'a> Sources<'a> {
             Question::Cluster => {
                 let other = (!is_secure).then(|| Client::new(true, patience));
                 let client = other.as_ref().unwrap_or(client);
-                seen.cluster = Some(Cluster::ask(config, &seen.settings, client));
+                seen.cluster = Some(cluster::ask(config, &seen.settings, client));
             }
             Question::Offer => seen.offer = Some(self.offer(&seen.agent.package)?),
         }

@@ -75,7 +75,7 @@ fn start(options: &Options, forced: bool) -> Result<Exit> {
     let last_run = record::last_run(&options.state_dir);
     let mut run = Run {
         config: &config,
-        sources: Sources::new(&config, true, Patience::Pass),
+        sources: Sources::new(&config, true, Patience::Run),
         forced,
         lock,
         signals: &Signals::new()?,

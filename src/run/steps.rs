@@ -24,7 +24,7 @@ use crate::report::outcome;
 use crate::report::outcome::{Attempt, End, conclude};
 use crate::report::words::action;
 use crate::run::Run;
-use crate::server::cluster::{Cluster, Reach};
+use crate::server::answers::{Cluster, Reach};
 use crate::state::history::{Change, History};
 use crate::system::text::reasons;
 use crate::upgrade::{Outcome, Transaction};

@@ -1,6 +1,6 @@
-//! Servers that are asked: the release channel and the cluster's Proxy, over one HTTPS client.
+//! The servers that a run asks: the release channel and the cluster's Proxy.
 
+pub mod answers;
 pub mod channel;
 pub mod cluster;
 pub mod http;
-pub mod proxy;

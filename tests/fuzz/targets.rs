@@ -38,9 +38,10 @@ use teleport_upgrade::packages::rpm::{database, holds, verify};
 use teleport_upgrade::packages::{apt, yum, zypper};
 use teleport_upgrade::report::decision::DecisionReport;
 use teleport_upgrade::report::words::action;
-use teleport_upgrade::server::channel::Target;
-use teleport_upgrade::server::cluster::{Cluster, Reach};
-use teleport_upgrade::server::{channel, cluster, proxy};
+use teleport_upgrade::server::answers;
+use teleport_upgrade::server::answers::Target;
+use teleport_upgrade::server::answers::{Cluster, Reach};
+use teleport_upgrade::server::http::proxy;
 use teleport_upgrade::state::history::{Change, Done, FailedTarget, History};
 use teleport_upgrade::state::record;
 use teleport_upgrade::system::address::Address;
@@ -262,12 +263,12 @@ pub fn schedule(data: &[u8]) {
 /// What the version server says, in any spelling of a version, and the way to it.
 pub fn channel(data: &[u8]) {
     let [text, host, exceptions] = parts(data);
-    match channel::parse_target(&text) {
+    match answers::target(&text) {
         Ok(Target::Version(version)) => assert_harmless(&version),
         Ok(Target::None) => assert!(text.trim().eq_ignore_ascii_case("none")),
         Err((what, _)) => assert_printable(&what),
     }
-    if channel::is_critical(&text).is_some() {
+    if answers::is_critical(&text).is_some() {
         assert!(text.trim().len() <= 5);
     }
     for version in [
@@ -312,7 +313,7 @@ pub fn cluster(data: &[u8]) {
             "{host:?}"
         );
     }
-    match cluster::version(&ping) {
+    match answers::cluster_version(&ping) {
         Ok(version) => assert_harmless(&version),
         Err(problem) => assert_printable(&problem),
     }

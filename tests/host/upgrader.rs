@@ -92,8 +92,8 @@ impl Host {
 
     /// What is said of a cluster that nothing on the host names.
     pub fn cluster_unknown(&self) -> &'static str {
-        "warning: the version of the cluster is not known, so the upgrade is not checked against it: nothing names its Proxy; see \
-         proxy_server in /etc/teleport.yaml, or write the Proxy into the file \"proxy\"\n"
+        "warning: cannot determine the cluster version, so compatibility is not checked: no Proxy \
+         address configured. Check proxy_server in /etc/teleport.yaml, or set proxy\n"
     }
 
     /// Runs the upgrader.

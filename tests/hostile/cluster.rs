@@ -6,7 +6,7 @@ use crate::host::{Response, Stage};
 
 const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)";
 const UNKNOWN: &str =
-    "an upgrade is available (14.3.33 -> 14.3.34)|the version of the cluster is not known";
+    "an upgrade is available (14.3.33 -> 14.3.34)|cannot determine the cluster version";
 /// The settings may be those of a host of the cluster itself.
 const UNREAD: &str = "cannot read /etc/teleport.yaml";
 const AGENT_ONLY: &str = "auth_service: {enabled: no}\nproxy_service: {enabled: no}\n";

@@ -12,8 +12,8 @@ use teleport_upgrade::decide::decision::{Action, Decision, Next, Question, Wait}
 use teleport_upgrade::decide::observation::{Agent, Observation};
 use teleport_upgrade::decide::{policy, prefetch};
 use teleport_upgrade::packages::package::{Database, Installed};
-use teleport_upgrade::server::channel::Target;
-use teleport_upgrade::server::cluster::{Cluster, Reach};
+use teleport_upgrade::server::answers::Target;
+use teleport_upgrade::server::answers::{Cluster, Reach};
 use teleport_upgrade::state::history::History;
 use teleport_upgrade::version::Version;
 

@@ -13,7 +13,7 @@ use crate::agent::service::systemd::{LOOK, look, systemctl};
 use crate::agent::service::verify::{Old, Rules, Unhealthy, verify};
 use crate::agent::service::{Health, PidFile, Service, readiness, reload};
 use crate::agent::settings::start::Exports;
-use crate::server::cluster::Reach;
+use crate::server::answers::Reach;
 use crate::system::process::Process;
 use crate::system::terminal::Step;
 

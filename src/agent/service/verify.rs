@@ -8,7 +8,7 @@ use log::{info, warn};
 
 use crate::agent::service::systemd::{LOOK, look};
 use crate::agent::service::{Health, Service, readiness};
-use crate::server::cluster::Reach;
+use crate::server::answers::Reach;
 use crate::system::process::Process;
 use crate::system::terminal::Step;
 

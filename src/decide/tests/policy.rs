@@ -13,8 +13,8 @@ use crate::decide::decision::{Action, Cause, Decision, Next, Question, Wait};
 use crate::decide::observation::Observation;
 use crate::decide::path::{Intermediate, Offer};
 use crate::decide::policy::{decide, schedule_absent_since};
-use crate::server::channel::Target;
-use crate::server::cluster::{Cluster, Reach};
+use crate::server::answers::Target;
+use crate::server::answers::{Cluster, Reach};
 use crate::state::history::FailedTarget;
 
 fn installed_is_target() -> Observation {

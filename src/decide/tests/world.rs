@@ -5,7 +5,7 @@ use crate::config::values::Pin;
 use crate::decide::decision::{Action, Decision};
 use crate::decide::observation::Observation;
 use crate::decide::path::Offer;
-use crate::server::cluster::Cluster;
+use crate::server::answers::Cluster;
 use crate::state::history::FailedTarget;
 use crate::version::Version;
 

@@ -10,7 +10,7 @@ use crate::agent::settings::start::Exports;
 use crate::decide::compatibility::NotAllowed;
 use crate::decide::decision::Decision;
 use crate::decide::observation::Observation;
-use crate::server::channel::Target;
+use crate::server::answers::Target;
 use crate::state::current_run::CurrentRun;
 use crate::state::history::{Change, FailedTarget};
 use crate::system::times;

@@ -1,10 +1,9 @@
-//! Which proxy leads to a server: `HTTPS_PROXY` and `NO_PROXY`, by the rules of Go, whose programs read the same
-//! `/etc/default/teleport`.
+//! Web proxies: `HTTPS_PROXY` and `NO_PROXY`, by the rules of Go, since Teleport reads the same `/etc/default/teleport`.
 
 use std::env;
 use std::net::IpAddr;
 
-/// The proxy for https to `host:port`, as the environment has it; none if the server is to be asked directly.
+/// The proxy for HTTPS to `host:port`, from the environment.
 pub fn for_https(host: &str, port: u16) -> Option<String> {
     let set = |names: [&str; 2]| {
         names
@@ -16,7 +15,7 @@ pub fn for_https(host: &str, port: u16) -> Option<String> {
     (!is_exempt(host, port, &exceptions)).then(|| proxy.trim().to_string())
 }
 
-/// Whether `NO_PROXY`, a list like `localhost,.example.com,10.0.0.0/8`, names this server.
+/// Whether `NO_PROXY`, a list such as `localhost,.example.com,10.0.0.0/8`, contains this server.
 pub fn is_exempt(host: &str, port: u16, exceptions: &str) -> bool {
     let bare = host
         .trim_start_matches('[')
@@ -39,9 +38,9 @@ pub fn is_exempt(host: &str, port: u16, exceptions: &str) -> bool {
         })
 }
 
-/// `example.com` covers itself and all below it, `.example.com` only what is below it; either may have a port.
+/// `example.com` covers itself and its subdomains, `.example.com` only its subdomains; either may have a port.
 fn covers_name(entry: &str, host: &str, port: u16) -> bool {
-    let (name, wanted) = entry
+    let (name, only) = entry
         .rsplit_once(':')
         .map_or((entry, None), |(name, port)| {
             (name, port.parse::<u16>().ok())
@@ -55,7 +54,7 @@ fn covers_name(entry: &str, host: &str, port: u16) -> bool {
         Some(suffix) => below(suffix),
         None => host == name || below(name),
     };
-    covered && wanted.is_none_or(|wanted| wanted == port)
+    covered && only.is_none_or(|only| only == port)
 }
 
 /// `10.0.0.1`, `10.0.0.1:8080`, `[::1]:8080` or `10.0.0.0/8`.

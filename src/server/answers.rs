@@ -1,0 +1,157 @@
+//! What servers answer, and how their answers are parsed.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::system::address::Address;
+use crate::version::Version;
+
+/// The target version of a release channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Upgrades are paused.
+    None,
+    /// This version.
+    Version(Version),
+}
+
+/// The agent's cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cluster {
+    /// Its version could not be determined: why, and whether the cluster can be reached.
+    Unknown(String, Reach),
+    /// It runs this version, reported by this Proxy.
+    Runs(Version, Address),
+}
+
+/// Whether the agent's cluster can be reached from this host. No new process of an agent becomes ready without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// One of its servers answers.
+    Reachable,
+    /// None does, and why.
+    Unreachable(String),
+    /// No server is configured, or its answer was not understood: an Auth Service requires a client certificate.
+    Unknown,
+}
+
+impl Cluster {
+    /// Whether it can be reached.
+    pub fn reach(&self) -> Reach {
+        match self {
+            Cluster::Runs(..) => Reach::Reachable,
+            Cluster::Unknown(_, reach) => reach.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cluster::Unknown(why, _) => write!(f, "cannot determine the cluster version: {why}"),
+            Cluster::Runs(version, address) => {
+                write!(f, "the cluster runs {version} (reported by {address})")
+            }
+        }
+    }
+}
+
+/// Parses the channel's file `version`; an error says what is wrong, and what to do.
+pub fn target(text: &str) -> Result<Target, (String, &'static str)> {
+    const PUBLISH: &str = "The file must contain one version, or \"none\"";
+    const LOGIN: &str =
+        "Check endpoint; a captive portal or login page may be intercepting the request";
+    let word = text.trim();
+    if word.is_empty() {
+        return Err(("empty response".into(), PUBLISH));
+    }
+    if word.starts_with('<') {
+        return Err(("the response is a web page".into(), LOGIN));
+    }
+    if word.eq_ignore_ascii_case("none") {
+        return Ok(Target::None);
+    }
+    word.parse()
+        .map(Target::Version)
+        .map_err(|error| (format!("{error}"), PUBLISH))
+}
+
+/// Parses the channel's file `critical`.
+pub fn is_critical(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "yes" | "true" => Some(true),
+        "no" | "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// Parses the version in a Proxy's `/webapi/ping`.
+pub fn cluster_version(text: &str) -> Result<Version, String> {
+    #[derive(Deserialize)]
+    struct Ping {
+        server_version: String,
+    }
+    let ping: Ping =
+        serde_json::from_str(text).map_err(|_| "the server is not a Teleport Proxy".to_string())?;
+    // Build metadata does not affect compatibility.
+    let version = ping.server_version.split('+').next().unwrap_or_default();
+    version
+        .parse()
+        .map_err(|error| format!("invalid server_version: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn critical_in_all_spellings() {
+        for text in ["yes", "true", "YES", "True", " yes\n", "tRuE\r\n"] {
+            assert_eq!(is_critical(text), Some(true), "{text:?}");
+        }
+        for text in ["no", "false", "NO", "False\n"] {
+            assert_eq!(is_critical(text), Some(false), "{text:?}");
+        }
+        for text in ["", "y", "1", "yes please", "<html>", "none"] {
+            assert_eq!(is_critical(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_version_in_a_proxys_answer() {
+        let answer = r#"{"auth":{"type":"local"},"proxy":{"ssh":{}},"server_version":"14.2.0","min_client_version":"13.0.0-aa"}"#;
+        for (text, version) in [
+            (answer, "14.2.0"),
+            (r#"{"server_version":"v15.0.0-rc.1"}"#, "15.0.0-rc.1"),
+            (r#"{"server_version":"14.2.0+fips"}"#, "14.2.0"),
+        ] {
+            assert_eq!(cluster_version(text), Ok(version.parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn other_answers_have_no_version() {
+        const OTHER: &str = "the server is not a Teleport Proxy";
+        let nested = "[".repeat(60_000);
+        for (text, part) in [
+            ("", OTHER),
+            ("<html>", OTHER),
+            ("{}", OTHER),
+            ("14.2.0", OTHER),
+            (r#"{"server_version":14}"#, OTHER),
+            (nested.as_str(), OTHER),
+            (
+                r#"{"server_version":"14"}"#,
+                "invalid server_version: \"14\" is not a version",
+            ),
+            (
+                r#"{"server_version":"\u001b[31m"}"#,
+                "server_version: \"\\u{1b}[31m\" is not a version",
+            ),
+        ] {
+            let problem = cluster_version(text).unwrap_err();
+            assert!(problem.contains(part), "{text}: {problem}");
+        }
+    }
+}
