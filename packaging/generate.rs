@@ -1,9 +1,9 @@
-//! Writes the manual page and the shells' completions.
+//! Writes the manual page and the shell completions.
 //!
 //!     cargo run --example generate -- DIR
 //!
 //! creates `DIR/teleport-upgrade.8`, `DIR/teleport-upgrade.bash`, `DIR/_teleport-upgrade` and `DIR/teleport-upgrade.fish`. The text of
-//! the manual page is in `packaging/teleport-upgrade.8.in`; what the program defines itself is filled in from there.
+//! the manual page is in `packaging/teleport-upgrade.8.in`; what the program defines is filled in from its source.
 
 use std::fs;
 use std::path::Path;
