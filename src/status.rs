@@ -78,9 +78,9 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
     for problem in &survey.report.problems {
         warn!("{problem}");
     }
-    let services = survey.report.agent.iter().flat_map(|agent| &agent.services);
-    services
-        .filter_map(|service| service.export_advice.as_ref())
+    survey
+        .report
+        .export_advice()
         .for_each(|advice| warn!("{advice}"));
     if let Some(error) = survey.error {
         return Err(error);
@@ -140,7 +140,12 @@ impl Survey {
             .problems
             .extend(unknown::warnings(&options.config_dir));
         let config = Config::read(&options.config_dir)?;
-        self.report.schedule = Some(ScheduleReport::read(&config.schedule, self.report.time));
+        self.report
+            .problems
+            .extend(observe::windows::other_time_zone(&config));
+        let now = self.report.time;
+        let schedule = observe::windows::schedule(&config, now);
+        self.report.schedule = Some(ScheduleReport::of(&config, schedule, now));
         let mut cache = Cache::read(Path::new(cache::FILE));
         let mut seen = observe::first(&config, history, &mut cache, false)?;
         self.report

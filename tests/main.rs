@@ -30,3 +30,4 @@ mod stand_in;
 mod trust;
 mod upgrade;
 mod version_server;
+mod windows;

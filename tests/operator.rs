@@ -17,7 +17,7 @@ const REFUSED: &str = "MESSAGE_ID=20795cce71dc43ab9284faa088707dba";
 const FAILED: &str = "MESSAGE_ID=8f3f3f92afd14fc689d5042250f08770";
 
 /// A host of which everything is told that can be.
-fn host() -> Host {
+pub fn host() -> Host {
     let host = Host::with_upgrade();
     host.run(&["mkdir", "-p", "/var/lib/prometheus/node-exporter"])
         .expect(0);
@@ -27,14 +27,14 @@ fn host() -> Host {
 }
 
 /// Everything that is told of a host, gathered, and held against the descriptions of it at the end.
-struct Told<'host> {
+pub struct Told<'host> {
     host: &'host Host,
     objects: Vec<String>,
     metrics: Vec<String>,
 }
 
 impl<'host> Told<'host> {
-    fn of(host: &'host Host) -> Told<'host> {
+    pub fn of(host: &'host Host) -> Told<'host> {
         Told {
             host,
             objects: Vec::new(),
@@ -44,7 +44,7 @@ impl<'host> Told<'host> {
 
     /// Makes a pass, which must end so.
     #[track_caller]
-    fn pass(&mut self, exit: i32) -> Ran {
+    pub fn pass(&mut self, exit: i32) -> Ran {
         let ran = self.host.upgrader("run").expect(exit);
         self.metrics.push(self.host.read(METRICS).expect("metrics"));
         assert_eq!(self.metric("last_exit_status"), exit.to_string());
@@ -52,7 +52,7 @@ impl<'host> Told<'host> {
     }
 
     /// A metric of the last pass, without its common prefix; nothing if there is none.
-    fn metric(&self, name: &str) -> String {
+    pub fn metric(&self, name: &str) -> String {
         let prefix = format!("teleport_upgrade_{name} ");
         let value = self
             .metrics
@@ -65,7 +65,7 @@ impl<'host> Told<'host> {
 
     /// Asserts that `status`, JSON and `dry-run` agree on the state and on the reason, and returns the page and the object.
     #[track_caller]
-    fn shows(&mut self, state: &str, reason: &str) -> (String, Value) {
+    pub fn shows(&mut self, state: &str, reason: &str) -> (String, Value) {
         // On a machine that has much to do, a server may be slower than the time that "status" gives it.
         let mut json = String::new();
         self.host.wait_for(&format!("the state {state}"), SOON, || {
@@ -124,7 +124,7 @@ impl<'host> Told<'host> {
 
     /// Asserts that the metrics of the last pass have this state and no other.
     #[track_caller]
-    fn counts_as(&self, state: &str) {
+    pub fn counts_as(&self, state: &str) {
         let metrics = self.metrics.last().unwrap();
         let states: Vec<&str> = metrics
             .lines()
@@ -138,7 +138,7 @@ impl<'host> Told<'host> {
 
     /// Asserts what a person who logs in is told: this, or nothing.
     #[track_caller]
-    fn notice(&self, part: Option<&str>) {
+    pub fn notice(&self, part: Option<&str>) {
         let text = self
             .host
             .read(NOTICE)
@@ -153,7 +153,7 @@ impl<'host> Told<'host> {
     }
 
     /// Holds all that was gathered against the schema, with which no undescribed property passes here, and against Prometheus' rules.
-    fn check(self) {
+    pub fn check(self) {
         assert!(!self.objects.is_empty());
         validate(&self.objects);
         self.metrics

@@ -9,6 +9,7 @@ use log::warn;
 
 use crate::config::endpoint::Endpoint;
 use crate::config::values::Pin;
+use crate::config::windows::Windows;
 use crate::config::{ConfigError, ownership};
 use crate::packages::installer::Installer;
 use crate::system::address::{Address, HTTPS};
@@ -42,8 +43,8 @@ impl<'a> Directory<'a> {
         ConfigError::new(self.path.join(name), problem, remedy)
     }
 
-    /// The lines of a file that are neither blank nor comments; none if there is no such file.
-    fn lines(&self, name: &str) -> Result<Vec<String>, ConfigError> {
+    /// The text of a file; empty if there is no such file.
+    fn text(&self, name: &str) -> Result<String, ConfigError> {
         let path = self.path.join(name);
         let unreadable = |error: io::Error| {
             let remedy = match error.kind() {
@@ -54,7 +55,7 @@ impl<'a> Directory<'a> {
         };
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
             Err(error) => return Err(unreadable(error)),
         };
         ownership::check(&path, &metadata)?;
@@ -67,7 +68,13 @@ impl<'a> Directory<'a> {
         let bytes = fs::read(&path).map_err(unreadable)?;
         let text =
             String::from_utf8(bytes).map_err(|_| unreadable(io::Error::other("not UTF-8 text")))?;
-        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        Ok(text.trim_start_matches('\u{feff}').to_string())
+    }
+
+    /// The lines of a file that are neither blank nor comments.
+    fn lines(&self, name: &str) -> Result<Vec<String>, ConfigError> {
+        let text = self.text(name)?;
+        let lines = text.lines().map(str::trim);
         Ok(lines
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .map(str::to_string)
@@ -144,6 +151,15 @@ impl<'a> Directory<'a> {
     pub fn pin(&self, name: &str) -> Result<Option<Pin>, ConfigError> {
         let remedy = "Use a version (14.3.33) or a major version (14)";
         self.parsed(name, "pin", remedy, Pin::parse)
+    }
+
+    /// Maintenance windows, one per line.
+    pub fn windows(&self, name: &str) -> Result<Option<Windows>, ConfigError> {
+        Windows::parse(&self.text(name)?).map_err(|problem| {
+            let remedy =
+                "Use one window per line, such as Mon,Wed,Fri 02:00-04:00 or daily 23:00-01:00 UTC";
+            self.error(name, &problem, remedy)
+        })
     }
 
     /// Names of systemd services, one per line, with or without `.service`.

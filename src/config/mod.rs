@@ -5,6 +5,7 @@ pub mod endpoint;
 pub mod ownership;
 pub mod unknown;
 pub mod values;
+pub mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,13 @@ use crate::system::address::Address;
 use directory::Directory;
 use endpoint::Endpoint;
 use values::Pin;
+use windows::Windows;
 
 /// The setting that the agent writes: the maintenance schedule that it exports.
 pub const SCHEDULE: &str = "schedule";
+
+/// The setting that replaces the exported schedule.
+pub const WINDOWS: &str = "windows";
 
 /// The unit in Teleport's packages.
 pub const DEFAULT_SERVICE: &str = "teleport.service";
@@ -66,6 +71,10 @@ settings! {
     proxy: Option<Address> = proxy("proxy");
     /// The version or major version that the agent stays on.
     pin: Option<Pin> = pin("pin");
+    /// Maintenance windows that replace the exported schedule.
+    windows: Option<Windows> = windows("windows");
+    /// Whether to wait when there is no usable schedule, instead of upgrading at the second check.
+    require_window: bool = yes_or_no("require-window", false);
     /// Whether to install release candidates too.
     prerelease: bool = yes_or_no("prerelease", false);
     /// Whether the endpoint may be plain HTTP to localhost.

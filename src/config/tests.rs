@@ -157,6 +157,19 @@ fn errors_name_the_file_the_value_and_what_is_allowed() {
             vec!["/metrics: invalid path \"node-exporter\". Use an absolute path"],
         ),
         (
+            vec![
+                endpoint,
+                ("windows", "# nights\nMon 02:00-04:00\nTue 2am-4am\n"),
+            ],
+            vec![
+                "/windows: line 3: invalid time \"2am\" (00:00 to 24:00). Use one window per line",
+            ],
+        ),
+        (
+            vec![endpoint, ("require-window", "1")],
+            vec!["/require-window: invalid value \"1\". Allowed: yes, no"],
+        ),
+        (
             vec![endpoint, ("notice", "maybe")],
             vec!["/notice: invalid value \"maybe\". Allowed: yes, no"],
         ),

@@ -78,6 +78,8 @@ pub enum Wait {
     Window(Window, TimeDelta),
     /// For the next check: this is the first one to find no usable windows.
     NextCheck(Absence),
+    /// For usable windows, without which this host must not be changed.
+    Schedule(Absence),
 }
 
 /// Why a change is made now.

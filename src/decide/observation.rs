@@ -26,6 +26,8 @@ pub struct Observation {
     pub agent: Agent,
     /// The agent's own settings.
     pub settings: Settings,
+    /// Whether a change waits as long as there are no usable windows.
+    pub require_window: bool,
     /// Whether a maintenance window is open.
     pub windows: WindowStatus,
     /// What earlier runs recorded.

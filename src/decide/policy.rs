@@ -158,6 +158,7 @@ fn timed(seen: &Observation, action: Action) -> Next {
     }
     let wait = match &seen.windows {
         WindowStatus::Inside { until } => return go(Cause::Window { until: *until }),
+        WindowStatus::Absent(absence) if seen.require_window => Wait::Schedule(absence.clone()),
         WindowStatus::Absent(absence) if seen.history.schedule_absent_since.is_some() => {
             return go(Cause::ScheduleAbsent(absence.clone()));
         }

@@ -2,13 +2,13 @@
 
 pub mod agent;
 pub mod sources;
+pub mod windows;
 
 use anyhow::Result;
 use chrono::Utc;
 use log::{debug, warn};
 
 use crate::agent::managed;
-use crate::agent::schedule::Schedule;
 use crate::agent::schedule::read::is_nop;
 use crate::agent::settings::Settings;
 use crate::cli::Options;
@@ -72,7 +72,7 @@ fn observe(
 ) -> Result<Observation> {
     let agent = agent::look(config, cache)?;
     let now = Utc::now();
-    let windows = Schedule::read(&config.schedule).status(now);
+    let windows = windows::schedule(config, now).status(now);
     let settings = Settings::read_all(agent.starts());
     debug!("observed: {agent:?}, {settings:?}, {windows:?}, {history:?}");
     Ok(Observation {
@@ -84,6 +84,7 @@ fn observe(
         },
         agent,
         settings,
+        require_window: config.require_window,
         windows,
         history,
         target: None,

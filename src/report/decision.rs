@@ -25,6 +25,8 @@ pub struct DecisionReport {
     pub to: Option<Version>,
     /// The intermediate versions, as far as they are known.
     pub via: Vec<Version>,
+    /// What the change waits for.
+    pub waits_for: Option<WaitsFor>,
     /// When the maintenance window opens, if the change waits for one.
     pub opens: Option<DateTime<Utc>>,
     /// Whether this host is unsupported. The sentence says so.
@@ -106,6 +108,18 @@ pub enum ActionName {
     Restart,
 }
 
+/// What a change waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitsFor {
+    /// A maintenance window.
+    Window,
+    /// The next check, as there are no usable windows.
+    NextCheck,
+    /// Usable windows, as they are required.
+    Schedule,
+}
+
 impl DecisionReport {
     /// A state without a change.
     pub fn new(state: State, sentence: String) -> DecisionReport {
@@ -115,6 +129,7 @@ impl DecisionReport {
             action: None,
             to: None,
             via: Vec::new(),
+            waits_for: None,
             opens: None,
             is_of_the_host: false,
         }
@@ -166,8 +181,15 @@ impl DecisionReport {
         let sentence =
             words::verdict(decision).unwrap_or_else(|| words::available(seen).join("; "));
         let mut report = DecisionReport::new(state, sentence);
-        if let Decision::Wait(_, Wait::Window(window, _)) = decision {
-            report.opens = Some(window.start);
+        if let Decision::Wait(_, wait) = decision {
+            report.waits_for = Some(match wait {
+                Wait::Window(..) => WaitsFor::Window,
+                Wait::NextCheck(_) => WaitsFor::NextCheck,
+                Wait::Schedule(_) => WaitsFor::Schedule,
+            });
+            if let Wait::Window(window, _) = wait {
+                report.opens = Some(window.start);
+            }
         }
         let Some(action) = action else { return report };
         report.action = Some(match action {

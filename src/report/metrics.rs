@@ -6,6 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
+use crate::agent::schedule::Window;
 use crate::packages::installer::Installer;
 use crate::report::decision::State;
 use crate::report::{Report, ScheduleState};
@@ -58,12 +59,16 @@ fn render(report: &Report) -> String {
             u8::from(state == report.decision.state),
         );
     }
-    let windows = report.schedule.as_ref().map(|schedule| &schedule.windows);
-    let open = report
-        .schedule
-        .as_ref()
-        .map(|schedule| schedule.state == ScheduleState::Open);
-    let next = windows.and_then(|windows| windows.iter().find(|window| window.start > report.time));
+    let schedule = report.schedule.as_ref();
+    let open = schedule.map(|schedule| schedule.state == ScheduleState::Open);
+    let is_next = |window: &&Window| window.start > report.time;
+    let next = schedule.and_then(|schedule| schedule.windows.iter().find(is_next));
+    let usable = schedule.map(|schedule| schedule.problem.is_none());
+    text.truth(
+        "schedule_usable",
+        "0 if the maintenance schedule is missing, empty, expired or invalid.",
+        usable,
+    );
     text.truth("window_open", "1 if a maintenance window is open.", open);
     text.moment(
         "next_window_timestamp_seconds",

@@ -12,13 +12,13 @@ pub mod page;
 pub mod words;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::agent::schedule::{Absence, Schedule, Window, WindowStatus};
-use crate::config::Config;
+use crate::config::{Config, WINDOWS};
 use crate::decide::decision::Decision;
 use crate::decide::observation::Observation;
 use crate::packages::installer::Installer;
@@ -114,9 +114,11 @@ pub struct ChannelReport {
 /// The maintenance windows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ScheduleReport {
-    /// The file that the agent exports them to.
+    /// Who sets them.
+    pub source: ScheduleSource,
+    /// The file that contains them.
     pub file: PathBuf,
-    /// When it last did.
+    /// When it was last written.
     pub written: Option<DateTime<Utc>>,
     /// Whether one is open, or why none is usable.
     pub state: ScheduleState,
@@ -124,6 +126,16 @@ pub struct ScheduleReport {
     pub problem: Option<String>,
     /// The windows that are not over, by their start.
     pub windows: Vec<Window>,
+}
+
+/// Who sets the maintenance windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleSource {
+    /// The agent exports those of its cluster.
+    Agent,
+    /// The host's own setting replaces them.
+    Host,
 }
 
 /// The state of the maintenance windows.
@@ -158,6 +170,16 @@ pub struct LockReport {
 }
 
 impl Report {
+    /// What the services need to export their maintenance windows, unless the host's own replace them.
+    pub fn export_advice(&self) -> impl Iterator<Item = &String> {
+        let schedule = self.schedule.as_ref();
+        let is_needed = schedule.is_none_or(|schedule| schedule.source == ScheduleSource::Agent);
+        let services = self.agent.iter().flat_map(|agent| &agent.services);
+        services
+            .filter_map(|service| service.export_advice.as_ref())
+            .filter(move |_| is_needed)
+    }
+
     /// What the records of this host contain, before anything is observed.
     pub fn new(time: DateTime<Utc>, history: &History, last_run: Option<LastRun>) -> Report {
         Report {
@@ -249,11 +271,8 @@ impl ClusterReport {
 }
 
 impl ScheduleReport {
-    /// Reads the schedule as it is at this moment.
-    pub fn read(file: &Path, now: DateTime<Utc>) -> ScheduleReport {
-        let metadata = fs::symlink_metadata(file);
-        let written = metadata.and_then(|metadata| metadata.modified()).ok();
-        let schedule = Schedule::read(file);
+    /// The schedule that applies at this moment.
+    pub fn of(config: &Config, schedule: Schedule, now: DateTime<Utc>) -> ScheduleReport {
         let status = schedule.status(now);
         let state = match &status {
             WindowStatus::Inside { .. } => ScheduleState::Open,
@@ -264,6 +283,15 @@ impl ScheduleReport {
             WindowStatus::Absent(Absence::Past(_)) => ScheduleState::Past,
             WindowStatus::Absent(Absence::Unreadable(_)) => ScheduleState::Unreadable,
         };
+        let (source, file) = match config.windows {
+            Some(_) if state != ScheduleState::Nop => (
+                ScheduleSource::Host,
+                config.schedule.with_file_name(WINDOWS),
+            ),
+            _ => (ScheduleSource::Agent, config.schedule.clone()),
+        };
+        let metadata = fs::symlink_metadata(&file);
+        let written = metadata.and_then(|metadata| metadata.modified()).ok();
         let problem = match &status {
             WindowStatus::Absent(absence) => Some(absence.to_string()),
             _ => None,
@@ -273,7 +301,8 @@ impl ScheduleReport {
             _ => Vec::new(),
         };
         ScheduleReport {
-            file: file.to_path_buf(),
+            source,
+            file,
             written: written.map(DateTime::from),
             state,
             problem,

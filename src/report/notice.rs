@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::report::Report;
-use crate::report::decision::{ActionName, DecisionReport, State};
+use crate::report::decision::{ActionName, DecisionReport, State, WaitsFor};
 use crate::system::files::{Durability, make_directory, replace};
 use crate::system::text::wrap;
 use crate::system::times;
@@ -42,6 +42,7 @@ fn text(report: &Report) -> Option<String> {
         state: State::Waiting,
         action: Some(action),
         to: Some(to),
+        waits_for,
         opens,
         ..
     } = &report.decision
@@ -57,6 +58,9 @@ fn text(report: &Report) -> Option<String> {
         ActionName::Restart => format!("restarted to run {to}"),
     };
     let when = match opens {
+        _ if *waits_for == Some(WaitsFor::Schedule) => {
+            "in a maintenance window that is not known yet".into()
+        }
         Some(opens) => format!("on {}", times::local(*opens)),
         None => "within the next hour".into(),
     };

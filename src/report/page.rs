@@ -6,7 +6,7 @@ use crate::agent::schedule::Window;
 use crate::report::agent::{AgentReport, BinaryState, ServiceReport, ServiceState};
 use crate::report::decision::{DecisionReport, State};
 use crate::report::{
-    ChannelReport, ClusterReport, LimitsReport, LockReport, Report, ScheduleReport,
+    ChannelReport, ClusterReport, LimitsReport, LockReport, Report, ScheduleReport, ScheduleSource,
 };
 use crate::state::history::{Counts, FailedTarget, LastRun};
 use crate::system::terminal::{Colour, Colours};
@@ -59,8 +59,7 @@ pub fn render(report: &Report, colours: Colours) -> String {
     if let Some(schedule) = &report.schedule {
         page.section("Maintenance windows");
         page.schedule(schedule, now);
-        let services = report.agent.iter().flat_map(|agent| &agent.services);
-        for advice in services.filter_map(|service| service.export_advice.as_ref()) {
+        for advice in report.export_advice() {
             page.line("Export", Some(Colour::Yellow), advice);
         }
     }
@@ -191,6 +190,10 @@ impl Page {
     fn schedule(&mut self, schedule: &ScheduleReport, now: DateTime<Utc>) {
         let exported = schedule.written.map(|written| ago(written, now));
         match (&schedule.problem, exported) {
+            _ if schedule.source == ScheduleSource::Host => {
+                let set = format!("set in {}", schedule.file.display());
+                self.line("Schedule", None, set);
+            }
             (Some(problem), _) => self.line("Schedule", Some(Colour::Yellow), problem),
             (None, Some(ago)) => self.line("Schedule", None, format!("valid, exported {ago}")),
             (None, None) => self.line("Schedule", None, "valid"),

@@ -107,6 +107,9 @@ impl Run<'_> {
         let mut cache = before.clone();
         let history = self.record.history().clone();
         let seen = observe::first(self.config, history, &mut cache, self.forced)?;
+        if let Some(problem) = observe::windows::other_time_zone(self.config) {
+            warn!("{problem}");
+        }
         cache.write(file, &before);
         // Recorded whatever becomes of this run: the next one must know.
         let absent_since = policy::schedule_absent_since(&seen);

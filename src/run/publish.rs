@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use log::warn;
 
 use crate::exit::Exit;
+use crate::observe::windows;
 use crate::report::agent::AgentReport;
 use crate::report::decision::{DecisionReport, State};
 use crate::report::outcome::End;
@@ -73,7 +74,9 @@ impl Run<'_> {
         let Some(directory) = &self.config.metrics else {
             return Ok(());
         };
-        self.report.schedule = Some(ScheduleReport::read(&self.config.schedule, Utc::now()));
+        let now = Utc::now();
+        let schedule = windows::schedule(self.config, now);
+        self.report.schedule = Some(ScheduleReport::of(self.config, schedule, now));
         metrics::write(directory, &self.report).map_err(|error| {
             anyhow!(
                 "cannot write metrics to {}: {}. Create the directory or unset metrics",

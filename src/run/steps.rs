@@ -325,7 +325,9 @@ fn prefetch(seen: Observation, decision: Decision) -> Prefetch {
         Decision::Wait(Action::Upgrade(path), Wait::Window(window, _)) => {
             Prefetch::For(Box::new((seen.agent.package, path, window.start)))
         }
-        Decision::Wait(Action::Upgrade(_), Wait::NextCheck(_)) => Prefetch::Keep,
+        Decision::Wait(Action::Upgrade(_), Wait::NextCheck(_) | Wait::Schedule(_)) => {
+            Prefetch::Keep
+        }
         _ => Prefetch::Discard,
     }
 }

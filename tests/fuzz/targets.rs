@@ -15,7 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use teleport_upgrade::agent::schedule::{Absence, Schedule, Window, WindowStatus};
 use teleport_upgrade::agent::service::{Binary, Health, LOOP, Service, properties, readiness};
 use teleport_upgrade::agent::settings::Settings;
@@ -23,6 +23,7 @@ use teleport_upgrade::agent::settings::start::Start;
 use teleport_upgrade::config::Config;
 use teleport_upgrade::config::endpoint::Endpoint;
 use teleport_upgrade::config::values::Pin;
+use teleport_upgrade::config::windows::Windows;
 use teleport_upgrade::decide::compatibility::Limits;
 use teleport_upgrade::decide::decision::{Action, Cause, Decision, Next, Question, Wait};
 use teleport_upgrade::decide::observation::{Agent, Observation};
@@ -53,9 +54,10 @@ use teleport_upgrade::version::Version;
 type Run = fn(&[u8]);
 
 /// The targets by their names.
-pub const TARGETS: [(&str, Run); 9] = [
+pub const TARGETS: [(&str, Run); 10] = [
     ("configuration", configuration),
     ("schedule", schedule),
+    ("windows", host_windows),
     ("channel", channel),
     ("databases", databases),
     ("host", host),
@@ -256,6 +258,45 @@ pub fn schedule(data: &[u8]) {
                 assert!(!open(now));
                 assert_printable(&absence.to_string());
             }
+        }
+    }
+}
+
+/// The setting `windows` in a time zone whose clock changes once: 4 bytes for the time, 2 for the minutes from then to the change,
+/// and 2 for the offsets before and after it, in quarters of an hour.
+pub fn host_windows(data: &[u8]) {
+    let (head, text) = data.split_at(data.len().min(8));
+    let head: [u8; 8] = std::array::from_fn(|index| head.get(index).copied().unwrap_or(0));
+    let [a, b, c, d, e, f, before, after] = head;
+    let now = DateTime::from_timestamp(u32::from_le_bytes([a, b, c, d]).into(), 0).unwrap();
+    let change = now + TimeDelta::minutes(i16::from_le_bytes([e, f]).into());
+    let zone = |quarters: u8| FixedOffset::east_opt(900 * i32::from(quarters as i8 % 57)).unwrap();
+    let local = |at: DateTime<Utc>| zone(if at < change { before } else { after });
+    let text = String::from_utf8_lossy(text);
+    let parsed = match Windows::parse(&text) {
+        Ok(Some(parsed)) => parsed,
+        Ok(None) => return,
+        Err(problem) => {
+            assert!(problem.starts_with("line ") || problem.starts_with("more than"));
+            return assert_printable(&problem);
+        }
+    };
+    let next = parsed.next(now, local);
+    assert!(!next.is_empty(), "every window opens within three weeks");
+    assert!(
+        next.iter()
+            .all(|window| window.start < window.stop && window.stop > now)
+    );
+    let apart = |pair: &[Window]| pair[0].stop < pair[1].start;
+    assert!(next.windows(2).all(apart), "in order, and apart: {next:?}");
+    // The same windows are found at any other moment, but for where the search begins and ends.
+    let within = |window: &&Window| {
+        now - TimeDelta::hours(24) <= window.start && window.stop < now + TimeDelta::days(15)
+    };
+    for window in next.iter().take(3).filter(within) {
+        for (at, first) in [(window.start, true), (window.stop, false)] {
+            let later = parsed.next(at, local);
+            assert_eq!(later.first() == Some(window), first, "{window:?} at {at}");
         }
     }
 }
@@ -563,7 +604,12 @@ fn assert_follows(seen: &Observation, decision: &Decision) {
                         (seen.windows.clone(), *pause)
                     )
                 }
+                Wait::Schedule(absence) => {
+                    assert!(seen.require_window);
+                    assert_eq!(WindowStatus::Absent(absence.clone()), seen.windows);
+                }
                 Wait::NextCheck(absence) => {
+                    assert!(!seen.require_window);
                     assert_eq!(
                         (WindowStatus::Absent(absence.clone()), None),
                         (seen.windows.clone(), seen.history.schedule_absent_since)
@@ -679,7 +725,7 @@ fn assert_founded(seen: &Observation, cause: &Cause) {
         }
         Cause::ScheduleAbsent(absence) => {
             assert_eq!(WindowStatus::Absent(absence.clone()), seen.windows);
-            assert!(seen.history.schedule_absent_since.is_some());
+            assert!(seen.history.schedule_absent_since.is_some() && !seen.require_window);
         }
         Cause::Window { until } => assert_eq!(WindowStatus::Inside { until: *until }, seen.windows),
     }
@@ -764,6 +810,7 @@ fn observation(bytes: &mut Bytes) -> Observation {
     Observation {
         now: bytes.moment(),
         forced: bytes.yes(),
+        require_window: bytes.yes(),
         limits: Limits {
             pin: bytes.perhaps(|bytes| {
                 if bytes.yes() {

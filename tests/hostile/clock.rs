@@ -9,6 +9,8 @@ const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)";
 const AUTUMN: i64 = 1_793_511_000;
 /// 2026-03-08 06:59:59 UTC: in New York it is 1:59:59, and a second later 3:00.
 const SPRING: i64 = 1_772_953_199;
+/// Its clock, for hosts without a database of time zones.
+const NEW_YORK: &str = "EST5EDT,M3.2.0,M11.1.0";
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -129,6 +131,26 @@ pub fn cases() -> Vec<Case> {
                 stage.configure("schedule", format!("{} {}\n", SPRING + 1, SPRING + 3601));
                 stage.clock(SPRING + 60);
                 stage.env("TZ", "America/New_York");
+            },
+        ),
+        case(
+            "clock: summer time begins, and the host's own window is in the hour that is not",
+            0,
+            "would upgrade from 14.3.33 to 14.3.34 now|open until 2026-03-08 08:00 UTC",
+            |stage| {
+                stage.configure("windows", "Sun 02:30-04:00\n");
+                stage.clock(SPRING + 60);
+                stage.env("TZ", NEW_YORK);
+            },
+        ),
+        case(
+            "clock: the same hour again is in the host's own window again",
+            0,
+            "would upgrade from 14.3.33 to 14.3.34 now|open until 2026-11-01 06:45 UTC",
+            |stage| {
+                stage.configure("windows", "Sun 01:15-01:45\n");
+                stage.clock(AUTUMN + 3600);
+                stage.env("TZ", NEW_YORK);
             },
         ),
         case(

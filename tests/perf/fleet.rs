@@ -202,6 +202,7 @@ impl Host {
         let seen = Observation {
             now: time(0.0),
             forced: false,
+            require_window: false,
             limits: Limits {
                 pin: None,
                 prerelease: false,

@@ -56,6 +56,7 @@ fn seen() -> Observation {
     Observation {
         now: at(NOW),
         forced: false,
+        require_window: false,
         agent: Agent {
             package: Installed {
                 name: "teleport-ent".into(),

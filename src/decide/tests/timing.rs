@@ -89,6 +89,41 @@ fn without_windows_the_first_check_waits_and_the_second_upgrades() {
 }
 
 #[test]
+fn a_host_that_requires_a_window_waits_for_a_schedule() {
+    let mut seen = Observation {
+        require_window: true,
+        windows: WindowStatus::Absent(Absence::Missing),
+        ..seen()
+    };
+    for since in [None, Some(at(NOW - 1800))] {
+        seen.history.schedule_absent_since = since;
+        let waits = Decision::Wait(upgrade(), Wait::Schedule(Absence::Missing));
+        assert_eq!(decided(&seen), waits);
+        seen.critical = None;
+        assert_eq!(decide(&seen), Next::Ask(Question::Critical));
+        seen.critical = Some(true);
+        assert_eq!(decided(&seen), Decision::Go(upgrade(), Cause::Critical));
+        seen.critical = Some(false);
+        seen.forced = true;
+        assert_eq!(decided(&seen), Decision::Go(upgrade(), Cause::Forced));
+        seen.forced = false;
+        seen.agent.services[0].health = Health::Failed("exit-code".into());
+        assert!(matches!(decided(&seen), Decision::Go(_, Cause::Down(..))));
+        seen.agent.services[0].health = Health::Running;
+    }
+    seen.windows = WindowStatus::Before(next_window());
+    assert!(matches!(
+        decided(&seen),
+        Decision::Wait(_, Wait::Window(..))
+    ));
+    seen.windows = open();
+    assert!(matches!(
+        decided(&seen),
+        Decision::Go(_, Cause::Window { .. })
+    ));
+}
+
+#[test]
 fn a_usable_schedule_starts_that_count_again() {
     let mut seen = seen();
     seen.history.schedule_absent_since = Some(at(NOW - 1800));

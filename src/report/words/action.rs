@@ -122,6 +122,7 @@ pub fn wait(wait: &Wait) -> String {
             times::utc(window.start),
             times::span(*pause)
         ),
+        Wait::Schedule(absence) => format!("{absence}, and require-window is set to yes"),
         Wait::NextCheck(absence) => format!(
             "{absence}. If this is still the case at the next check, the agent is upgraded outside of any maintenance window"
         ),
