@@ -144,7 +144,7 @@ Releases the hold set because `lock` is enabled. A hold set by an
 administrator is kept.
 
 Examples:
-  sudo teleport-upgrade unlock   before removing teleport-upgrade manually";
+  sudo teleport-upgrade unlock   before uninstalling manually";
 
 const VERSION: &str = "\
 Examples:

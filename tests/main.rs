@@ -26,6 +26,7 @@ mod plan;
 mod prefetch;
 mod reload;
 mod rollback;
+mod rooms;
 mod stand_in;
 mod trust;
 mod upgrade;
