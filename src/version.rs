@@ -12,7 +12,7 @@ use crate::system::text::printable;
 #[serde(transparent)]
 pub struct Version(semver::Version);
 
-/// A text that is not a version. Shows the text, made safe for a terminal and cut short.
+/// A text that is not a version. Shows the text, made safe for a terminal and shortened.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotAVersion(String);
 
@@ -22,7 +22,7 @@ impl Version {
         self.0.major
     }
 
-    /// Whether this is a release candidate or any other version before a release.
+    /// Whether this is a pre-release, such as a release candidate.
     pub fn is_pre_release(&self) -> bool {
         !self.0.pre.is_empty()
     }
@@ -49,7 +49,7 @@ impl Version {
 
     /// Reads a version as an rpm database spells it: the version, perhaps a release after it (`14.3.33-1`).
     pub fn from_rpm(text: &str) -> Result<Self, NotAVersion> {
-        // A hyphen can stand nowhere else. The release goes back into command lines as it is.
+        // A hyphen can stand nowhere else. The release becomes part of command lines as it is.
         let (version, release) = text.split_once('-').unwrap_or((text, ""));
         if !release
             .chars()

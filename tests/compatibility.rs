@@ -501,7 +501,8 @@ fn a_proxys_own_channel_and_its_version_come_over_one_connection() {
     host.releases.route("/webapi/ping", pong("14.3.33"));
     let ran = host.upgrader("run").expect(10);
     assert!(
-        last_line(&ran.stdout).contains("the cluster at releases.example.com:443 runs 14.3.33"),
+        last_line(&ran.stdout)
+            .contains("The cluster runs 14.3.33 (reported by releases.example.com:443)"),
         "{}",
         ran.stdout
     );
@@ -778,7 +779,7 @@ fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
         }
         let page = host.upgrader("status").expect(0).stdout;
         assert!(
-            page.contains("off: nothing is upgraded by itself")
+            page.contains("disabled: automatic upgrades are off")
                 && !page.contains("systemctl enable"),
             "{page}"
         );

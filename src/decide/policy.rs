@@ -116,8 +116,11 @@ fn outdated(seen: &Observation) -> Option<Action> {
 /// The repair of a broken package, or of a service that is down.
 fn repair(seen: &Observation) -> Option<Action> {
     let installed = &seen.agent.package;
-    if let Some(damage) = &installed.broken {
-        return Some(Action::Reinstall(installed.version.clone(), damage.clone()));
+    if let Some(problem) = &installed.broken {
+        return Some(Action::Reinstall(
+            installed.version.clone(),
+            problem.clone(),
+        ));
     }
     down(seen).map(|service| Action::Restart(installed.version.clone(), service.unit.clone()))
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use log::{debug, warn};
 
+use crate::agent::service::Reach;
 use crate::config::Config;
 use crate::decide::decision::{Action, Decision, Next, Question};
 use crate::decide::observation::Observation;
@@ -10,7 +11,7 @@ use crate::decide::path::{Offer, UpgradePath};
 use crate::decide::policy;
 use crate::observe::package_manager;
 use crate::packages::package::Installed;
-use crate::server::answers::{Reach, Target};
+use crate::server::answers::Target;
 use crate::server::channel::Channel;
 use crate::server::cluster;
 use crate::server::http::{Client, Patience};

@@ -24,7 +24,7 @@ pub struct AgentReport {
     /// The package manager.
     pub installer: Option<Installer>,
     /// Why the package is broken, if it is.
-    pub damage: Option<String>,
+    pub broken: Option<String>,
     /// Whether the package is intact and every service runs.
     pub healthy: bool,
     /// The services.
@@ -120,7 +120,7 @@ impl AgentReport {
             installed: package.version.clone(),
             running,
             installer,
-            damage: package.broken.clone(),
+            broken: package.broken.clone(),
             healthy,
             services,
         }

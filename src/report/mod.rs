@@ -162,7 +162,7 @@ pub enum ScheduleState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LockReport {
     /// Whether the setting `lock` is enabled.
-    pub wanted: bool,
+    pub enabled: bool,
     /// Whether the package is held.
     pub held: bool,
     /// Whether this program holds it.
@@ -217,7 +217,7 @@ impl Report {
             prerelease: seen.limits.prerelease,
         });
         self.lock = Some(LockReport {
-            wanted: config.lock,
+            enabled: config.lock,
             held: seen.agent.package.held,
             ours: seen.history.held_by_us,
         });

@@ -85,7 +85,7 @@ mod tests {
             installed: "14.3.33".parse().unwrap(),
             running: None,
             installer: None,
-            damage: None,
+            broken: None,
             healthy: true,
             services: Vec::new(),
         });

@@ -114,8 +114,8 @@ impl Page {
         let by = installer.map(|installer| format!(" ({installer})"));
         let by = by.unwrap_or_default();
         self.line("Installed", None, format!("{package} {installed}{by}"));
-        if let Some(damage) = &agent.damage {
-            self.line("Broken", Some(Colour::Red), damage);
+        if let Some(broken) = &agent.broken {
+            self.line("Broken", Some(Colour::Red), broken);
         }
         for service in &agent.services {
             let (words, colour) = service_words(service, agent);
@@ -211,7 +211,7 @@ impl Page {
     fn activity(&mut self, report: &Report) {
         let now = report.time;
         if let Some(timer) = &report.timer {
-            // An unsupported host is told to disable the timer.
+            // The message of an unsupported host advises to disable the timer.
             let (words, advice) = timer_words(timer, now);
             let advice = advice.filter(|_| !report.decision.is_of_the_host);
             let colour = advice.map(|_| Colour::Yellow);
@@ -283,7 +283,7 @@ fn service_words(service: &ServiceReport, agent: &AgentReport) -> (String, Colou
 }
 
 fn hold_words(lock: LockReport) -> &'static str {
-    match (lock.held, lock.ours, lock.wanted) {
+    match (lock.held, lock.ours, lock.enabled) {
         (true, true, _) => "on (set by teleport-upgrade)",
         (true, false, _) => "on (set by an administrator)",
         (false, _, true) => "off (set at the next check)",

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use log::debug;
 
 use crate::agent::managed;
+use crate::agent::service::Reach;
 use crate::agent::service::readiness;
 use crate::agent::service::verify::Rules;
 use crate::decide::compatibility::NotAllowed;
@@ -24,7 +25,7 @@ use crate::report::outcome;
 use crate::report::outcome::{Attempt, End, conclude};
 use crate::report::words::action;
 use crate::run::Run;
-use crate::server::answers::{Cluster, Reach};
+use crate::server::answers::Cluster;
 use crate::state::history::{Change, History};
 use crate::system::text::reasons;
 use crate::upgrade::{Outcome, Transaction};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::agent::service::Reach;
 use crate::system::address::Address;
 use crate::version::Version;
 
@@ -23,17 +24,6 @@ pub enum Cluster {
     Unknown(String, Reach),
     /// It runs this version, reported by this Proxy.
     Runs(Version, Address),
-}
-
-/// Whether the agent's cluster can be reached from this host. No new process of an agent becomes ready without it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
-    /// One of its servers answers.
-    Reachable,
-    /// None does, and why.
-    Unreachable(String),
-    /// No server is configured, or its answer was not understood: an Auth Service requires a client certificate.
-    Unknown,
 }
 
 impl Cluster {

@@ -2,9 +2,10 @@
 
 use log::warn;
 
+use crate::agent::service::Reach;
 use crate::agent::settings::Settings;
 use crate::config::Config;
-use crate::server::answers::{self, Cluster, Reach};
+use crate::server::answers::{self, Cluster};
 use crate::server::http::Client;
 use crate::server::http::error::RequestError;
 use crate::system::address::Address;

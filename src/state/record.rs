@@ -109,7 +109,7 @@ fn corrupt(path: &Path) -> PathBuf {
     path.with_extension("json.corrupt")
 }
 
-/// Moves a history that cannot be read out of the way; it may show a person what happened.
+/// Moves a history that cannot be read out of the way; it may show what happened.
 fn save_corrupt(path: &Path) {
     let is_corrupt = read_json::<History>(path).is_ok_and(|read| read.is_err());
     if is_corrupt && let Err(error) = fs::rename(path, corrupt(path)) {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use teleport_upgrade::agent::schedule::{Absence, Schedule, Window, WindowStatus};
+use teleport_upgrade::agent::service::Reach;
 use teleport_upgrade::agent::service::{Binary, Health, LOOP, Service, properties, readiness};
 use teleport_upgrade::agent::settings::Settings;
 use teleport_upgrade::agent::settings::start::Start;
@@ -40,8 +41,8 @@ use teleport_upgrade::packages::{apt, yum, zypper};
 use teleport_upgrade::report::decision::DecisionReport;
 use teleport_upgrade::report::words::action;
 use teleport_upgrade::server::answers;
+use teleport_upgrade::server::answers::Cluster;
 use teleport_upgrade::server::answers::Target;
-use teleport_upgrade::server::answers::{Cluster, Reach};
 use teleport_upgrade::server::http::proxy;
 use teleport_upgrade::state::history::{Change, Done, FailedTarget, History};
 use teleport_upgrade::state::record;

@@ -5,6 +5,7 @@ use super::timer::{Random, Running, Timer};
 use chrono::{DateTime, Utc};
 use std::ops::Range;
 use teleport_upgrade::agent::schedule::Schedule;
+use teleport_upgrade::agent::service::Reach;
 use teleport_upgrade::agent::service::{Binary, Health, Service};
 use teleport_upgrade::agent::settings::Settings;
 use teleport_upgrade::decide::compatibility::Limits;
@@ -12,8 +13,8 @@ use teleport_upgrade::decide::decision::{Action, Decision, Next, Question, Wait}
 use teleport_upgrade::decide::observation::{Agent, Observation};
 use teleport_upgrade::decide::{policy, prefetch};
 use teleport_upgrade::packages::package::{Database, Installed};
+use teleport_upgrade::server::answers::Cluster;
 use teleport_upgrade::server::answers::Target;
-use teleport_upgrade::server::answers::{Cluster, Reach};
 use teleport_upgrade::state::history::History;
 use teleport_upgrade::version::Version;
 

@@ -102,6 +102,17 @@ impl Health {
     }
 }
 
+/// Whether the agent's cluster can be reached from this host. No new process of an agent becomes ready without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// One of its servers answers.
+    Reachable,
+    /// None does, and why.
+    Unreachable(String),
+    /// No server is configured, or its answer was not understood: an Auth Service requires a client certificate.
+    Unknown,
+}
+
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

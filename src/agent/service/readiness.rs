@@ -92,7 +92,7 @@ fn exchange(mut stream: UnixStream) -> io::Result<String> {
     stream.set_write_timeout(Some(LIMIT))?;
     stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = Vec::new();
-    // The response comes in pieces, and ends with the connection. What was received by the deadline counts if it includes the status.
+    // The response comes in parts, and ends with the connection. What was received by the deadline counts if it includes the status.
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // A timeout of zero would mean none at all.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use crate::agent::schedule::{Absence, Schedule};
+use crate::agent::service::Reach;
 use crate::agent::service::processes::is_the_agent;
 use crate::agent::service::readiness::Readiness;
 use crate::agent::service::reload::{Failed, reload};
@@ -13,7 +14,6 @@ use crate::agent::service::systemd::{LOOK, look, systemctl};
 use crate::agent::service::verify::{Old, Rules, Unhealthy, verify};
 use crate::agent::service::{Health, PidFile, Service, readiness, reload};
 use crate::agent::settings::start::Exports;
-use crate::server::answers::Reach;
 use crate::system::process::Process;
 use crate::system::terminal::Step;
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
+use crate::agent::service::Reach;
 use crate::agent::service::systemd::{LOOK, look};
 use crate::agent::service::{Health, Service, readiness};
-use crate::server::answers::Reach;
 use crate::system::process::Process;
 use crate::system::terminal::Step;
 

@@ -8,6 +8,7 @@ mod world;
 use chrono::{DateTime, Utc};
 
 use crate::agent::schedule::{Window, WindowStatus};
+use crate::agent::service::Reach;
 use crate::agent::service::{Binary, Health, LOOP, Service};
 use crate::agent::settings::Settings;
 use crate::config::values::Pin;
@@ -17,8 +18,8 @@ use crate::decide::observation::{Agent, Observation};
 use crate::decide::path::UpgradePath;
 use crate::decide::policy::decide;
 use crate::packages::package::{Database, Installed};
+use crate::server::answers::Cluster;
 use crate::server::answers::Target;
-use crate::server::answers::{Cluster, Reach};
 use crate::state::history::{Change, FailedTarget, History};
 use crate::system::address::Address;
 use crate::version::Version;

@@ -5,6 +5,7 @@ use super::{
     target, upgrade, version,
 };
 use crate::agent::schedule::{Absence, WindowStatus};
+use crate::agent::service::Reach;
 use crate::agent::service::{Binary, Health};
 use crate::agent::settings::Settings;
 use crate::agent::settings::start::Start;
@@ -13,8 +14,8 @@ use crate::decide::decision::{Action, Cause, Decision, Next, Question, Wait};
 use crate::decide::observation::Observation;
 use crate::decide::path::{Intermediate, Offer};
 use crate::decide::policy::{decide, schedule_absent_since};
+use crate::server::answers::Cluster;
 use crate::server::answers::Target;
-use crate::server::answers::{Cluster, Reach};
 use crate::state::history::FailedTarget;
 
 fn installed_is_target() -> Observation {

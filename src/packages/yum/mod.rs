@@ -30,7 +30,7 @@ use crate::system::terminal::Step;
 use crate::version::Version;
 
 /// The lock of dnf 5 from its first look at the packages of the host to its end, in the two places where it may be. A second dnf 5
-/// waits without end, also for a person at a prompt.
+/// waits without end, also for an answer at a prompt.
 const SYSTEM_LOCKS: [&str; 2] = [
     "/var/lib/dnf/system-repo.lock",
     "/usr/lib/sysimage/libdnf5/system-repo.lock",

@@ -12,7 +12,7 @@ const LISTED: u64 = 4;
 pub fn noun(action: &Action) -> String {
     match action {
         Action::Upgrade(path) => format!("{} {}", direction(path), whole(path)),
-        Action::Reinstall(version, damage) => format!("reinstall of {version} ({damage})"),
+        Action::Reinstall(version, problem) => format!("reinstall of {version} ({problem})"),
         Action::Restart(version, unit) => {
             format!("restart of {unit} to run the installed version {version}")
         }
@@ -31,7 +31,7 @@ pub fn step(action: &Action) -> String {
 pub fn would(action: &Action) -> String {
     match action {
         Action::Upgrade(_) => format!("would {} now", noun(action)),
-        Action::Reinstall(version, damage) => format!("would reinstall {version} now ({damage})"),
+        Action::Reinstall(version, problem) => format!("would reinstall {version} now ({problem})"),
         Action::Restart(version, unit) => {
             format!("would restart {unit} now to run the installed version {version}")
         }
@@ -53,7 +53,7 @@ pub fn done(action: &Action) -> String {
     match action {
         Action::Upgrade(path) if is_down(path) => format!("downgraded {}", next(path)),
         Action::Upgrade(path) => format!("upgraded {}", next(path)),
-        Action::Reinstall(version, damage) => format!("reinstalled {version} ({damage})"),
+        Action::Reinstall(version, problem) => format!("reinstalled {version} ({problem})"),
         Action::Restart(version, unit) => {
             format!("restarted {unit} on the installed version {version}")
         }
