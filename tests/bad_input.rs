@@ -139,7 +139,7 @@ fn every_setting_with_an_invalid_value() {
         host.upgrader("run"),
         2,
         &[
-            "/etc/teleport-upgrade.d: there is no such",
+            "/etc/teleport-upgrade.d: no such file or directory. Create the directory",
             "Create the directory and set endpoint",
         ],
     );

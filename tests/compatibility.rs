@@ -99,7 +99,7 @@ fn follows_release_candidates_if_it_may(manager: Manager) {
     host.set_version("15.0.0-rc.1");
     let ran = host.upgrader("run").expect(10);
     assert!(
-        last_line(&ran.stdout).contains("and the file \"prerelease\" does not say yes"),
+        last_line(&ran.stdout).contains("is a pre-release, and prerelease is not enabled. "),
         "{}",
         ran.stdout
     );
@@ -550,7 +550,7 @@ const AGENT_ONLY: &str = "auth_service:\n  enabled: \"no\"\nproxy_service: {enab
 fn the_cluster_is_found_where_the_agent_finds_it() {
     let host = Host::with_upgrade();
     let _proxy = host.cluster("14.3.33");
-    let ahead = "the cluster at proxy.example.com:443 runs 14.3.33";
+    let ahead = "The cluster runs 14.3.33 (reported by proxy.example.com:443)";
     for lines in [
         "  proxy_server: proxy.example.com:443\n",
         "  auth_server: proxy.example.com:443\n",

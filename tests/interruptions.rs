@@ -47,7 +47,7 @@ fn a_pass_that_was_killed_is_finished_by_the_next() {
     host.releases.stop();
     let said = host.upgrader("dry-run").expect(75).stdout;
     assert!(
-        said.contains("upgrade from 14.3.33 to 14.3.34 of ")
+        said.contains("upgrade from 14.3.33 to 14.3.34, started ")
             && said.contains(" was interrupted; the next run resumes it"),
         "{said}"
     );

@@ -65,14 +65,15 @@ fn first_warns_and_second_upgrades(host: &Host, reason: &str) {
     assert!(
         first
             .stdout
-            .contains("if the next pass still finds it so, it upgrades without a window"),
+            .contains(". If this is still the case at the next check, the agent is upgraded outside of any maintenance window"),
         "{}",
         first.stdout
     );
     host.assert_agent_runs("14.3.33");
     let second = host.upgrader("run").expect(0);
     assert!(
-        second.stdout.contains(&format!("because {reason}")),
+        second.stdout.contains(&format!("({reason}"))
+            && second.stdout.contains(" for two checks in a row)"),
         "{}",
         second.stdout
     );

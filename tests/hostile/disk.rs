@@ -12,16 +12,16 @@ pub fn cases() -> Vec<Case> {
         case(
             "disk: /var cannot be written",
             1,
-            "/var/lib/teleport-upgrade: cannot make it",
+            "cannot create /var/lib/teleport-upgrade: ",
             |stage| {
                 run(stage);
                 stage.before("mount --bind \"$root/var\" \"$root/var\"; mount -o remount,bind,ro \"$root/var\"");
             },
         ),
         case(
-            "disk: /var cannot be written, after an earlier pass",
+            "disk: /var cannot be written, after an earlier run",
             1,
-            "/var/lib/teleport-upgrade/lock: cannot lock it: ",
+            "cannot lock /var/lib/teleport-upgrade/lock: ",
             |stage| {
                 run(stage);
                 stage.shell("mkdir \"$root/var/lib/teleport-upgrade\"");
