@@ -314,7 +314,8 @@ fn the_mark_is_cleared_even_if_the_version_server_is_down() {
     host.configure("schedule", "");
     let ran = host.upgrader("run").expect(0);
     assert!(
-        ran.stdout.contains("if the next pass still finds it so"),
+        ran.stdout
+            .contains(". If this is still the case at the next check, "),
         "{}",
         ran.stdout
     );

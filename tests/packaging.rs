@@ -562,7 +562,7 @@ fn an_administrators_own_lock_outlives_us() {
         host.upgrader("unlock")
             .expect(0)
             .stdout
-            .contains("has not locked the agent")
+            .contains("no hold was set by teleport-upgrade")
     );
     host.shell("apt-get -q -y purge teleport-upgrade").expect(0);
     assert!(is_locked(&host));
@@ -639,7 +639,7 @@ fn without_a_release_channel_no_pass_fails_and_with_one_they_begin() {
     let said = install(&host, "teleport-upgrade", None);
     assert!(
         said.stdout
-            .contains("write its address to /etc/teleport-upgrade.d/endpoint"),
+            .contains("to enable upgrades, set a release channel: echo "),
         "{}",
         said.stdout
     );

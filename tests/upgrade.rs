@@ -249,7 +249,8 @@ fn the_nop_installer_does_everything_but_install() {
     );
     let told = host.upgrader("status").expect(0).stdout;
     assert!(
-        told.contains("0 upgrades, 0 rollbacks, 0 failures") && !told.contains("last upgrade"),
+        told.contains("0 version changes, 0 automatic rollbacks, 0 failed checks")
+            && !told.contains("Last upgrade"),
         "{told}"
     );
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");

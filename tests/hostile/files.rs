@@ -225,7 +225,7 @@ fn contents() -> Vec<Case> {
         case(
             "schedule: a line for the journal",
             0,
-            "line 1 is not",
+            "line 1: expected two Unix timestamps",
             |stage| says(stage, "<0>SECRET\r\r\r\n"),
         ),
         case("schedule: one line without an end", 0, UNUSABLE, |stage| {
@@ -262,7 +262,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: endpoint of another user",
             2,
-            "/endpoint: owned by user 1000, not to root",
+            "/endpoint: owned by user 1000, not by root",
             |stage| {
                 shell(stage, "chown 1000 endpoint");
             },
@@ -351,7 +351,7 @@ fn configuration() -> Vec<Case> {
         case(
             "configuration: endpoint of control characters",
             2,
-            "/endpoint: \"\\u{1b}]0;x\\u{7}\\u{202e}\" has characters",
+            "/endpoint: \"\\u{1b}]0;x\\u{7}\\u{202e}\" contains invalid characters",
             |stage| {
                 stage.configure("endpoint", "\u{1b}]0;x\u{7}\u{202e}");
             },
