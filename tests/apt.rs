@@ -1,6 +1,6 @@
 //! What apt and dpkg alone do, and what is made of it. What they have in common with others is in `managers.rs`.
 
-use crate::host::{Host, Package, SOON};
+use host::{Host, Package, SOON};
 
 #[test]
 fn an_edition_stays_what_it_is() {

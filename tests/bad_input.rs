@@ -1,6 +1,6 @@
 //! Whatever is wrong with the configuration, the version server or the host: one clear line, and nothing is touched.
 
-use crate::host::{Cert, Host, Package, Ran, Response};
+use host::{Cert, Host, Package, Ran, Response};
 use serde_json::Value;
 use std::time::Duration;
 

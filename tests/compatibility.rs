@@ -1,6 +1,6 @@
 //! Never ahead of the cluster, never two major versions behind, one major version at a time; and who is not to be touched at all.
 
-use crate::host::{Cert, Host, Manager, Package, Response, SOON, WAITS, pong};
+use host::{Cert, Host, Manager, Package, Response, SOON, WAITS, pong};
 use std::fs;
 
 /// A host whose agent of 12.4.1 is wanted to be 14.3.34; the repository has the newest 13 too, and an older one.

@@ -1,8 +1,5 @@
 //! The main job, shown: a real host is upgraded by its timer. Prints every command that is run on it and what it says.
 
-#[path = "host/mod.rs"]
-mod host;
-
 use host::{Host, Key, Package};
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What dnf 5 alone has: its lock, its plugins, its list of version locks.
 
-use crate::host::{Host, Key, Manager, Package, SOON, outside};
+use host::{Host, Key, Manager, Package, SOON, outside};
 use std::process::Command;
 
 /// A second dnf 5 that a person has started, and that waits for an answer.

@@ -1,6 +1,6 @@
 //! The documents: complete, well formed, and about this program.
 
-use crate::host::compiled;
+use host::compiled;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! `dry-run` tells and changes nothing; what changes something is for root.
 
-use crate::host::Host;
+use host::Host;
 
 #[test]
 fn dry_run_changes_nothing_whatever_it_finds() {

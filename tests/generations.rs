@@ -1,7 +1,7 @@
 //! What is run on hosts of every generation of Debian: the main things of each package manager, and our units under each systemd.
 //! tests/README.md has a table of the versions ("Hosts").
 
-use crate::host::{Generation, Host, Key, Manager, Package, SOON};
+use host::{Generation, Host, Key, Manager, Package, SOON};
 use std::time::Duration;
 
 /// Makes a test of every case on every generation, and of those for package managers with each of them.

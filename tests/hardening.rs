@@ -1,6 +1,6 @@
 //! The unit's sandbox, and what children are given: enough for package managers and their scripts, and no more.
 
-use crate::host::{Host, Manager, Package};
+use host::{Host, Manager, Package};
 
 /// What scripts of packages do, and what they were given while they did it.
 const USUAL: &str = "\

@@ -1,6 +1,6 @@
 //! The hosts that the other tests stand on do what they say.
 
-use crate::host::{Cert, Host, Key, Package, Response, SOON, agent_unit};
+use host::{Cert, Host, Key, Package, Response, SOON, agent_unit};
 use std::fs;
 use std::process::Command;
 use std::thread;

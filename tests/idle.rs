@@ -1,6 +1,6 @@
 //! The pass that is made a million times, the one that finds nothing to do: it asks little, and overlooks nothing.
 
-use crate::host::{Host, Manager, Package, SOON, WAITS};
+use host::{Host, Manager, Package, SOON, WAITS};
 
 const CACHE: &str = "/run/teleport-upgrade/cache.json";
 const HISTORY: &str = "/var/lib/teleport-upgrade/history.json";

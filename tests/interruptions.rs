@@ -1,6 +1,6 @@
 //! A pass that is cut off or kept waiting, and a host that changes meanwhile: nothing is done twice, late, or to the wrong thing.
 
-use crate::host::{Host, Package, Running, SOON, WAITS};
+use host::{Host, Package, Running, SOON, WAITS};
 
 const STATE: &str = "/var/lib/teleport-upgrade";
 

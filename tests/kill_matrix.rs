@@ -2,7 +2,7 @@
 //!
 //! As root, after `tests/setup`:
 //!
-//!     cargo build --bins --examples && cargo run --example kill_matrix -- [apt|yum|dnf5|zypper] [files|to-links|links] [N]
+//!     cargo build && cargo run --example kill_matrix -- [apt|yum|dnf5|zypper] [files|to-links|links] [N]
 //!
 //! Without a package manager it goes through apt, yum and zypper, and without a layout of packages through all of them; N is the number
 //! of instants (40 for apt, 25 for the others). On top of these come kills at single changes of files: of the updater's record, and
@@ -11,9 +11,6 @@
 //! open in half of the points and closed in the others. A line tells what the kill left and what the host came to. A host has
 //! converged if, after two passes at most, it soundly runs the target or the version before, and a lock is as it was. The exit
 //! status is 1 if one has not.
-
-#[path = "host/mod.rs"]
-mod host;
 
 use host::Manager;
 use host::kill::{self, Cut, Layout};

@@ -1,7 +1,7 @@
 //! A pass that is killed at any instant: the kill matrix (`tests/kill_matrix.rs`) in small.
 
-use crate::host::Manager;
-use crate::host::kill::{self, Cut, Layout};
+use host::Manager;
+use host::kill::{self, Cut, Layout};
 
 #[test]
 fn apt_is_killed_at_any_instant() {

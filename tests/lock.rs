@@ -1,6 +1,6 @@
 //! One pass at a time.
 
-use crate::host::{Host, Package, SOON, WAITS};
+use host::{Host, Package, SOON, WAITS};
 
 #[test]
 fn a_second_run_is_told_which_process_is_at_work() {

@@ -12,7 +12,6 @@ mod documents;
 mod dry_run;
 mod generations;
 mod hardening;
-mod host;
 mod hostile;
 mod hosts_work;
 mod idle;

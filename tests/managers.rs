@@ -1,6 +1,6 @@
 //! What apt, dnf and zypper have in common: one table of cases, run on each of them.
 
-use crate::host::{Host, Key, Manager, Package, Ran, Repository, SOON, Server, WAITS, flip};
+use host::{Host, Key, Manager, Package, Ran, Repository, SOON, Server, WAITS, flip};
 use std::io::Read;
 
 /// Makes a test of every case, for every package manager that it is for.

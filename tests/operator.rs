@@ -1,6 +1,6 @@
 //! What people and programs are told of a host: status, JSON, metrics, login notice, journal, in every state a host can be in.
 
-use crate::host::{Host, Package, Ran, Response, SOON, WAITS};
+use host::{Host, Package, Ran, Response, SOON, WAITS};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The packages that people install, made by `packaging/build`, on real hosts: what they do to the timer, to the agent, to its lock.
 
-use crate::host::{Format, Host, Manager, Package, Ran, SOON, package_files};
+use host::{Format, Host, Manager, Package, Ran, SOON, package_files};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

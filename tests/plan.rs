@@ -1,6 +1,6 @@
 //! Teleport's own test plan for an upgrader like this one, on a real host.
 
-use crate::host::Host;
+use host::Host;
 
 #[test]
 fn versions_match_nothing() {

@@ -1,6 +1,6 @@
 //! While an upgrade waits for its window, its package is downloaded: once, at low priority, and never to anybody's harm.
 
-use crate::host::{Host, Manager, Package, Ran, Response, SOON, flip};
+use host::{Host, Manager, Package, Ran, Response, SOON, flip};
 
 const MINUTE: i64 = 60;
 

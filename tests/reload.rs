@@ -2,7 +2,7 @@
 //!
 //! Teleport's limit of two minutes is the true one everywhere here.
 
-use crate::host::{Host, Manager, Package, Ran, SOON};
+use host::{Host, Manager, Package, Ran, SOON};
 
 fn agent(version: &str, behaviour: &str) -> Package {
     Package::agent("teleport-ent", version).behaviour(behaviour)

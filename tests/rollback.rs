@@ -1,6 +1,6 @@
 //! A version that does not run is taken back; a pass that was cut off is finished by the next.
 
-use crate::host::{Host, Package, Ran, SOON, WAITS, agent_unit};
+use host::{Host, Package, Ran, SOON, WAITS, agent_unit};
 
 /// Has the channel name a version that is no good, and asserts that it is taken back, not tried again, and that a good one
 /// is. The outcome must name `reason`.

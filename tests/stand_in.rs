@@ -1,6 +1,6 @@
 //! The stand-in agent does what Teleport's agent does: what the other tests rest on.
 
-use crate::host::{Host, Manager, Package, SOON, agent_unit};
+use host::{Host, Manager, Package, SOON, agent_unit};
 use std::time::{Duration, Instant};
 
 const UNIT: &str = "teleport.service";

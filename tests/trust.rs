@@ -1,6 +1,6 @@
 //! Settings that let unauthenticated packages in: found, named, and no package installed by them.
 
-use crate::host::{Host, Key, Manager, Package};
+use host::{Host, Key, Manager, Package};
 use std::process::Command;
 
 /// A setting, and what is wrong with the repository at the same time.

@@ -1,6 +1,6 @@
 //! The main job, on a real host: from the timer to the running agent.
 
-use crate::host::{Host, Package, SOON};
+use host::{Host, Package, SOON};
 use std::time::Duration;
 
 /// An upgrade takes some seconds; a loaded machine may take its time.

@@ -1,7 +1,7 @@
 //! The version server kit: `publish` on its own, behind nginx, and the Terraform files.
 
-use crate::host::{Host, Package, Response, pem};
 use hcl::{Body, Expression};
+use host::{Host, Package, Response, pem};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::host::{Generation, Host, Manager, SOON};
+use host::{Generation, Host, Manager, SOON};
 use crate::operator::{Told, host};
 
 const WINDOWS: &str = "/etc/teleport-upgrade.d/windows";

@@ -8,7 +8,7 @@ use super::package::Package;
 use super::repository::Repository;
 use super::server::{NAMES, Server};
 use super::tls::{Cert, authority};
-use super::{outside, program, scratch};
+use super::{outside, program, project, scratch};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -124,7 +124,7 @@ fn prepare(root: &Path) {
 
 /// Installs what the Debian package has below these directories, without building that.
 fn install_program(root: &Path) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = project();
     for [file, to, mode] in package_files()
         .iter()
         .filter(|[_, to, _]| to.starts_with("usr/sbin/") || to.starts_with("usr/lib/"))
@@ -157,7 +157,7 @@ pub fn package_files() -> Vec<[String; 3]> {
         "1",
         "--manifest-path",
     ]);
-    ask.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    ask.arg(project().join("Cargo.toml"));
     let metadata: serde_json::Value = serde_json::from_str(&outside(&mut ask)).unwrap();
     serde_json::from_value(metadata["packages"][0]["metadata"]["deb"]["assets"].clone()).unwrap()
 }

@@ -17,6 +17,12 @@ use std::thread;
 #[derive(Clone)]
 pub struct Network(Arc<File>);
 
+impl Default for Network {
+    fn default() -> Network {
+        Network::new()
+    }
+}
+
 impl Network {
     /// Makes a namespace with its loopback interface up.
     pub fn new() -> Network {

@@ -1,7 +1,7 @@
 //! The directory of this test process, `target/hosts/PID`, and its end: nothing of it outlives the process.
 
 use super::debian::Generation;
-use super::outside;
+use super::{outside, project};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,7 +41,7 @@ pub fn base(generation: Generation) -> &'static Path {
 }
 
 fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target")
+    project().join("target")
 }
 
 /// A new empty directory for a throwaway host, and its name, unique on this machine.

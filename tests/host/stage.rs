@@ -255,7 +255,7 @@ impl Stage {
     pub fn play(&self) -> Played {
         let report = self.directory.join("report");
         let enter = format!(
-            "mount -t proc proc \"$root/proc\"\n{}\nexec \"$measure\" measure \"$report\" timeout -s KILL 120 chroot \"$root\" /usr/bin/env -i \"$@\"",
+            "mount -t proc proc \"$root/proc\"\n{}\nexec \"$measure\" \"$report\" timeout -s KILL 120 chroot \"$root\" /usr/bin/env -i \"$@\"",
             self.before
         );
         let mut command = self.network.command("unshare");
@@ -277,7 +277,7 @@ impl Stage {
         command.args(["/usr/sbin/teleport-upgrade", self.command]);
         command
             .env("root", &self.root)
-            .env("measure", compiled("examples/hostile"))
+            .env("measure", compiled("measure"))
             .env("report", &report)
             .stdin(Stdio::null());
         let output = command.output().expect("nsenter");
@@ -326,22 +326,6 @@ pub fn set_clock(file: &Path, seconds: i64) {
     // "@" lets the clock go on from there.
     fs::write(&new, format!("@{seconds}\n")).unwrap();
     fs::rename(new, file).unwrap();
-}
-
-/// What `hostile measure REPORT PROGRAM...` does: runs the program, and reports milliseconds and KiB. A process of its own, and a small
-/// one: a new process counts as its memory what its parent had.
-pub fn measure(report: &str, program: &[String]) -> i32 {
-    let started = Instant::now();
-    let status = Command::new(&program[0])
-        .args(&program[1..])
-        .status()
-        .expect("a program");
-    let elapsed = started.elapsed().as_millis();
-    let usage =
-        nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap();
-    let mut file = fs::File::create(report).unwrap();
-    writeln!(file, "{elapsed} {}", usage.max_rss()).unwrap();
-    status.code().unwrap_or(-1)
 }
 
 /// Says nothing until the other side hangs up.

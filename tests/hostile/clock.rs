@@ -1,8 +1,8 @@
 //! A clock that is wrong, or jumps.
 
 use super::Case;
-use crate::host::stage::set_clock;
-use crate::host::{Cert, Stage};
+use host::stage::set_clock;
+use host::{Cert, Stage};
 
 const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)";
 /// 2026-11-01 05:30 UTC: in New York it is 1:30, for the first time that night; an hour later for the second.
@@ -87,7 +87,7 @@ pub fn cases() -> Vec<Case> {
                 stage.configure("schedule", "1795140000 1795143600\n");
                 stage
                     .repository
-                    .publish(&[crate::host::Package::agent("teleport-ent", "14.3.34")]);
+                    .publish(&[host::Package::agent("teleport-ent", "14.3.34")]);
                 stage.clock(1_795_141_000);
                 stage
                     .releases
@@ -186,7 +186,7 @@ fn jump(stage: &mut Stage, from: i64, to: i64) {
 fn jumping(
     stage: &Stage,
     to: i64,
-) -> impl Fn(&crate::host::Request, &mut dyn crate::host::Stream) + Send + Sync + use<> {
+) -> impl Fn(&host::Request, &mut dyn host::Stream) + Send + Sync + use<> {
     let clock = stage.path("/clock");
     move |_, stream| {
         set_clock(&clock, to);

@@ -1,8 +1,8 @@
 //! The agent's own settings, which other programs write, and what its cluster says of itself.
 
 use super::Case;
-use crate::host::stage::silence;
-use crate::host::{Response, Stage};
+use host::stage::silence;
+use host::{Response, Stage};
 
 const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)";
 const UNKNOWN: &str =

@@ -1,7 +1,7 @@
 //! Disks that are full, cannot be written, or are not there: the upgrade goes its way or nothing is touched.
 
 use super::Case;
-use crate::host::{Package, Stage};
+use host::{Package, Stage};
 
 const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)";
 const DONE: &str = "upgraded from 14.3.33 to 14.3.34";

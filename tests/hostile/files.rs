@@ -1,7 +1,7 @@
 //! The schedule, which belongs to an unprivileged user, and the files of the configuration in the hands of others.
 
 use super::Case;
-use crate::host::Stage;
+use host::Stage;
 use std::fmt::Write as _;
 use std::io::Write as _;
 

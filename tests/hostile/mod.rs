@@ -14,7 +14,7 @@ mod network;
 mod proxy;
 mod tls;
 
-use crate::host::{Played, Stage};
+use host::{Played, Stage};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Name service, connections, and what a server says once there is a secure one.
 
 use super::Case;
-use crate::host::stage::{bare, drip, silence};
-use crate::host::{Cert, Response, Server, Stage};
+use host::stage::{bare, drip, silence};
+use host::{Cert, Response, Server, Stage};
 use std::io::Write;
 use std::time::Duration;
 

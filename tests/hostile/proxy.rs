@@ -1,9 +1,9 @@
 //! A proxy in between, with credentials: it works, and what is its fault is not said of the server.
 
 use super::Case;
-use crate::host::network::Network;
-use crate::host::stage::{bare, drip, silence};
-use crate::host::{Cert, Stage};
+use host::network::Network;
+use host::stage::{bare, drip, silence};
+use host::{Cert, Stage};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -131,8 +131,7 @@ pub fn cases() -> Vec<Case> {
             "signed by nobody this host trusts",
             |stage| {
                 // It looks into what it passes on.
-                let own =
-                    crate::host::Server::https(&stage.network, "127.0.0.3:443", Cert::SelfSigned);
+                let own = host::Server::https(&stage.network, "127.0.0.3:443", Cert::SelfSigned);
                 stage.keep(own);
                 proxy(stage, "HTTP/1.1 200 OK\r\n\r\n", "127.0.0.3:443");
             },

@@ -1,7 +1,7 @@
 //! Certificates that must not be trusted, and TLS that must not be spoken.
 
 use super::Case;
-use crate::host::{Cert, Response, Stage, authority, authority_key};
+use host::{Cert, Response, Stage, authority, authority_key};
 use std::fs;
 
 const UP: &str = "an upgrade is available (14.3.33 -> 14.3.34)|is pending: ";
@@ -267,7 +267,7 @@ fn protocols() -> Vec<Case> {
             |stage| {
                 // What closes at a greeting that it does not know must not be greeted in an older way.
                 stage.releases.stop();
-                stage.keep(crate::host::stage::bare(
+                stage.keep(host::stage::bare(
                     &stage.network,
                     "127.0.0.1:443",
                     |mut stream| {

@@ -1,7 +1,7 @@
 //! The model of systemd's timer beside a real systemd: many timers with the settings of ours, a minute of theirs a second of it.
 
-use super::host::Host;
 use super::timer::{Random, Running, Timer};
+use host::Host;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;

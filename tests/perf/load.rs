@@ -1,8 +1,8 @@
 //! Thousands of real passes against one nginx with one worker: what becomes of them, and what they cost on both sides.
 
-use super::host::Host;
 use super::nginx::{Nginx, cpu};
 use super::tools;
+use host::Host;
 
 const PASSES: u32 = 3000;
 const AT_A_TIME: u32 = 16;

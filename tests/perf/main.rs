@@ -8,8 +8,6 @@
 )]
 
 mod clock;
-#[path = "../host/mod.rs"]
-mod host;
 mod load;
 mod nginx;
 mod pass;

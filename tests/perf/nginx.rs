@@ -1,7 +1,7 @@
 //! The version server as an operator would run it: nginx with two files, in the network of a throwaway host.
 
-use super::host::network::Network;
-use super::host::pem;
+use host::network::Network;
+use host::pem;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};

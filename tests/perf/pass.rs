@@ -1,8 +1,8 @@
 //! The pass that finds the host up to date, beside a shell script that does the same and beside `curl` alone.
 
-use super::host::{Host, outside};
 use super::nginx::Nginx;
 use super::tools;
+use host::{Host, outside};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! What measures, brought to a host that has no network to get it from.
 
-use super::host::{Host, authority, compiled, outside};
+use host::{Host, authority, compiled, outside};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

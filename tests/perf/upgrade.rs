@@ -1,7 +1,7 @@
 //! The upgrade, beside the same install by the bare package manager.
 
-use super::host::{Host, Manager, Package, outside};
 use super::tools;
+use host::{Host, Manager, Package, outside};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

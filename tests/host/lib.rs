@@ -3,11 +3,6 @@
 //! `Host::with_agent("14.3.33")` is where to begin. A host is booted by systemd-nspawn from an overlay of a base root
 //! file system that `tests/setup` builds; it is gone when it is dropped, or when the test process ends, however it ends.
 #![allow(
-    dead_code,
-    unused_imports,
-    reason = "no user of this module needs all of it"
-)]
-#![allow(
     clippy::unwrap_used,
     reason = "what goes wrong here fails the test, as it should"
 )]
@@ -52,8 +47,14 @@ pub use tls::{Cert, authority, authority_key, pem};
 pub use unit::agent_unit;
 pub use upgrader::{WAITS, pong};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// The top directory of the project.
+fn project() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap()
+}
 
 /// The compiled program under test, found beside the running test or example.
 pub fn program() -> PathBuf {
@@ -62,7 +63,7 @@ pub fn program() -> PathBuf {
 
 /// The compiled stand-in for Teleport's agent.
 fn stand_in_agent() -> PathBuf {
-    compiled("examples/stand-in-agent")
+    compiled("stand-in-agent")
 }
 
 /// A compiled file of this profile: this process is `target/PROFILE/deps/NAME` or `target/PROFILE/examples/NAME`.
@@ -71,7 +72,7 @@ pub fn compiled(name: &str) -> PathBuf {
     let file = own.ancestors().nth(2).unwrap().join(name);
     assert!(
         file.exists(),
-        "{} is missing: run cargo build --bins --examples",
+        "{} is missing: run cargo build --bins --example generate",
         file.display()
     );
     file
