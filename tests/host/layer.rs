@@ -2,7 +2,7 @@
 //! version installed by a package manager. A host is an overlay of a layer, a layer an overlay of the base.
 
 use super::debian::System;
-use super::manager::Manager;
+use super::manager::{Format, Manager};
 use super::network::Network;
 use super::package::Package;
 use super::repository::Repository;
@@ -124,42 +124,41 @@ fn prepare(root: &Path) {
 
 /// Installs what the Debian package has below these directories, without building that.
 fn install_program(root: &Path) {
-    let source = project();
-    for [file, to, mode] in package_files()
+    let is_program =
+        |place: &str| place.starts_with("/usr/sbin/") || place.starts_with("/usr/lib/");
+    for [file, place, mode] in package_files(Format::Deb)
         .iter()
-        .filter(|[_, to, _]| to.starts_with("usr/sbin/") || to.starts_with("usr/lib/"))
+        .filter(|[_, place, _]| is_program(place))
     {
         let file = if file.starts_with("target/") {
             program()
         } else {
-            source.join(file)
-        };
-        let to = if to.ends_with('/') {
-            root.join(to).join(file.file_name().unwrap())
-        } else {
-            root.join(to)
+            project().join(file)
         };
         let mut install = Command::new("install");
-        install.args(["-D", "--mode", mode]).args([&file, &to]);
-        outside(&mut install);
+        install.args(["-D", "--mode", mode]).arg(&file);
+        outside(install.arg(root.join(&place[1..])));
     }
     fs::create_dir_all(root.join("etc/teleport-upgrade.d")).unwrap();
 }
 
-/// The files of the Debian package, as `Cargo.toml` lists them: where each is, where it goes, its mode.
-pub fn package_files() -> Vec<[String; 3]> {
-    let mut ask = Command::new(env!("CARGO"));
-    ask.args([
-        "metadata",
-        "--no-deps",
-        "--offline",
-        "--format-version",
-        "1",
-        "--manifest-path",
-    ]);
-    ask.arg(project().join("Cargo.toml"));
-    let metadata: serde_json::Value = serde_json::from_str(&outside(&mut ask)).unwrap();
-    serde_json::from_value(metadata["packages"][0]["metadata"]["deb"]["assets"].clone()).unwrap()
+/// The files of a package, as `packaging/contents` lists them: where each is, where it goes, its mode.
+pub fn package_files(format: Format) -> Vec<[String; 3]> {
+    let contents = fs::read_to_string(project().join("packaging/contents")).unwrap();
+    let only = match format {
+        Format::Deb => "deb",
+        Format::Rpm => "rpm",
+    };
+    contents
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut words = line.split_whitespace().map(str::to_owned);
+            let mut next = || words.next();
+            let file = [next()?, next()?, next()?];
+            next().is_none_or(|word| word == only).then_some(file)
+        })
+        .collect()
 }
 
 fn install_agent(manager: Manager, root: &Path, repository: &Repository, version: &str) {
