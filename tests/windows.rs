@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use host::{Generation, Host, Manager, SOON};
 use crate::operator::{Told, host};
+use host::{Generation, Host, Manager, SOON};
 
 const WINDOWS: &str = "/etc/teleport-upgrade.d/windows";
 const HOUR: i64 = 3600;
