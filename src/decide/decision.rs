@@ -11,6 +11,7 @@ use crate::version::Version;
 
 /// What follows from an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub enum Next {
     /// This is to be done.
     Decide(Decision),

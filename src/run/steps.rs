@@ -32,6 +32,7 @@ use crate::upgrade::{Outcome, Transaction};
 use crate::version::Version;
 
 /// What follows from a step of a run.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Step {
     /// Look at the host again and decide again. What servers have answered to this observation stays.
     Look(Observation, Carried),

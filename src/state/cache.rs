@@ -77,8 +77,10 @@ mod tests {
         assert_eq!(Cache::read(&file), Cache::default());
         let answers = r#"{"dpkg":{"files":[null],"found":[]}}"#;
         let text = |by: &str| format!(r#"{{"by":"{by}","databases":{answers}}}"#);
-        let mut cache = Cache::default();
-        cache.databases = serde_json::from_str(answers).unwrap();
+        let cache = Cache {
+            databases: serde_json::from_str(answers).unwrap(),
+            ..Cache::default()
+        };
         cache.write(&file, &Cache::default());
         assert_eq!(Cache::read(&file), cache);
         for (text, is_read) in [
