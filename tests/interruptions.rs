@@ -469,6 +469,17 @@ fn a_way_back_that_cannot_be_fetched_now_is_gone_later() {
             .postinst(gone),
     );
     host.upgrader("run").expect(12);
+    for command in ["status", "dry-run"] {
+        let said = host.upgrader(command).stdout;
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            said.contains("rollback from 14.3.34 to 14.3.33 failed at ")
+                && said.contains("; it is retried at every check")
+                && !said.contains("in progress since")
+                && !said.contains("was interrupted"),
+            "{command}: {said}"
+        );
+    }
     host.releases.stop();
     host.upgrader("run").expect(12);
     host.releases.start();

@@ -873,7 +873,11 @@ fn what_is_going_on_is_shown_on_a_terminal_and_is_gone_at_the_end() {
     let host = host();
     host.open_window();
     host.configure("observe-seconds", "3\n");
-    host.offer(Package::agent("teleport-ent", "14.3.34").postinst("sleep 1.5"));
+    host.offer(
+        Package::agent("teleport-ent", "14.3.34")
+            .postinst("sleep 1.5")
+            .behaviour("ready-after=3"),
+    );
     let terminal = |command: &str| {
         let ran = host
             .command(&[
@@ -891,6 +895,7 @@ fn what_is_going_on_is_shown_on_a_terminal_and_is_gone_at_the_end() {
     let shown = terminal("teleport-upgrade run");
     for part in [
         "installing teleport-ent 14.3.34 … 1 s",
+        "waiting for the new process of teleport.service to be ready … 1 s of 2 min 00 s",
         "verifying teleport.service … 1 s of 3 s",
     ] {
         assert!(shown.contains(part), "{part:?} is missing in:\n{shown:?}");

@@ -3,6 +3,7 @@
 //! Teleport's limit of two minutes is the true one everywhere here.
 
 use host::{Host, Manager, Package, Ran, SOON};
+use std::time::Duration;
 
 fn agent(version: &str, behaviour: &str) -> Package {
     Package::agent("teleport-ent", version).behaviour(behaviour)
@@ -51,6 +52,11 @@ fn a_release_that_never_joins(from: &str, to: &str) {
     println!(
         "{from} -> {to}: never ready, rolled back after {} s",
         ran.elapsed.as_secs()
+    );
+    assert!(
+        ran.elapsed > Duration::from_secs(120),
+        "Teleport's limit is the true one: {:?}",
+        ran.elapsed
     );
     assert!(
         session.is_alive() && host.is_alive(old),
@@ -129,6 +135,17 @@ fn the_community_edition_is_upgraded() {
 #[test]
 fn the_fips_edition_is_upgraded() {
     every_edition_is_upgraded("teleport-ent-fips");
+}
+
+#[test]
+fn an_agent_that_does_not_know_raw_is_upgraded() {
+    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "sound"));
+    host.agent_settings(&["no-raw"]);
+    let said = host.run(&["teleport", "version"]).expect(0).stdout;
+    assert!(said.starts_with("Teleport Enterprise v14.3.33 "), "{said}");
+    host.run(&["teleport", "version", "--raw"]).expect(1);
+    host.upgrader("run").expect(0);
+    host.assert_agent_runs("14.3.34");
 }
 
 /// The agent's cluster cannot be reached: a reload could not succeed, and the upgrade must go through all the same.

@@ -406,6 +406,15 @@ fn a_way_back_that_was_cut_off_is_gone_to_its_end() {
     host.wait_for("the way back", SOON, || {
         host.read("/run/installing").is_some()
     });
+    let status = || {
+        let page = host.upgrader("status").expect(0).stdout;
+        page.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let now = status();
+    assert!(
+        now.contains("rollback from 14.3.34 to 14.3.33 in progress since "),
+        "{now}"
+    );
     host.run(&[
         "systemctl",
         "kill",
@@ -415,6 +424,11 @@ fn a_way_back_that_was_cut_off_is_gone_to_its_end() {
     ])
     .expect(0);
     assert_ne!(pass.wait().status, 0);
+    let now = status();
+    assert!(
+        now.contains("rollback from 14.3.34 to 14.3.33 was interrupted; the next run resumes it. 14.3.34 failed on this host: "),
+        "{now}"
+    );
     host.write("/run/go-on", "");
     let ran = host.upgrader("run").expect(11);
     assert!(
