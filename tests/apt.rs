@@ -50,11 +50,11 @@ fn an_edition_stays_what_it_is() {
 fn a_run_of_dpkg_that_was_interrupted_is_ended_first() {
     let host = Host::with_upgrade();
     host.repository
-        .publish(&[Package::new("other", "1.0.0").postinst("test -e /run/sound")]);
+        .publish(&[Package::new("other", "1.0.0").postinst("test -e /run/healthy")]);
     host.run(&["apt-get", "-q", "update"]).expect(0);
     host.run(&["apt-get", "-q", "-y", "install", "other"])
         .expect(100);
-    host.write("/run/sound", "");
+    host.write("/run/healthy", "");
     // What an interrupted dpkg leaves behind, and apt-get refuses to work with.
     host.write("/var/lib/dpkg/updates/0001", "");
     host.upgrader("run").expect(0);
@@ -84,7 +84,7 @@ fn needrestart_restarts_nothing_on_our_account() {
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
     assert_eq!(host.property("bystander.service", "MainPID"), pid);
-    // The same install by hand does restart it, else this test would show nothing.
+    // The same install without the program does restart it, else this test would show nothing.
     host.run(&[
         "apt-get",
         "-q",

@@ -175,7 +175,7 @@ fn dry_run_shows_the_path_and_changes_nothing() {
 }
 
 #[test]
-fn a_stop_that_does_not_run_is_taken_back_and_held() {
+fn a_stop_that_does_not_run_is_rolled_back_and_held() {
     let host = two_behind(Manager::Apt);
     host.configure("observe-seconds", "5\n");
     host.repository
@@ -208,7 +208,7 @@ fn a_stop_that_does_not_run_is_taken_back_and_held() {
 }
 
 #[test]
-fn a_pass_that_was_killed_between_two_steps_is_continued_by_the_next() {
+fn a_run_that_was_killed_between_two_steps_is_continued_by_the_next() {
     let host = two_behind(Manager::Apt);
     let path = host.served_as("teleport-ent", "14.3.34");
     host.packages.raw_route(&path, |_, stream| {
@@ -247,7 +247,7 @@ fn a_pass_that_was_killed_between_two_steps_is_continued_by_the_next() {
 }
 
 #[test]
-fn a_pass_that_was_killed_within_the_first_step_is_finished_and_continued() {
+fn a_run_that_was_killed_within_the_first_step_is_finished_and_continued() {
     let host = two_behind(Manager::Apt);
     host.repository.publish(&[agent("13.4.15").postinst(WAITS)]);
     let pass = host.spawn(&["teleport-upgrade", "run"]);
@@ -294,7 +294,7 @@ fn an_operator_may_think_better_of_the_way_while_it_is_gone() {
 }
 
 #[test]
-fn a_version_that_failed_is_held_after_the_agent_was_mended_too() {
+fn a_version_that_failed_is_held_after_the_agent_was_repaired_too() {
     let host = two_behind(Manager::Apt);
     host.configure("observe-seconds", "5\n");
     host.repository
@@ -302,10 +302,10 @@ fn a_version_that_failed_is_held_after_the_agent_was_mended_too() {
     host.upgrader("run").expect(11);
     host.assert_agent_runs("13.4.15");
     host.shell("rm /usr/local/bin/teleport").expect(0);
-    let mended = host.upgrader("run").expect(0).stdout;
+    let repaired = host.upgrader("run").expect(0).stdout;
     assert!(
-        last_line(&mended).starts_with("reinstalled 13.4.15 ("),
-        "{mended}"
+        last_line(&repaired).starts_with("reinstalled 13.4.15 ("),
+        "{repaired}"
     );
     host.assert_agent_runs("13.4.15");
     let said = host.upgrader("run").expect(0).stdout;
@@ -380,7 +380,7 @@ fn a_target_ahead_of_the_cluster_is_refused_even_when_critical_and_by_force() {
         "{}",
         ran.stdout
     );
-    // An agent that is down is mended all the same.
+    // An agent that is down is repaired all the same.
     host.write(
         "/etc/systemd/system/teleport.service.d/broken.conf",
         "[Service]\nRestart=no\n",
@@ -480,7 +480,7 @@ fn a_cluster_that_does_not_say_its_version_holds_nothing_up() {
     let ran = host.upgrader("run").expect(0);
     let unknown = "compatibility is not checked: cannot reach https://proxy.example.com/webapi/ping: connection refused";
     assert_eq!(ran.stderr.matches(unknown).count(), 1, "{}", ran.stderr);
-    // The agent's windows say that it is connected, whatever we are told.
+    // The agent's windows say that it is connected, whatever the Proxy answers.
     assert!(
         ran.stderr.contains("reloading teleport.service") && !ran.stderr.contains("restarting"),
         "{}",
@@ -1024,7 +1024,7 @@ fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
         );
     }
     host.assert_unchanged(&before);
-    // One that has no configuration of ours, and no package, is told the same.
+    // One that has no configuration of ours, and no package, gets the same message.
     host.remove("/etc/teleport-upgrade.d/endpoint");
     host.write(
         "/run/motd.d/teleport-upgrade",
@@ -1033,7 +1033,7 @@ fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
     host.upgrader("run").expect(10);
     assert!(
         !host.path("/run/motd.d/teleport-upgrade").exists(),
-        "people who log in wait for nothing"
+        "no login message announces anything"
     );
     assert!(
         fs::read_dir(host.path("/var/lib/teleport-upgrade")).is_err(),

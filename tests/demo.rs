@@ -14,7 +14,7 @@ fn main() {
         "systemctl show --property=ActiveState,MainPID,NRestarts teleport.service",
     );
 
-    say("Somebody has a session open on it: a process of the agent's service.");
+    say("Someone has a session open on it: a process of the agent's service.");
     let session = host.open_session();
     show(&host, &format!("ps -o pid,lstart,args -p {}", session.pid));
 
@@ -71,7 +71,7 @@ fn main() {
     );
     let ended =
         || host.property("teleport-upgrade.service", "ExecMainExitTimestampMonotonic") != "0";
-    host.wait_for("the end of the pass", Duration::from_secs(600), ended);
+    host.wait_for("the end of the run", Duration::from_secs(600), ended);
     show(
         &host,
         "journalctl --quiet --no-pager --output=short-iso --unit=teleport-upgrade.service",
@@ -105,7 +105,7 @@ fn say(text: &str) {
     println!("\n== {text}");
 }
 
-/// Runs a command on the host and prints what a person at its terminal would see.
+/// Runs a command on the host and prints what an administrator at its terminal would see.
 fn show(host: &Host, line: &str) {
     println!("host# {line}");
     let ran = host.shell(line);

@@ -3,7 +3,7 @@
 use host::{Host, Key, Manager, Package, SOON, outside};
 use std::process::Command;
 
-/// A second dnf 5 that a person has started, and that waits for an answer.
+/// A second dnf 5 that an administrator has started, and that waits for an answer.
 const AT_A_QUESTION: &str = "sleep infinity | dnf5 --refresh --disablerepo=* --enablerepo=teleport upgrade >/run/question 2>&1";
 
 fn is_asking(host: &Host) -> bool {
@@ -30,7 +30,7 @@ fn a_dnf_at_a_persons_question_is_waited_for_and_named() {
     host.assert_agent_runs("14.3.34");
 }
 
-/// A dnf that is not the program itself, and before whose install somebody is always faster.
+/// A dnf that is not the program itself, and before whose install someone is always faster.
 const OVERTAKEN: &str = "#!/bin/sh
 case $* in *tsflags=test*) ;; *' install '*)
     if [ -e /run/overtake ]; then
@@ -97,7 +97,7 @@ fn a_plugin_that_stops_it_is_said_in_its_words() {
         "/etc/dnf/libdnf5-plugins/zz.conf",
         "[main]\nname = nothing\nenabled = 1\n",
     );
-    // No server is to blame, and the next pass will find the same.
+    // No server is to blame, and the next run will find the same.
     let ran = host.upgrader("run").expect(1);
     assert!(
         ran.stdout
@@ -186,7 +186,7 @@ fn what_no_file_shows_does_not_let_an_unsigned_package_in() {
     assert_eq!(
         host.installed("teleport-ent"),
         "ii 14.3.34",
-        "the same by hand installs it"
+        "the same command installs it manually"
     );
 }
 
@@ -236,12 +236,12 @@ fn a_repository_that_a_plugin_makes_unchecked_is_not_used() {
     assert_eq!(
         host.installed("teleport-ent"),
         "ii 14.3.34",
-        "by hand it is installed from there"
+        "it is installed from there manually"
     );
 }
 
 #[test]
-fn what_is_downloaded_ahead_is_checked_first() {
+fn what_is_pre_downloaded_is_checked_first() {
     for package in [Some(Key::Unknown), None] {
         let host = Host::with_agent_from(Manager::Dnf5, "14.3.33");
         host.export_windows(&[(100 * 60, 160 * 60)]);

@@ -25,42 +25,6 @@ const DOCUMENTS: [&str; 11] = [
     "tests/perf/README.md",
 ];
 
-/// Words of earlier versions for which people in this field use others. Those with a space around them are parts of good words too.
-const FORBIDDEN: [&str; 32] = [
-    " a pass ",
-    " passes that ",
-    "last pass",
-    "next pass",
-    "whoever",
-    "unfit",
-    "way back",
-    "go back",
-    "goes back",
-    "went back",
-    "taken back",
-    "takes back",
-    "take back",
-    "put back",
-    "version before",
-    " mend ",
-    " mends ",
-    "mended",
-    " anew",
-    "by hand",
-    "cut off",
-    "cut short",
-    "in pieces",
-    "at work",
-    "is told",
-    "name service",
-    "have the channel",
-    "a person",
-    "somebody",
-    "wanted version",
-    "says yes",
-    "passes by itself",
-];
-
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -226,7 +190,7 @@ fn messages_refer_to_sections_of_the_manual_page() {
     }
 }
 
-/// The messages that readers are told to look for, in words that stay the same: `...` stands for the others.
+/// The messages that readers should look for, in words that stay the same: `...` stands for the others.
 fn quoted_messages() -> Vec<String> {
     let readme = read("README.md");
     let answers = readme
@@ -384,32 +348,6 @@ fn anchor_of(heading: &str) -> String {
         .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
         .map(|c| if c == ' ' { '-' } else { c })
         .collect()
-}
-
-#[test]
-fn words_that_must_not_come_back_do_not() {
-    let mut paths: Vec<PathBuf> = DOCUMENTS.map(project).to_vec();
-    paths.extend([project("packaging/teleport-upgrade.8.in"), project("src")]);
-    while let Some(path) = paths.pop() {
-        if path.is_dir() {
-            let entries = fs::read_dir(&path).unwrap();
-            paths.extend(entries.map(|entry| entry.unwrap().path()));
-            continue;
-        }
-        let text = fs::read_to_string(&path).unwrap().to_lowercase();
-        let words = text
-            .split_whitespace()
-            .filter(|word| !matches!(*word, "//" | "///" | "//!"));
-        let flat = words.collect::<Vec<_>>().join(" ");
-        for word in FORBIDDEN {
-            let around = flat
-                .find(word)
-                .map(|at| flat[..at].chars().rev().take(40).collect::<Vec<_>>());
-            let before: String = around.iter().flatten().rev().collect();
-            let path = path.display();
-            assert!(around.is_none(), "{path}: {word:?} after {before:?}");
-        }
-    }
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn children_get_no_variable_no_descriptor_and_no_program_of_the_callers() {
 }
 
 #[test]
-fn a_pass_may_take_as_long_as_it_takes_on_an_old_systemd_too() {
+fn a_run_may_take_as_long_as_it_takes_on_an_old_systemd_too() {
     let host = Host::new();
     assert_eq!(
         host.property("teleport-upgrade.service", "TimeoutStartUSec"),

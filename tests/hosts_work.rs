@@ -100,7 +100,7 @@ fn upgrade(host: &Host, package: Package) {
 }
 
 #[test]
-fn after_an_upgrade_by_hand_a_reload_starts_the_new_version() {
+fn after_a_manual_upgrade_a_reload_starts_the_new_version() {
     let host = Host::with_agent("14.3.33");
     let old = host.agent_pid();
     upgrade(&host, Package::agent("teleport-ent", "14.3.34"));
@@ -146,19 +146,19 @@ fn a_reload_leaves_the_old_process_its_sessions() {
 }
 
 #[test]
-fn agents_fail_as_they_are_told() {
+fn agents_fail_as_requested() {
     let host = Host::with_agent("14.3.33");
     host.agent_settings(&["dead-child=noticed"]);
     let agent = |behaviour| Package::agent("teleport-ent", "14.3.34").behaviour(behaviour);
     upgrade(&host, agent("crash-at-once"));
-    let sound = host.agent_pid();
+    let healthy = host.agent_pid();
     host.run(&["systemctl", "reload", "teleport.service"])
         .expect(0);
     host.wait_for("the failure", SOON, || {
         host.journal("teleport.service")
             .contains("failed to start new process")
     });
-    assert_eq!(host.agent_pid(), sound);
+    assert_eq!(host.agent_pid(), healthy);
     host.run(&["systemctl", "restart", "teleport.service"]);
     host.wait_for("a failed start", SOON, || {
         host.property("teleport.service", "Result") == "exit-code"
@@ -341,12 +341,12 @@ fn servers_count_connections_stop_and_misbehave() {
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n14")
             .unwrap()
     });
-    let cut_off = host.run(&["curl", "-sS", &format!("{url}/version")]);
+    let interrupted = host.run(&["curl", "-sS", &format!("{url}/version")]);
     assert_eq!(
-        (cut_off.status, cut_off.stdout.as_str()),
+        (interrupted.status, interrupted.stdout.as_str()),
         (18, "14"),
         "{}",
-        cut_off.stderr
+        interrupted.stderr
     );
     host.releases.stop();
     assert_eq!(

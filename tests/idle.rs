@@ -1,4 +1,4 @@
-//! The pass that is made a million times, the one that finds nothing to do: it asks little, and overlooks nothing.
+//! The run that is made a million times, the one that finds nothing to do: it asks little, and overlooks nothing.
 
 use host::{Host, Manager, Package, SOON, WAITS};
 
@@ -23,7 +23,7 @@ fn dry_run(host: &Host) -> String {
 }
 
 #[test]
-fn an_idle_pass_starts_no_program_and_makes_one_request() {
+fn an_idle_run_starts_no_program_and_makes_one_request() {
     for manager in [Manager::Apt, Manager::Yum] {
         let host = Host::with_agent_from(manager, "14.3.33");
         host.closed_window();
@@ -82,7 +82,7 @@ fn what_others_do_to_the_package_is_seen_at_once() {
             "no upgrades available (14.3.34 == 14.3.34)\n",
             "{manager:?}"
         );
-        // Somebody's lock is seen, and so not set once more.
+        // Someone's lock is seen, and so not set once more.
         host.shell(&manager.locks("teleport-ent")[0]).expect(0);
         host.configure("lock", "yes\n");
         host.upgrader("run").expect(0);
@@ -98,7 +98,7 @@ fn what_happens_to_the_service_is_seen_at_once() {
     let up_to_date = "no upgrades available (14.3.33 == 14.3.33)\n";
     let restarts = || host.property("teleport.service", "NRestarts");
     settle(&host);
-    // What systemd mends by itself is none of our business, as long as it is not again and again.
+    // What systemd repairs by itself is none of our business, as long as it is not again and again.
     let old = host.agent_pid();
     host.run(&["kill", "-KILL", &old.to_string()]).expect(0);
     host.wait_for("another process", SOON, || {
@@ -134,7 +134,7 @@ fn what_happens_to_the_service_is_seen_at_once() {
         "{}",
         dry_run(&host)
     );
-    // It was stopped by somebody, and is left so.
+    // It was stopped by someone, and is left so.
     host.run(&["systemctl", "reset-failed", "teleport.service"])
         .expect(0);
     host.run(&["systemctl", "start", "teleport.service"])
@@ -163,10 +163,10 @@ fn an_install_that_is_under_way_is_seen() {
         "-c",
         &Manager::Apt.install("teleport-ent", Some("14.3.34")),
     ]);
-    host.wait_for("dpkg at work", SOON, || {
+    host.wait_for("dpkg to run", SOON, || {
         host.read("/run/installing").is_some()
     });
-    // dpkg has noted so far what it does, and not yet written its status file anew.
+    // dpkg has noted so far what it does, and not yet rewritten its status file.
     assert!(
         dry_run(&host).starts_with("an upgrade is available (14.3.34 -> 14.3.33)"),
         "{}",
@@ -178,7 +178,7 @@ fn an_install_that_is_under_way_is_seen() {
 
 #[test]
 fn an_authority_beside_the_main_file_of_the_trust_store_counts_too() {
-    only_the_whole_store_knows_the_server("", "signed by nobody this host trusts");
+    only_the_whole_store_knows_the_server("", "signed by an unknown CA");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn what_others_do_to_the_unit_is_seen_at_once() {
 fn changes_of_the_unit_are_seen(host: &Host) {
     host.closed_window();
     settle(host);
-    // The running process knows nothing of it, and is in charge as before.
+    // The running process does not use it, and is in charge as before.
     let start =
         "/usr/local/bin/teleport start --config /etc/other.yaml --pid-file=/run/teleport.pid";
     host.write(
@@ -230,7 +230,7 @@ fn changes_of_the_unit_are_seen(host: &Host) {
         &format!("[Service]\nExecStart=\nExecStart={start}\n"),
     );
     host.write("/etc/other.yaml", "auth_service:\n  enabled: yes\n");
-    // Nor does systemd, until it is told.
+    // Nor does systemd, until it is reloaded.
     host.upgrader("run").expect(0);
     host.run(&["systemctl", "daemon-reload"]).expect(0);
     let said = host.upgrader("dry-run").expect(10).stdout;

@@ -1,11 +1,11 @@
-//! A pass that is cut off or kept waiting, and a host that changes meanwhile: nothing is done twice, late, or to the wrong thing.
+//! A run that is interrupted or kept waiting, and a host that changes meanwhile: nothing is done twice, late, or to the wrong thing.
 
 use host::{Host, Package, Running, SOON, WAITS};
 
 const STATE: &str = "/var/lib/teleport-upgrade";
 
-/// Kills the pass and all that it has started at once, as a power cut would.
-fn cut_off(host: &Host, pass: Running) {
+/// Kills the run and all that it has started at once, as a power cut would.
+fn interrupt(host: &Host, pass: Running) {
     host.run(&[
         "systemctl",
         "kill",
@@ -17,16 +17,16 @@ fn cut_off(host: &Host, pass: Running) {
     assert_ne!(pass.wait().status, 0);
 }
 
-/// A host on which an upgrade was cut off while the package's script ran. The version server is down and the window closed since:
-/// neither has a say in whether a half-installed agent is mended.
-fn cut_off_in_the_install(package: Package) -> Host {
+/// A host on which an upgrade was interrupted while the package's script ran. The version server is down and the window closed since:
+/// neither has a say in whether a half-installed agent is repaired.
+fn interrupted_in_the_install(package: Package) -> Host {
     let host = Host::with_upgrade();
     host.offer(package.postinst(WAITS));
     let pass = host.spawn(&["teleport-upgrade", "run"]);
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
-    cut_off(&host, pass);
+    interrupt(&host, pass);
     assert!(
         host.installed("teleport-ent").starts_with("iF "),
         "{}",
@@ -42,8 +42,8 @@ fn agent(version: &str) -> Package {
 }
 
 #[test]
-fn a_pass_that_was_killed_is_finished_by_the_next() {
-    let host = cut_off_in_the_install(agent("14.3.34"));
+fn a_run_that_was_killed_is_finished_by_the_next() {
+    let host = interrupted_in_the_install(agent("14.3.34"));
     host.releases.stop();
     let said = host.upgrader("dry-run").expect(75).stdout;
     assert!(
@@ -86,7 +86,7 @@ fn a_version_is_finished_as_the_repository_spells_it() {
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
-    cut_off(&host, pass);
+    interrupt(&host, pass);
     host.write("/run/go-on", "");
     host.upgrader("run").expect(0);
     assert_eq!(
@@ -99,7 +99,7 @@ fn a_version_is_finished_as_the_repository_spells_it() {
 }
 
 #[test]
-fn a_pass_that_was_killed_before_the_install_has_changed_nothing() {
+fn a_run_that_was_killed_before_the_install_has_changed_nothing() {
     let host = Host::with_upgrade();
     let path = host.served_as("teleport-ent", "14.3.34");
     // A server that never sends the package.
@@ -110,7 +110,7 @@ fn a_pass_that_was_killed_before_the_install_has_changed_nothing() {
     host.wait_for("the download", SOON, || {
         host.packages.paths().contains(&path)
     });
-    cut_off(&host, pass);
+    interrupt(&host, pass);
     host.packages.remove_route(&path);
     host.closed_window();
     // The operator has thought better of it.
@@ -122,8 +122,8 @@ fn a_pass_that_was_killed_before_the_install_has_changed_nothing() {
 }
 
 #[test]
-fn what_a_person_installed_meanwhile_is_left_alone() {
-    let host = cut_off_in_the_install(agent("14.3.34"));
+fn what_an_administrator_installed_meanwhile_is_left_alone() {
+    let host = interrupted_in_the_install(agent("14.3.34"));
     host.offer(agent("14.3.36"));
     host.shell(
         "dpkg --configure -a && apt-get -q update && apt-get -q -y install teleport-ent=14.3.36 && systemctl restart teleport",
@@ -143,7 +143,7 @@ fn what_a_person_installed_meanwhile_is_left_alone() {
 
 #[test]
 fn another_edition_installed_meanwhile_is_left_alone() {
-    let host = cut_off_in_the_install(agent("14.3.34"));
+    let host = interrupted_in_the_install(agent("14.3.34"));
     host.repository
         .publish(&[Package::agent("teleport", "14.3.34")]);
     host.shell("dpkg --configure -a && apt-get -q update && apt-get -q -y purge teleport-ent && apt-get -q -y install teleport")
@@ -163,7 +163,7 @@ fn another_edition_installed_meanwhile_is_left_alone() {
 
 #[test]
 fn a_half_installed_agent_is_not_forgotten_while_the_repository_is_down() {
-    let host = cut_off_in_the_install(agent("14.3.34"));
+    let host = interrupted_in_the_install(agent("14.3.34"));
     // What a kill in the middle of the unpacking leaves.
     let half =
         "/^Package: teleport-ent$/,/^$/s/^Status: .*/Status: install reinstreq half-installed/";
@@ -179,7 +179,7 @@ fn a_half_installed_agent_is_not_forgotten_while_the_repository_is_down() {
 
 #[test]
 fn a_stop_after_finishing_does_not_kill_the_next_install() {
-    let host = cut_off_in_the_install(agent("14.3.34"));
+    let host = interrupted_in_the_install(agent("14.3.34"));
     host.open_window();
     let waits = WAITS
         .replace("/run/installing", "/run/installing-2")
@@ -257,7 +257,7 @@ open('/run/held', 'w').close()
 while not os.path.exists('/run/let-go'): time.sleep(0.05)
 ";
 
-/// A pass of the service that waits for a lock that somebody else holds.
+/// A run of the service that waits for a lock that someone else holds.
 fn kept_waiting(host: &Host) -> Running<'_> {
     let holder = host.spawn(&["python3", "-c", HOLD]);
     host.wait_for("the lock", SOON, || host.read("/run/held").is_some());
@@ -268,7 +268,7 @@ fn kept_waiting(host: &Host) -> Running<'_> {
         "teleport-upgrade.service",
     ])
     .expect(0);
-    host.wait_for("the pass", SOON, || {
+    host.wait_for("the run", SOON, || {
         host.journal("teleport-upgrade.service")
             .contains("waiting for python3")
     });
@@ -276,13 +276,13 @@ fn kept_waiting(host: &Host) -> Running<'_> {
 }
 
 #[test]
-fn a_window_that_closes_while_a_pass_waits_is_closed() {
+fn a_window_that_closes_while_a_run_waits_is_closed() {
     let host = Host::with_upgrade();
     let holder = kept_waiting(&host);
     host.closed_window();
     host.write("/run/let-go", "");
     holder.wait().expect(0);
-    host.wait_for("the pass's end", SOON, || {
+    host.wait_for("the run's end", SOON, || {
         host.journal("teleport-upgrade.service")
             .contains("upgrade from 14.3.33 to 14.3.34 is pending")
     });
@@ -340,7 +340,7 @@ fn a_service_that_a_failing_script_stopped_is_started_again() {
 }
 
 #[test]
-fn one_crash_is_systemds_to_mend() {
+fn one_crash_is_left_to_systemd() {
     let host = Host::with_upgrade();
     host.closed_window();
     host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
@@ -353,7 +353,7 @@ fn one_crash_is_systemds_to_mend() {
 }
 
 #[test]
-fn an_agent_that_is_down_at_the_wanted_version_is_not_up_to_date() {
+fn an_agent_that_is_down_at_the_target_version_is_not_up_to_date() {
     let host = Host::with_upgrade();
     host.set_version("14.3.33");
     host.closed_window();
@@ -441,7 +441,7 @@ fn a_service_that_a_failing_repair_stopped_is_not_taken_for_stopped_on_purpose()
     let host = Host::with_upgrade();
     host.set_version("14.3.33");
     host.repository.publish(&[
-        agent("14.3.33").preinst("systemctl stop teleport.service; test -e /run/mended")
+        agent("14.3.33").preinst("systemctl stop teleport.service; test -e /run/repaired")
     ]);
     let half =
         "/^Package: teleport-ent$/,/^$/s/^Status: .*/Status: install reinstreq half-installed/";
@@ -450,13 +450,13 @@ fn a_service_that_a_failing_repair_stopped_is_not_taken_for_stopped_on_purpose()
     ))
     .expect(0);
     host.upgrader("run").expect(12);
-    host.write("/run/mended", "");
+    host.write("/run/repaired", "");
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.33");
 }
 
 #[test]
-fn a_way_back_that_cannot_be_fetched_now_is_gone_later() {
+fn a_rollback_that_cannot_be_downloaded_now_is_finished_later() {
     let host = Host::with_upgrade();
     host.configure("observe-seconds", "5\n");
     host.shell("apt-get clean").expect(0);
@@ -495,7 +495,7 @@ fn a_way_back_that_cannot_be_fetched_now_is_gone_later() {
 }
 
 #[test]
-fn a_host_that_cannot_go_back_takes_a_newer_version() {
+fn a_host_without_a_rollback_gets_a_newer_version() {
     let host = Host::with_upgrade();
     host.configure("observe-seconds", "5\n");
     host.repository
@@ -508,7 +508,7 @@ fn a_host_that_cannot_go_back_takes_a_newer_version() {
 }
 
 #[test]
-fn a_history_that_stays_as_it_is_ends_the_pass_all_the_same() {
+fn a_history_that_stays_as_it_is_ends_the_run_all_the_same() {
     let host = Host::with_upgrade();
     host.set_version("14.3.33");
     let unfinished = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.32", "from_package_version": "14.3.32", "to": "14.3.33",
@@ -528,7 +528,7 @@ fn a_history_that_stays_as_it_is_ends_the_pass_all_the_same() {
 }
 
 #[test]
-fn an_administrators_hold_survives_a_pass_that_was_cut_off_before_the_unpacking() {
+fn an_administrators_hold_survives_a_run_that_was_interrupted_before_the_unpacking() {
     let host = Host::with_upgrade();
     host.set_version("14.3.33");
     host.configure("lock", "no\n");
@@ -564,7 +564,7 @@ fn a_reload_that_is_under_way_is_waited_for() {
     let host = Host::with_upgrade();
     host.shell("apt-get -q update && apt-get -y -q install teleport-ent=14.3.34")
         .expect(0);
-    // As by a pass that was killed right after it had asked for it, or by a person. A second one in its middle would be one too many.
+    // As by a run that was killed right after it had asked for it, or by an administrator. A second one in its middle would be one too many.
     let ran = host
         .shell("systemctl reload teleport.service; teleport-upgrade run")
         .expect(0);

@@ -6,10 +6,10 @@
 //!
 //! Without a package manager it goes through apt, yum and zypper, and without a layout of packages through all of them; N is the number
 //! of instants (40 for apt, 25 for the others). On top of these come kills at single changes of files: of the updater's record, and
-//! by dpkg or rpm of the package's files and the database. Every point has a fresh host; after the kill, passes run until nothing
+//! by dpkg or rpm of the package's files and the database. Every point has a fresh host; after the kill, the program runs until nothing
 //! changes any more, with the maintenance window
 //! open in half of the points and closed in the others. A line tells what the kill left and what the host came to. A host has
-//! converged if, after two passes at most, it soundly runs the target or the version before, and a lock is as it was. The exit
+//! converged if, after two runs at most, a healthy agent runs the target or the previous version, and a hold is as it was. The exit
 //! status is 1 if one has not.
 
 use host::Manager;

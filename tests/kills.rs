@@ -1,4 +1,4 @@
-//! A pass that is killed at any instant: the kill matrix (`tests/kill_matrix.rs`) in small.
+//! A run that is killed at any instant: the kill matrix (`tests/kill_matrix.rs`) in small.
 
 use host::Manager;
 use host::kill::{self, Cut, Layout};

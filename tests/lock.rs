@@ -1,9 +1,9 @@
-//! One pass at a time.
+//! One run at a time.
 
 use host::{Host, Package, SOON, WAITS};
 
 #[test]
-fn a_second_run_is_told_which_process_is_at_work() {
+fn a_second_run_names_the_process_in_progress() {
     let host = Host::with_upgrade();
     host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
     let first = host.spawn(&["teleport-upgrade", "run"]);
@@ -11,15 +11,15 @@ fn a_second_run_is_told_which_process_is_at_work() {
         host.read("/run/installing").is_some()
     });
     let pid = host.property(first.unit(), "MainPID");
-    let at_work = format!(
+    let in_progress = format!(
         "another teleport-upgrade is running (PID {pid}: upgrading from 14.3.33 to 14.3.34: installing teleport-ent 14.3.34)"
     );
     let second = host.upgrader("run").expect(75);
     assert_eq!(
         second.stderr,
-        format!("error: {at_work}. Try again when it has finished\n")
+        format!("error: {in_progress}. Try again when it has finished\n")
     );
-    // What somebody wants now waits, and is given up where it stands, or goes on by what there is then.
+    // What someone wants now waits, and is given up where it stands, or goes on by what there is then.
     let force = |name: &str| {
         let said = format!("/run/said-by-{name}");
         let running = host.spawn(&["sh", "-c", &format!("exec teleport-upgrade force 2>{said}")]);
@@ -29,7 +29,7 @@ fn a_second_run_is_told_which_process_is_at_work() {
         assert!(
             host.read(&said)
                 .unwrap()
-                .starts_with(&format!("{at_work}; waiting up to 60 min"))
+                .starts_with(&format!("{in_progress}; waiting up to 60 min"))
         );
         running
     };

@@ -31,3 +31,4 @@ mod trust;
 mod upgrade;
 mod version_server;
 mod windows;
+mod words;

@@ -42,7 +42,7 @@ cases! {
         no_other_package_is_changed
         a_dependency_that_nothing_provides
         a_locked_agent_is_left_alone_by_others_and_upgraded_by_us
-        a_lock_that_was_lost_is_put_back_once
+        a_hold_that_was_lost_is_restored_once
         the_agent_is_locked_from_the_first_run_on
         a_lock_of_the_administrators_is_never_taken_away
         a_dead_second_repository
@@ -54,7 +54,7 @@ cases! {
         a_package_that_is_not_signed
         a_package_signed_by_an_unknown_key
         any_release_of_the_target_will_do
-        a_pass_that_was_killed_is_finished_by_the_next
+        a_run_that_was_killed_is_finished_by_the_next
         an_agent_that_the_database_lists_twice
 }
 
@@ -74,7 +74,7 @@ fn could_not(host: &Host, ran: Ran, status: i32, parts: &[&str]) {
     host.assert_agent_runs("14.3.33");
 }
 
-/// Runs a pass that is expected to fail, and shows all that it said if that fails the test.
+/// Asserts that a run fails, and shows its output if that fails the test.
 fn pass(host: &Host) -> Ran {
     let ran = host
         .command(&["teleport-upgrade", "--verbose", "run"])
@@ -89,7 +89,7 @@ fn pass(host: &Host) -> Ran {
     ran
 }
 
-/// Asserts that a pass upgrades the agent with nobody's help.
+/// Asserts that a run upgrades the agent with nobody's help.
 #[track_caller]
 fn upgrades(host: &Host) -> Ran {
     let ran = host.upgrader("run").expect(0);
@@ -248,14 +248,14 @@ fn a_repository_that_says_nothing(manager: Manager) {
 
 fn a_script_that_fails_before_the_install(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
-    host.offer(Package::agent("teleport-ent", "14.3.34").preinst("test -e /run/sound"));
+    host.offer(Package::agent("teleport-ent", "14.3.34").preinst("test -e /run/healthy"));
     could_not(
         &host,
         pass(&host),
         1,
         &["a package maintainer script failed: ", "Fix the cause"],
     );
-    host.write("/run/sound", "");
+    host.write("/run/healthy", "");
     upgrades(&host);
 }
 
@@ -446,7 +446,7 @@ fn a_locked_agent_is_left_alone_by_others_and_upgraded_by_us(manager: Manager) {
             "{lock}"
         );
         assert_eq!(host.running_version(), "14.3.34");
-        // The lock is still there, and no obstacle to the way back either.
+        // The lock is still there, and no obstacle to the rollback either.
         host.offer(Package::agent("teleport-ent", "14.3.35"));
         let update = host.shell(manager.update_all()).expect(0);
         assert!(
@@ -462,7 +462,7 @@ fn a_locked_agent_is_left_alone_by_others_and_upgraded_by_us(manager: Manager) {
 
 /// Has the system updated in the ordinary way, and asserts whether that changed the agent.
 #[track_caller]
-fn ordinary_update(host: &Host, expected: &str) {
+fn regular_update(host: &Host, expected: &str) {
     let update = host.shell(host.manager.update_all()).expect(0);
     assert_eq!(
         host.installed("teleport-ent"),
@@ -478,16 +478,16 @@ fn the_agent_is_locked_from_the_first_run_on(manager: Manager) {
     // A dry run locks nothing.
     host.upgrader("dry-run").expect(0);
     host.upgrader("run").expect(0);
-    ordinary_update(&host, "14.3.33");
+    regular_update(&host, "14.3.33");
     host.set_version("14.3.34");
     upgrades(&host);
     host.repository
         .publish(&[Package::agent("teleport-ent", "14.3.35")]);
-    ordinary_update(&host, "14.3.34");
+    regular_update(&host, "14.3.34");
     // The lock is ours, and goes when it is not wanted any more.
     host.configure("lock", "no\n");
     host.upgrader("run").expect(0);
-    ordinary_update(&host, "14.3.35");
+    regular_update(&host, "14.3.35");
 }
 
 fn a_lock_of_the_administrators_is_never_taken_away(manager: Manager) {
@@ -499,17 +499,17 @@ fn a_lock_of_the_administrators_is_never_taken_away(manager: Manager) {
         host.upgrader("run").expect(0);
         host.repository
             .publish(&[Package::agent("teleport-ent", "14.3.35")]);
-        ordinary_update(&host, "14.3.34");
+        regular_update(&host, "14.3.34");
     }
 }
 
-/// What a pass has recorded that was cut off while it upgraded a locked agent.
-const CUT_OFF: &str = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.33", "from_package_version": "14.3.33",
+/// What a run has recorded that was interrupted while it upgraded a locked agent.
+const INTERRUPTED: &str = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.33", "from_package_version": "14.3.33",
     "to": "14.3.34", "to_package_version": "14.3.34", "held": true, "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
 
 fn puts_the_lock_back_once(host: &Host) {
     host.shell(host.manager.refresh()).expect(0);
-    host.write("/var/lib/teleport-upgrade/history.json", CUT_OFF);
+    host.write("/var/lib/teleport-upgrade/history.json", INTERRUPTED);
     host.remove("/usr/local/bin/teleport");
     let ran = pass(host).expect(0);
     assert!(
@@ -538,12 +538,12 @@ fn puts_the_lock_back_once(host: &Host) {
     );
 }
 
-fn a_lock_that_was_lost_is_put_back_once(manager: Manager) {
+fn a_hold_that_was_lost_is_restored_once(manager: Manager) {
     puts_the_lock_back_once(&Host::with_upgrade_from(manager));
 }
 
 #[test]
-fn without_the_version_lock_plugin_dnf_is_told_in_the_repositorys_file() {
+fn without_the_version_lock_plugin_the_repositorys_file_excludes_the_agent() {
     let host = Host::with_upgrade_from(Manager::Yum);
     host.shell("rm /etc/dnf/plugins/versionlock.* /usr/lib/python3/dist-packages/dnf-plugins/versionlock.py").expect(0);
     puts_the_lock_back_once(&host);
@@ -554,7 +554,7 @@ fn without_the_version_lock_plugin_dnf_is_told_in_the_repositorys_file() {
 }
 
 #[test]
-fn an_exclude_in_a_file_of_another_name_is_known_again_and_taken_back() {
+fn an_exclude_in_a_file_of_another_name_is_recognized_and_released() {
     let host = Host::with_upgrade_from(Manager::Yum);
     host.set_version("14.3.33");
     host.shell("rm /etc/dnf/plugins/versionlock.* /usr/lib/python3/dist-packages/dnf-plugins/versionlock.py").expect(0);
@@ -613,10 +613,10 @@ fn a_repository_among_others(manager: Manager) {
     host.assert_agent_runs("14.3.34");
 }
 
-fn a_pass_that_was_killed_is_finished_by_the_next(manager: Manager) {
+fn a_run_that_was_killed_is_finished_by_the_next(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
-    let cut_off = host.spawn(&["teleport-upgrade", "run"]);
+    let interrupted = host.spawn(&["teleport-upgrade", "run"]);
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
@@ -626,13 +626,13 @@ fn a_pass_that_was_killed_is_finished_by_the_next(manager: Manager) {
         "kill",
         "--kill-whom=all",
         "--signal=SIGKILL",
-        cut_off.unit(),
+        interrupted.unit(),
     ])
     .expect(0);
-    assert_ne!(cut_off.wait().status, 0);
+    assert_ne!(interrupted.wait().status, 0);
     println!("{manager:?} leaves: {}", host.installed("teleport-ent"));
     host.write("/run/go-on", "");
-    // Neither the window nor any server has a say in whether a half-installed agent is mended.
+    // Neither the window nor any server has a say in whether a half-installed agent is repaired.
     host.closed_window();
     host.releases.stop();
     host.packages.stop();
@@ -673,7 +673,7 @@ fn an_installer_that_contradicts_the_database(manager: Manager) {
     upgrades(&host);
 }
 
-/// How many of each program a pass has run.
+/// How many of each program a run has run.
 fn processes(ran: &Ran, programs: &[&str]) -> Vec<usize> {
     let runs = |program: &&str| {
         ran.stderr
@@ -684,7 +684,7 @@ fn processes(ran: &Ran, programs: &[&str]) -> Vec<usize> {
     programs.iter().map(runs).collect()
 }
 
-/// Waits until the databases' files are so old that an answer is kept: how soon after a change a pass comes is a matter of the machine.
+/// Waits until the databases' files are so old that an answer is kept: how soon after a change a run comes is a matter of the machine.
 fn settled(host: &Host) {
     let changed_lately =
         "find /var/lib/dpkg/status /var/lib/dpkg/updates /var/lib/rpm -newerct '-4 seconds'";
@@ -708,7 +708,7 @@ fn no_process_too_many(manager: Manager) {
     // Locking the package costs another process, once.
     host.configure("lock", "no\n");
     settled(&host);
-    // Refresh, look, simulate, download, install. The database: when the pass begins, once all is prepared, and to see what the install
+    // Refresh, look, simulate, download, install. The database: when the run begins, once all is prepared, and to see what the install
     // did; rpm's right before the install too. These hosts have both databases; Debian's does not change where rpm's does, and is not asked again.
     let (upgrade, look) = match manager {
         Manager::Apt => ([3, 4, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]),
@@ -777,7 +777,7 @@ fn an_agent_that_the_database_lists_twice(manager: Manager) {
     let host = Host::with_upgrade_from(manager);
     let file = host.repository.file("teleport-ent", "14.3.34");
     std::fs::copy(file, host.path("/run/agent.rpm")).unwrap();
-    // What a transaction leaves that was cut off between its two halves.
+    // What a transaction leaves that was interrupted between its two halves.
     host.run(&[
         "rpm",
         "--install",

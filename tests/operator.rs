@@ -1,4 +1,4 @@
-//! What people and programs are told of a host: status, JSON, metrics, login notice, journal, in every state a host can be in.
+//! What people and programs see of a host: status, JSON, metrics, login notice, journal, in every state a host can be in.
 
 use host::{Host, Package, Ran, Response, SOON, WAITS};
 use serde_json::Value;
@@ -16,7 +16,7 @@ const ROLLED_BACK: &str = "MESSAGE_ID=e722150c07674f9ea3a5534839d893fc";
 const REFUSED: &str = "MESSAGE_ID=20795cce71dc43ab9284faa088707dba";
 const FAILED: &str = "MESSAGE_ID=8f3f3f92afd14fc689d5042250f08770";
 
-/// A host of which everything is told that can be.
+/// A host with everything that can be shown.
 pub fn host() -> Host {
     let host = Host::with_upgrade();
     host.run(&["mkdir", "-p", "/var/lib/prometheus/node-exporter"])
@@ -26,23 +26,23 @@ pub fn host() -> Host {
     host
 }
 
-/// Everything that is told of a host, gathered, and held against the descriptions of it at the end.
-pub struct Told<'host> {
+/// Everything that is shown of a host, collected, and compared with its descriptions at the end.
+pub struct Shown<'host> {
     host: &'host Host,
     objects: Vec<String>,
     metrics: Vec<String>,
 }
 
-impl<'host> Told<'host> {
-    pub fn of(host: &'host Host) -> Told<'host> {
-        Told {
+impl<'host> Shown<'host> {
+    pub fn of(host: &'host Host) -> Shown<'host> {
+        Shown {
             host,
             objects: Vec::new(),
             metrics: Vec::new(),
         }
     }
 
-    /// Makes a pass, which must end so.
+    /// Starts a run, which must end so.
     #[track_caller]
     pub fn pass(&mut self, exit: i32) -> Ran {
         let ran = self.host.upgrader("run").expect(exit);
@@ -51,7 +51,7 @@ impl<'host> Told<'host> {
         ran
     }
 
-    /// A metric of the last pass, without its common prefix; nothing if there is none.
+    /// A metric of the last run, without its common prefix; nothing if there is none.
     pub fn metric(&self, name: &str) -> String {
         let prefix = format!("teleport_upgrade_{name} ");
         let value = self
@@ -122,7 +122,7 @@ impl<'host> Told<'host> {
         (flat, object)
     }
 
-    /// Asserts that the metrics of the last pass have this state and no other.
+    /// Asserts that the metrics of the last run have this state and no other.
     #[track_caller]
     pub fn counts_as(&self, state: &str) {
         let metrics = self.metrics.last().unwrap();
@@ -136,7 +136,7 @@ impl<'host> Told<'host> {
         );
     }
 
-    /// Asserts what a person who logs in is told: this, or nothing.
+    /// Asserts the login message: this, or none.
     #[track_caller]
     pub fn notice(&self, part: Option<&str>) {
         let text = self
@@ -256,16 +256,16 @@ fn the_example_alerts_are_good_rules_on_metrics_that_there_are() {
 #[test]
 fn states_that_leave_the_agent_as_it_is() {
     let host = host();
-    let mut told = Told::of(&host);
-    told.shows("waiting", "is pending: next maintenance window opens ");
+    let mut shown = Shown::of(&host);
+    shown.shows("waiting", "is pending: next maintenance window opens ");
 
-    told.pass(0);
-    let (page, object) = told.shows(
+    shown.pass(0);
+    let (page, object) = shown.shows(
         "waiting",
         "upgrade from 14.3.33 to 14.3.34 is pending: next maintenance window",
     );
-    told.counts_as("waiting");
-    told.notice(Some("will be upgraded from 14.3.33 to 14.3.34 on "));
+    shown.counts_as("waiting");
+    shown.notice(Some("will be upgraded from 14.3.33 to 14.3.34 on "));
     for part in [
         "Installed: teleport-ent 14.3.33 (apt)",
         "Service: teleport.service: running 14.3.33 Package hold:",
@@ -291,28 +291,29 @@ fn states_that_leave_the_agent_as_it_is() {
     );
     assert_eq!(
         (
-            told.metric("up_to_date"),
-            told.metric("healthy"),
-            told.metric("window_open")
+            shown.metric("up_to_date"),
+            shown.metric("healthy"),
+            shown.metric("window_open")
         ),
         ("0".into(), "1".into(), "0".into())
     );
     assert!(
-        told.metric("next_window_timestamp_seconds")
+        shown
+            .metric("next_window_timestamp_seconds")
             .parse::<i64>()
             .unwrap()
             > 0
     );
 
     host.set_critical("yes");
-    let (_, object) = told.shows(
+    let (_, object) = shown.shows(
         "due",
         "would upgrade from 14.3.33 to 14.3.34 now: the release channel marks it critical",
     );
     assert_eq!(object["channel"]["critical"], true);
     host.set_critical("no");
     host.open_window();
-    let (page, _) = told.shows(
+    let (page, _) = shown.shows(
         "due",
         "would upgrade from 14.3.33 to 14.3.34 now: maintenance window open until ",
     );
@@ -323,34 +324,34 @@ fn states_that_leave_the_agent_as_it_is() {
         "/etc/apt/sources.list.d/teleport.list",
         &source.replacen('[', "[trusted=yes ", 1),
     );
-    told.shows(
+    shown.shows(
         "insecure-config",
         "upgrade from 14.3.33 to 14.3.34 is blocked: this host accepts unsigned packages",
     );
-    told.pass(1);
-    told.counts_as("due");
-    told.notice(None);
-    assert_eq!(told.metric("failures_total"), "1");
+    shown.pass(1);
+    shown.counts_as("due");
+    shown.notice(None);
+    assert_eq!(shown.metric("failures_total"), "1");
     host.write("/etc/apt/sources.list.d/teleport.list", &source);
 
-    // What passes by itself is no failure.
+    // A transient failure does not count.
     host.packages.stop();
-    told.pass(75);
+    shown.pass(75);
     assert_eq!(
-        (told.metric("failures_total"), told.metric("window_open")),
+        (shown.metric("failures_total"), shown.metric("window_open")),
         ("1".into(), "1".into())
     );
     host.packages.start();
 
     host.set_version("14.4.0-rc.1");
-    told.shows("not-allowed", "not allowed: ");
-    told.pass(10);
-    told.counts_as("not-allowed");
+    shown.shows("not-allowed", "not allowed: ");
+    shown.pass(10);
+    shown.counts_as("not-allowed");
     host.set_version("14.3.34");
     host.configure("pin", "13\n");
-    told.pass(0);
-    told.counts_as("pinned");
-    let (page, object) = told.shows("pinned", "pinned to major version 13");
+    shown.pass(0);
+    shown.counts_as("pinned");
+    let (page, object) = shown.shows("pinned", "pinned to major version 13");
     assert!(page.contains("Pinned to: major version 13"), "{page}");
     assert!(
         page.contains("systemctl enable"),
@@ -360,26 +361,26 @@ fn states_that_leave_the_agent_as_it_is() {
     host.remove("/etc/teleport-upgrade.d/pin");
 
     host.set_version("none");
-    told.pass(0);
-    told.counts_as("paused");
-    told.shows(
+    shown.pass(0);
+    shown.counts_as("paused");
+    shown.shows(
         "paused",
         "no upgrades available (14.3.33): updates are paused, the release channel contains \"none\"",
     );
-    assert_eq!(told.metric("up_to_date"), "1");
+    assert_eq!(shown.metric("up_to_date"), "1");
 
     host.set_version("14.3.33");
-    told.pass(0);
-    told.counts_as("up-to-date");
-    told.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
+    shown.pass(0);
+    shown.counts_as("up-to-date");
+    shown.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
     host.run(&["systemctl", "stop", "teleport.service"])
         .expect(0);
-    told.pass(0);
+    shown.pass(0);
     assert_eq!(
-        (told.metric("up_to_date"), told.metric("healthy")),
+        (shown.metric("up_to_date"), shown.metric("healthy")),
         ("1".into(), "0".into())
     );
-    let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
+    let (page, object) = shown.shows("up-to-date", "no upgrades available (14.3.33 == 14.3.33)");
     assert!(
         page.contains(&format!(
             "teleport.service: {}",
@@ -394,13 +395,13 @@ fn states_that_leave_the_agent_as_it_is() {
         ),
         (&false.into(), &"stopped".into())
     );
-    told.check();
+    shown.check();
 }
 
 #[test]
 fn states_of_a_host_without_a_schedule() {
     let host = host();
-    let mut told = Told::of(&host);
+    let mut shown = Shown::of(&host);
     for (text, state, why) in [
         ("", "empty", "the maintenance schedule is empty"),
         (
@@ -415,7 +416,7 @@ fn states_of_a_host_without_a_schedule() {
         ),
     ] {
         host.configure("schedule", text);
-        let (page, object) = told.shows(
+        let (page, object) = shown.shows(
             "waiting",
             &format!("upgrade from 14.3.33 to 14.3.34 is pending: {why}"),
         );
@@ -423,32 +424,32 @@ fn states_of_a_host_without_a_schedule() {
         assert!(page.contains(&format!("Schedule: {why}")), "{page}");
     }
     host.remove("/etc/teleport-upgrade.d/schedule");
-    told.shows(
+    shown.shows(
         "waiting",
         "the agent has not exported a maintenance schedule. If this is still the case at the next check, the agent is upgraded outside of any maintenance window",
     );
-    told.pass(0);
-    told.counts_as("waiting");
-    told.notice(Some(
+    shown.pass(0);
+    shown.counts_as("waiting");
+    shown.notice(Some(
         "will be upgraded from 14.3.33 to 14.3.34 within the next hour. Open sessions may be disconnected.",
     ));
-    told.shows(
+    shown.shows(
         "due",
         "would upgrade from 14.3.33 to 14.3.34 now: the agent has not exported a maintenance schedule",
     );
-    // Whoever does not want the notice has it taken away.
+    // Anyone who does not want the notice has it taken away.
     host.configure("notice", "no\n");
     host.closed_window();
-    told.pass(0);
-    told.counts_as("waiting");
-    told.notice(None);
-    told.check();
+    shown.pass(0);
+    shown.counts_as("waiting");
+    shown.notice(None);
+    shown.check();
 }
 
 #[test]
-fn an_agent_that_exports_no_windows_is_told_of_until_its_restart() {
+fn an_agent_that_exports_no_windows_is_reported_until_its_restart() {
     let host = host();
-    let mut told = Told::of(&host);
+    let mut shown = Shown::of(&host);
     let restart = |expected: Option<&str>| {
         let before = host.agent_pid();
         host.run(&["systemctl", "restart", "teleport.service"])
@@ -484,7 +485,7 @@ fn an_agent_that_exports_no_windows_is_told_of_until_its_restart() {
         "the process is what it was"
     );
     restart(Some(never));
-    let (_, object) = told.shows("waiting", "is pending: next maintenance window opens");
+    let (_, object) = shown.shows("waiting", "is pending: next maintenance window opens");
     assert_eq!(object["agent"]["services"][0]["exports_windows"], false);
     host.remove(drop_in);
     host.run(&["systemctl", "daemon-reload"]).expect(0);
@@ -508,7 +509,7 @@ fn an_agent_that_exports_no_windows_is_told_of_until_its_restart() {
     // An upgrade that reloads it brings it none either.
     host.open_window();
     let before = host.agent_pid();
-    told.pass(0);
+    shown.pass(0);
     host.assert_agent_runs("14.3.34");
     assert_ne!(host.agent_pid(), before);
     assert!(
@@ -517,17 +518,17 @@ fn an_agent_that_exports_no_windows_is_told_of_until_its_restart() {
         page("root")
     );
     restart(None);
-    let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
+    let (page, object) = shown.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
     assert_eq!(object["agent"]["services"][0]["exports_windows"], true);
     assert!(!page.contains("Export: "), "{page}");
-    told.check();
+    shown.check();
 }
 
 #[test]
 fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
     let host = host();
-    let mut told = Told::of(&host);
-    told.pass(0);
+    let mut shown = Shown::of(&host);
+    shown.pass(0);
     host.releases.raw_route("/current/version", |_, stream| {
         // Until the client hangs up.
         let _ = std::io::copy(stream, &mut std::io::sink());
@@ -537,7 +538,7 @@ fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
         .user("alice")
         .run()
         .expect(0);
-    // A pass would wait ten seconds for each of three answers.
+    // A run would wait ten seconds for each of three answers.
     assert!(ran.elapsed < Duration::from_secs(8), "{:?}", ran.elapsed);
     let flat = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
@@ -554,7 +555,7 @@ fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
     }
 
     host.releases.stop();
-    let (_, object) = told.shows(
+    let (_, object) = shown.shows(
         "unknown",
         "cannot reach https://releases.example.com/current/version: connection refused",
     );
@@ -563,17 +564,17 @@ fn a_server_that_is_silent_or_gone_keeps_nobody_waiting() {
         (&false.into(), &Value::Null)
     );
     assert_eq!(object["last_run"]["target"], "14.3.34");
-    let success = told.metric("last_success_timestamp_seconds");
-    told.pass(75);
-    told.counts_as("unknown");
+    let success = shown.metric("last_success_timestamp_seconds");
+    shown.pass(75);
+    shown.counts_as("unknown");
     assert_eq!(
-        (told.metric("up_to_date"), told.metric("healthy")),
+        (shown.metric("up_to_date"), shown.metric("healthy")),
         (String::new(), "1".into())
     );
-    assert_eq!(told.metric("last_success_timestamp_seconds"), success);
+    assert_eq!(shown.metric("last_success_timestamp_seconds"), success);
     // As far as anybody knows, it still waits.
-    told.notice(Some("will be upgraded from 14.3.33 to 14.3.34"));
-    told.check();
+    shown.notice(Some("will be upgraded from 14.3.33 to 14.3.34"));
+    shown.check();
 }
 
 #[test]
@@ -609,10 +610,10 @@ fn a_host_that_is_not_set_up_says_what_is_missing() {
 #[test]
 fn states_around_a_change() {
     let host = host();
-    let mut told = Told::of(&host);
-    told.pass(0);
+    let mut shown = Shown::of(&host);
+    shown.pass(0);
 
-    // Cut off in the middle, and finished.
+    // Interrupted in the middle, and finished.
     host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
     host.open_window();
     let pass = host.spawn(&["teleport-upgrade", "run"]);
@@ -628,13 +629,13 @@ fn states_around_a_change() {
     ])
     .expect(0);
     pass.wait();
-    told.shows("interrupted", "was interrupted; the next run resumes it");
+    shown.shows("interrupted", "was interrupted; the next run resumes it");
     host.write("/run/go-on", "");
-    told.pass(0);
-    told.counts_as("up-to-date");
-    told.notice(None);
-    assert_eq!(told.metric("upgrades_total"), "1");
-    let (page, object) = told.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
+    shown.pass(0);
+    shown.counts_as("up-to-date");
+    shown.notice(None);
+    assert_eq!(shown.metric("upgrades_total"), "1");
+    let (page, object) = shown.shows("up-to-date", "no upgrades available (14.3.34 == 14.3.34)");
     assert!(
         page.contains("14.3.33 → 14.3.34, ")
             && page.contains("Totals: 1 version change, 0 automatic rollbacks, 0 failed checks"),
@@ -650,9 +651,9 @@ fn states_around_a_change() {
 
     // A version that does not run.
     host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
-    told.pass(11);
-    told.counts_as("skipped");
-    let (page, object) = told.shows("skipped", "skipping 14.3.35: it failed on this host at ");
+    shown.pass(11);
+    shown.counts_as("skipped");
+    let (page, object) = shown.shows("skipped", "skipping 14.3.35: it failed on this host at ");
     assert!(
         page.contains("1 version change, 1 automatic rollback, 0 failed checks"),
         "{page}"
@@ -666,16 +667,16 @@ fn states_around_a_change() {
     );
     assert_eq!(
         (
-            told.metric("rollbacks_total"),
-            told.metric("failures_total")
+            shown.metric("rollbacks_total"),
+            shown.metric("failures_total")
         ),
         ("1".into(), "0".into())
     );
     host.upgrader("force").expect(11);
-    told.pass(0);
-    assert_eq!(told.metric("rollbacks_total"), "2");
+    shown.pass(0);
+    assert_eq!(shown.metric("rollbacks_total"), "2");
 
-    // Installed by hand, and not yet run by the service.
+    // Installed manually, and not yet run by the service.
     host.closed_window();
     host.offer(Package::agent("teleport-ent", "14.3.36"));
     host.run(&["apt-get", "-q", "update"]).expect(0);
@@ -688,11 +689,11 @@ fn states_around_a_change() {
         "teleport-ent=14.3.36",
     ])
     .expect(0);
-    told.pass(0);
-    told.counts_as("waiting");
-    told.notice(Some("will be restarted to run 14.3.36 on "));
+    shown.pass(0);
+    shown.counts_as("waiting");
+    shown.notice(Some("will be restarted to run 14.3.36 on "));
     let (page, object) =
-        told.shows("waiting", "restart of teleport.service to run the installed version 14.3.36 is pending: next maintenance window");
+        shown.shows("waiting", "restart of teleport.service to run the installed version 14.3.36 is pending: next maintenance window");
     assert!(
         page.contains("teleport.service: running 14.3.34 (restart pending)"),
         "{page}"
@@ -704,20 +705,20 @@ fn states_around_a_change() {
         (&"14.3.34".into(), &"replaced".into())
     );
     host.open_window();
-    told.pass(0);
-    told.counts_as("up-to-date");
-    told.notice(None);
+    shown.pass(0);
+    shown.counts_as("up-to-date");
+    shown.notice(None);
 
-    // In pieces, and then down, too.
+    // Broken, and then down, too.
     host.closed_window();
     host.shell(
         "cd /usr/local/bin && head -c 100000 teleport >cut && chmod 755 cut && mv cut teleport",
     )
     .expect(0);
-    told.pass(0);
-    told.counts_as("waiting");
-    told.notice(Some("will be reinstalled (14.3.36) on "));
-    let (page, object) = told.shows(
+    shown.pass(0);
+    shown.counts_as("waiting");
+    shown.notice(Some("will be reinstalled (14.3.36) on "));
+    let (page, object) = shown.shows(
         "waiting",
         "reinstall of 14.3.36 (/usr/local/bin/teleport was killed by signal ",
     );
@@ -729,15 +730,15 @@ fn states_around_a_change() {
         (&object["agent"]["healthy"], &object["decision"]["action"]),
         (&false.into(), &"reinstall".into())
     );
-    assert_eq!(told.metric("healthy"), "0");
-    told.check();
+    assert_eq!(shown.metric("healthy"), "0");
+    shown.check();
 }
 
 #[test]
 fn a_service_that_is_down_is_no_longer_waited_for() {
     let host = host();
-    let mut told = Told::of(&host);
-    told.pass(0);
+    let mut shown = Shown::of(&host);
+    shown.pass(0);
     host.write(
         "/etc/systemd/system/teleport.service.d/no.conf",
         "[Service]\nRestart=no\n",
@@ -748,7 +749,7 @@ fn a_service_that_is_down_is_no_longer_waited_for() {
     host.wait_for("the agent's failure", SOON, || {
         host.property("teleport.service", "ActiveState") == "failed"
     });
-    let (page, object) = told.shows(
+    let (page, object) = shown.shows(
         "due",
         "would upgrade from 14.3.33 to 14.3.34 now: teleport.service is down (failed: signal)",
     );
@@ -764,16 +765,16 @@ fn a_service_that_is_down_is_no_longer_waited_for() {
         (&false.into(), &Value::Null)
     );
     host.set_version("14.3.33");
-    told.shows(
+    shown.shows(
         "due",
         "would restart teleport.service now to run the installed version 14.3.33",
     );
     host.set_version("14.3.34-rc.1");
-    told.shows(
+    shown.shows(
         "due",
         "would restart teleport.service now to run the installed version 14.3.33",
     );
-    told.check();
+    shown.check();
 }
 
 #[test]
@@ -844,7 +845,7 @@ fn events_are_found_in_the_journal_by_their_identity() {
     ] {
         assert_eq!(journal.matches(line).count(), 1, "{line:?} in:\n{journal}");
     }
-    // What passes by itself wakes nobody, what a package manager says is for who asks, and nobody watches a journal.
+    // Transient failures page nobody, and package manager output is for debugging.
     let errors = host
         .run(&[
             "journalctl",
@@ -912,7 +913,7 @@ fn what_is_going_on_is_shown_on_a_terminal_and_is_gone_at_the_end() {
 }
 
 #[test]
-fn who_logs_in_is_told_what_waits() {
+fn the_login_message_announces_a_pending_upgrade() {
     let host = host();
     host.upgrader("run").expect(0);
     // A login at a terminal, as getty has it made, through PAM.
@@ -931,23 +932,23 @@ fn who_logs_in_is_told_what_waits() {
             .stdout
             .replace("\r\n", " ")
     };
-    let told = login();
+    let shown = login();
     assert!(
-        told.contains(
+        shown.contains(
             "The Teleport agent on this host will be upgraded from 14.3.33 to 14.3.34 on "
         ),
-        "{told}"
+        "{shown}"
     );
     assert!(
-        told.contains("Open sessions may be disconnected."),
-        "{told}"
+        shown.contains("Open sessions may be disconnected."),
+        "{shown}"
     );
     host.open_window();
     host.upgrader("run").expect(0);
-    let told = login();
+    let shown = login();
     assert!(
-        told.contains("alice@host") && !told.contains("The Teleport agent"),
-        "{told}"
+        shown.contains("alice@host") && !shown.contains("The Teleport agent"),
+        "{shown}"
     );
 }
 
@@ -983,7 +984,7 @@ fn node_exporter_serves_the_metrics() {
     ] {
         assert!(now.contains(part), "{part:?} is missing in:\n{now}");
     }
-    // A proxy between, or whoever else has the page, may not know all kinds of answers.
+    // A proxy between, or anyone who else has the page, may not know all kinds of answers.
     host.releases
         .route("/current/version", Response::status(404));
     host.upgrader("run").expect(1);

@@ -100,7 +100,7 @@ fn package_as(version: &str, directory: &Path) {
     );
 }
 
-/// A host with an agent that knows nothing of an upgrader, and with both versions of ours in its repository.
+/// A host with an agent that does not export windows, and with both versions of ours in its repository.
 fn host_without_the_program(manager: Manager) -> Host {
     let host = Host::with_agent_from(manager, "14.3.33");
     host.shell(
@@ -118,7 +118,7 @@ fn host_without_the_program(manager: Manager) -> Host {
             .publish_file(&packages.file(manager.format(), version));
     }
     if manager != Manager::Apt {
-        // What comes from Debian's packages, rpm knows nothing of.
+        // rpm does not know what comes from Debian's packages.
         host.repository.publish(&[Package::new("c-library", "2.36")
             .provides("libc.so.6(GLIBC_2.17)(64bit)")
             .provides("/bin/sh")]);
@@ -129,7 +129,7 @@ fn host_without_the_program(manager: Manager) -> Host {
     host
 }
 
-/// Installs as a person would, up or down or again.
+/// Installs as an administrator would, up or down or again.
 fn install(host: &Host, name: &str, version: Option<&str>) -> Ran {
     let at = |sign: &str| {
         version
@@ -170,7 +170,7 @@ fn remove(host: &Host) -> Ran {
     .expect(0)
 }
 
-/// Whether ordinary system updates leave the agent alone.
+/// Whether the package is held.
 fn is_locked(host: &Host) -> bool {
     match host.manager {
         Manager::Apt => host.is_on_hold("teleport-ent"),
@@ -223,7 +223,7 @@ fn assert_installed(host: &Host, version: &str) {
     assert_ne!(host.property(SERVICE, "ActiveState"), "failed");
 }
 
-/// Has the timer fire, and waits for the end of the pass.
+/// Has the timer fire, and waits for the end of the run.
 fn pass_of_the_timer(host: &Host) -> String {
     host.write(&format!("/etc/systemd/system/{TIMER}.d/test.conf"), HURRY);
     let before = host.property(SERVICE, "ExecMainExitTimestampMonotonic");
@@ -231,7 +231,7 @@ fn pass_of_the_timer(host: &Host) -> String {
         "systemctl daemon-reload && systemctl restart {TIMER}"
     ))
     .expect(0);
-    host.wait_for("the end of the pass", LATER, || {
+    host.wait_for("the end of the run", LATER, || {
         host.property(SERVICE, "ExecMainExitTimestampMonotonic") != before
     });
     host.write(
@@ -322,12 +322,12 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     remove(&host);
     assert!(
         told.iter().all(|file| !host.path(file).exists()),
-        "nobody is told of upgrades that nobody makes"
+        "no login message announces upgrades without the program"
     );
     host.remove("/etc/teleport-upgrade.d/metrics");
     assert_eq!(host.property(TIMER, "ActiveState"), "inactive");
     assert!(!host.path("/usr/sbin/teleport-upgrade").exists());
-    host.wait_for("the lock to be taken back", LATER, || !is_locked(&host));
+    host.wait_for("the hold to be released", LATER, || !is_locked(&host));
     if manager == Manager::Apt {
         // And once more, all at once. Of an agent that knows of us nothing is said.
         host.write("/etc/default/teleport", "TELEPORT_EXT_UPGRADER=unit\n");
@@ -341,7 +341,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
         host.upgrader("run").expect(0);
         assert!(is_locked(&host));
         host.shell("apt-get -q -y purge teleport-upgrade").expect(0);
-        host.wait_for("the lock to be taken back", LATER, || !is_locked(&host));
+        host.wait_for("the hold to be released", LATER, || !is_locked(&host));
         assert!(!host.path("/var/lib/teleport-upgrade").exists());
         assert!(!host.path("/etc/teleport-upgrade.d/README").exists());
     }
@@ -367,7 +367,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     assert_eq!(host.agent_pid(), agent, "nothing has touched the agent");
 }
 
-/// Teleport's own updater: a script, a timer of the same name, scripts that know nothing of us.
+/// Teleport's own updater: a script, a timer of the same name, scripts that do not consider this package.
 fn teleports_own(manager: Manager) -> Package {
     let unit = "[Service]\nType=oneshot\nExecStart=/usr/sbin/teleport-upgrade run\n";
     let timer = "[Timer]\nOnActiveSec=1d\n[Install]\nWantedBy=timers.target\n";
@@ -470,7 +470,7 @@ fn a_disabled_timer_stays_disabled(manager: Manager) {
     install(&host, "teleport-upgrade", Some(own));
     host.run(&["systemctl", "disable", "--now", TIMER])
         .expect(0);
-    // As an rpm leaves it whose transaction is cut off before its end.
+    // As an rpm leaves it whose transaction is interrupted before its end.
     host.write("/run/teleport-upgrade.replaced", "");
     install(&host, "teleport-upgrade", Some(later));
     assert_eq!(timer(&host), "disabled inactive");
@@ -482,7 +482,7 @@ fn a_disabled_timer_stays_disabled(manager: Manager) {
     assert_eq!(timer(&host), "enabled inactive");
 }
 
-/// Has somebody hold apt's lock on its lists until there is `/run/go-on`, so that a pass waits.
+/// Has someone hold apt's lock on its lists until there is `/run/go-on`, so that a run waits.
 fn pass_that_waits(host: &Host) {
     let hold = "import fcntl, os, time\nf = open('/var/lib/apt/lists/lock', 'w')\nfcntl.lockf(f, fcntl.LOCK_EX)\n\
                 open('/run/holding', 'w')\nwhile not os.path.exists('/run/go-on'): time.sleep(0.1)\n";
@@ -494,14 +494,14 @@ fn pass_that_waits(host: &Host) {
     });
     host.run(&["systemctl", "start", "--no-block", SERVICE])
         .expect(0);
-    host.wait_for("the pass to wait", SOON, || {
+    host.wait_for("the run to wait", SOON, || {
         host.journal(SERVICE)
             .contains("to release /var/lib/apt/lists/lock")
     });
 }
 
 #[test]
-fn a_pass_at_work_is_let_be_by_an_upgrade_of_the_upgrader() {
+fn a_run_in_progress_is_let_be_by_an_upgrade_of_the_upgrader() {
     let host = host_without_the_program(Manager::Apt);
     let Packages { own, later, .. } = Packages::get();
     install(&host, "teleport-upgrade", Some(own));
@@ -520,7 +520,7 @@ fn a_pass_at_work_is_let_be_by_an_upgrade_of_the_upgrader() {
     assert_eq!(host.property(SERVICE, "MainPID"), pass);
     assert_eq!(host.property(SERVICE, "ActiveState"), "activating");
     host.write("/run/go-on", "");
-    host.wait_for("the end of the pass", LATER, || {
+    host.wait_for("the end of the run", LATER, || {
         host.property(SERVICE, "ActiveState") == "inactive"
     });
     assert_eq!(host.property(SERVICE, "Result"), "success");
@@ -528,7 +528,7 @@ fn a_pass_at_work_is_let_be_by_an_upgrade_of_the_upgrader() {
 }
 
 #[test]
-fn a_pass_at_work_ends_before_the_lock_is_taken_back_at_a_purge() {
+fn a_run_in_progress_ends_before_the_hold_is_released_at_a_purge() {
     let host = host_without_the_program(Manager::Apt);
     install(&host, "teleport-upgrade", Some(&Packages::get().own));
     host.run(&["systemctl", "stop", TIMER]).expect(0);
@@ -542,7 +542,7 @@ fn a_pass_at_work_ends_before_the_lock_is_taken_back_at_a_purge() {
     assert_eq!(host.property(SERVICE, "ActiveState"), "activating");
     assert!(is_locked(&host));
     host.write("/run/go-on", "");
-    host.wait_for("the lock to be taken back", LATER, || !is_locked(&host));
+    host.wait_for("the hold to be released", LATER, || !is_locked(&host));
     assert_ne!(host.property(SERVICE, "ActiveState"), "activating");
     assert!(
         host.installed("teleport-ent").starts_with("ii 14.3.3"),
@@ -575,7 +575,7 @@ fn an_administrators_own_lock_outlives_us() {
 }
 
 #[test]
-fn an_install_that_was_cut_off_leaves_nothing_behind_once_it_is_purged() {
+fn an_install_that_was_interrupted_leaves_nothing_behind_once_it_is_purged() {
     let host = host_without_the_program(Manager::Apt);
     let own = &Packages::get().own;
     host.shell(&format!("cd /tmp && apt-get -q download teleport-upgrade={own} && dpkg --unpack teleport-upgrade_*.deb")).expect(0);
@@ -590,7 +590,7 @@ fn an_install_that_was_cut_off_leaves_nothing_behind_once_it_is_purged() {
 }
 
 #[test]
-fn a_pass_begun_by_hand_is_waited_for_by_a_removal() {
+fn a_run_begun_manually_is_waited_for_by_a_removal() {
     let host = Host::with_agent("14.3.33");
     host.upgrader("run").expect(0);
     assert!(is_locked(&host));
@@ -606,7 +606,7 @@ fn a_pass_begun_by_hand_is_waited_for_by_a_removal() {
 }
 
 #[test]
-fn unlock_takes_back_what_run_has_set() {
+fn unlock_releases_what_run_has_set() {
     let host = Host::with_agent("14.3.33");
     host.upgrader("run").expect(0);
     assert!(is_locked(&host));
@@ -629,7 +629,7 @@ fn unlock_takes_back_what_run_has_set() {
 }
 
 #[test]
-fn without_a_release_channel_no_pass_fails_and_with_one_they_begin() {
+fn without_a_release_channel_no_run_fails_and_with_one_they_begin() {
     let host = host_without_the_program(Manager::Apt);
     host.remove("/etc/teleport-upgrade.d/endpoint");
     host.write(
@@ -643,12 +643,12 @@ fn without_a_release_channel_no_pass_fails_and_with_one_they_begin() {
         "{}",
         said.stdout
     );
-    host.wait_for("a pass to be skipped", SOON, || {
+    host.wait_for("a run to be skipped", SOON, || {
         host.property(SERVICE, "Result") == "exec-condition"
     });
     assert_eq!(host.property(SERVICE, "ActiveState"), "inactive");
     host.configure("endpoint", "releases.example.com/current\n");
-    host.wait_for("a pass", SOON, || {
+    host.wait_for("a run", SOON, || {
         host.journal(SERVICE)
             .contains("no upgrades available (14.3.33 == 14.3.33)")
     });
@@ -658,7 +658,7 @@ fn without_a_release_channel_no_pass_fails_and_with_one_they_begin() {
 fn needrestart_leaves_the_agent_alone() {
     let host = host_without_the_program(Manager::Apt);
     install(&host, "teleport-upgrade", None);
-    // An agent that has a library loaded which an ordinary update replaces.
+    // An agent that has a library loaded which an regular update replaces.
     let directory = tempfile::tempdir().unwrap();
     let library = |version: &str| {
         let (source, built) = (
@@ -710,7 +710,7 @@ fn needrestart_leaves_the_agent_alone() {
 }
 
 #[test]
-fn linters_find_no_error_and_the_units_are_sound() {
+fn linters_find_no_error_and_the_units_are_valid() {
     let packages = Packages::get();
     let run = |program: &str, arguments: &[&Path]| {
         let output = Command::new(program)
@@ -727,15 +727,15 @@ fn linters_find_no_error_and_the_units_are_sound() {
         )
     };
     let deb = packages.file(Format::Deb, &packages.own);
-    let (sound, said) = run(
+    let (succeeded, said) = run(
         "lintian",
         &[Path::new("--fail-on"), Path::new("error"), &deb],
     );
-    assert!(sound, "{said}");
+    assert!(succeeded, "{said}");
     let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpmlint.toml");
     let rpm = packages.file(Format::Rpm, &packages.own);
-    let (sound, said) = run("rpmlint", &[Path::new("-c"), &settings, &rpm]);
-    assert!(sound && said.contains(" 0 errors"), "{said}");
+    let (succeeded, said) = run("rpmlint", &[Path::new("-c"), &settings, &rpm]);
+    assert!(succeeded && said.contains(" 0 errors"), "{said}");
 
     let host = host_without_the_program(Manager::Apt);
     install(&host, "teleport-upgrade", None);
@@ -834,7 +834,7 @@ fn both_packages_have_the_same_files() {
             .collect()
     };
     let common = |format: Format| -> BTreeSet<String> {
-        // Each distribution has its own place for these, or knows nothing of them.
+        // Each distribution has its own place for these, or does not know them.
         let elsewhere = [
             "/usr/share/doc/",
             "/usr/share/licenses/",

@@ -27,7 +27,7 @@ fn downloaded(host: &Host) -> Vec<String> {
         .collect()
 }
 
-/// A pass that waits.
+/// A run that waits.
 #[track_caller]
 fn wait(host: &Host) -> Ran {
     let ran = host.upgrader("run").expect(0);
@@ -238,7 +238,7 @@ fn a_download_that_has_changed_since_is_not_installed() {
 fn a_download_of_other_bytes_than_the_repository_has_is_not_installed() {
     let host = waiting(Manager::Apt);
     wait(&host);
-    // A whole package of the same version and size, as after a release that was published anew.
+    // A whole package of the same version and size, as after a release that was published again.
     let file = &downloaded(&host)[0];
     let other = format!(
         "set -e; dpkg-deb -R {file} /run/other; mkdir -p /run/other/usr/share; echo >/run/other/usr/share/withdrawn; \

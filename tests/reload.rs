@@ -66,7 +66,7 @@ fn a_release_that_never_joins(from: &str, to: &str) {
     has(&host.upgrader("run").expect(0), &format!("skipping {to}: "));
     assert!(host.is_alive(old));
     // The pid file names a process that has ended, so that the unit's own command may fail from now on.
-    host.offer(agent(&next(to), "sound"));
+    host.offer(agent(&next(to), "healthy"));
     let ran = host.upgrader("run").expect(0);
     lacks(&ran, "restarting");
     assert!(
@@ -150,7 +150,7 @@ fn an_agent_that_does_not_know_raw_is_upgraded() {
 
 /// The agent's cluster cannot be reached: a reload could not succeed, and the upgrade must go through all the same.
 fn without_its_cluster(manager: Manager, from: &str, to: &str) {
-    let host = between(manager, from, agent(to, "sound"));
+    let host = between(manager, from, agent(to, "healthy"));
     host.configure("proxy", "proxy.example.com\n");
     host.agent_settings(&["cluster=down"]);
     // The agent has emptied it by then. Without windows the second run upgrades.
@@ -183,10 +183,10 @@ fn an_agent_of_17_without_its_cluster_is_restarted() {
 
 #[test]
 fn a_cluster_that_goes_down_during_an_upgrade_rolls_nothing_back() {
-    let host = between(Manager::Apt, "17.4.0", agent("17.4.1", "sound"));
+    let host = between(Manager::Apt, "17.4.0", agent("17.4.1", "healthy"));
     let proxy = host.named_cluster("17.5.0");
     host.repository
-        .publish(&[agent("17.4.1", "sound").postinst("touch /run/installing")]);
+        .publish(&[agent("17.4.1", "healthy").postinst("touch /run/installing")]);
     let run = host.spawn(&["teleport-upgrade", "run"]);
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
@@ -202,10 +202,12 @@ fn a_cluster_that_goes_down_during_an_upgrade_rolls_nothing_back() {
 }
 
 #[test]
-fn an_agent_that_has_lost_its_cluster_by_its_own_fault_is_mended_by_the_new_version() {
+fn an_agent_that_has_lost_its_cluster_by_its_own_fault_is_repaired_by_the_new_version() {
     let host = Host::with_agent("17.4.0");
-    host.repository
-        .publish(&[agent("17.4.1", "readyz=unready"), agent("17.4.2", "sound")]);
+    host.repository.publish(&[
+        agent("17.4.1", "readyz=unready"),
+        agent("17.4.2", "healthy"),
+    ]);
     host.configure("observe-seconds", "1\n");
     host.open_window();
     let _proxy = host.named_cluster("17.5.0");
@@ -222,7 +224,7 @@ fn an_agent_that_has_lost_its_cluster_by_its_own_fault_is_mended_by_the_new_vers
 }
 
 fn from_14_to_15(manager: Manager) {
-    let host = between(manager, "14.3.33", agent("15.4.22", "sound"));
+    let host = between(manager, "14.3.33", agent("15.4.22", "healthy"));
     let session = host.open_session();
     let ran = host.upgrader("run").expect(0);
     // The new unit's command asks for a lock on the pid file, which the old process does not hold.
@@ -257,7 +259,7 @@ fn a_reload_that_still_waits_for_a_process_that_has_failed_is_waited_out() {
     has(&ran, "the new teleport.service process ");
     assert!(host.is_alive(old) && session.is_alive());
     // Before 15.1.1 the old process waits for the one that has crashed for two minutes, and takes no other signal.
-    host.offer(agent("14.3.35", "sound"));
+    host.offer(agent("14.3.35", "healthy"));
     let ran = host.upgrader("run").expect(0);
     has(
         &ran,
@@ -270,7 +272,7 @@ fn a_reload_that_still_waits_for_a_process_that_has_failed_is_waited_out() {
 
 #[test]
 fn the_process_in_charge_is_reloaded_where_systemd_still_has_the_one_before() {
-    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "sound"));
+    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "healthy"));
     let session = host.open_session();
     let first = host.agent_pid();
     host.upgrader("run").expect(0);
@@ -279,7 +281,7 @@ fn the_process_in_charge_is_reloaded_where_systemd_still_has_the_one_before() {
         first.to_string(),
         "it lives on for its session"
     );
-    host.offer(agent("14.3.35", "sound"));
+    host.offer(agent("14.3.35", "healthy"));
     let ran = host.upgrader("run").expect(0);
     lacks(&ran, "restarting");
     assert!(session.is_alive());
@@ -343,7 +345,7 @@ fn without_links(manager: Manager) {
     let host = between(
         manager,
         "17.2.9",
-        agent("17.3.0", "sound").links_too_early(),
+        agent("17.3.0", "healthy").links_too_early(),
     );
     let session = host.open_session();
     let old = host.agent_pid();
@@ -358,8 +360,8 @@ fn without_links(manager: Manager) {
     assert_eq!(host.property("teleport.service", "LoadState"), "loaded");
     has(&host.upgrader("run").expect(0), "skipping 17.3.0: ");
     session.end();
-    // The release after it is sound, and brings the layout with links.
-    host.offer(agent("17.3.1", "sound"));
+    // The release after it is healthy, and brings the layout with links.
+    host.offer(agent("17.3.1", "healthy"));
     host.upgrader("run").expect(0);
     host.assert_agent_runs("17.3.1");
     assert_eq!(
@@ -379,10 +381,10 @@ fn a_package_that_leaves_no_links_is_rolled_back_whole_with_zypper() {
 }
 
 fn to_links_and_back(manager: Manager) {
-    let host = between(manager, "17.2.9", agent("17.3.1", "sound"));
+    let host = between(manager, "17.2.9", agent("17.3.1", "healthy"));
     let session = host.open_session();
     for version in ["17.3.1", "17.3.2", "17.2.9"] {
-        host.offer(agent(version, "sound"));
+        host.offer(agent(version, "healthy"));
         let ran = host.upgrader("run").expect(0);
         lacks(&ran, "restarting");
         host.assert_agent_runs(version);
@@ -417,13 +419,13 @@ fn a_version_that_takes_over_and_is_never_ready_is_rolled_back_by_a_reload() {
     lacks(&ran, "restarting");
     assert!(session.is_alive());
     host.assert_agent_runs("17.4.0");
-    // The old process has handed over twice by now: it has the session, and somebody else takes new ones.
+    // The old process has handed over twice by now: it has the session, and someone else takes new ones.
     host.open_session().end();
 }
 
 #[test]
 fn an_agent_whose_unit_has_no_pid_file_is_restarted() {
-    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "sound"));
+    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "healthy"));
     // systemd takes the service for ended when the old process ends, and would kill the new one.
     let unit = "[Service]\nPIDFile=\nExecStart=\nExecStart=/usr/local/bin/teleport start --config=/etc/teleport.yaml\n";
     host.write("/etc/systemd/system/teleport.service.d/own.conf", unit);

@@ -1,11 +1,11 @@
-//! A version that does not run is taken back; a pass that was cut off is finished by the next.
+//! A version that does not run is rolled back; a run that was interrupted is finished by the next.
 
 use host::{Host, Package, Ran, SOON, WAITS, agent_unit};
 
-/// Has the channel name a version that is no good, and asserts that it is taken back, not tried again, and that a good one
+/// Publishes a version that is no good, and asserts that it is rolled back, not tried again, and that a good one
 /// is. The outcome must name `reason`.
 #[track_caller]
-fn is_taken_back(bad: Package, reason: &str) -> Ran {
+fn is_rolled_back(bad: Package, reason: &str) -> Ran {
     let host = Host::with_upgrade();
     host.configure("observe-seconds", "20\n");
     host.offer(bad);
@@ -47,17 +47,17 @@ fn agent(behaviour: &str) -> Package {
 
 #[test]
 fn a_version_that_crashes_at_once() {
-    is_taken_back(agent("crash-at-once"), "teleport.service");
+    is_rolled_back(agent("crash-at-once"), "teleport.service");
 }
 
 #[test]
 fn a_version_that_crashes_after_8_seconds() {
-    is_taken_back(agent("crash-after=8"), " s after it started");
+    is_rolled_back(agent("crash-after=8"), " s after it started");
 }
 
 #[test]
 fn a_version_that_crashes_after_8_seconds_in_a_service_that_cannot_reload() {
-    is_taken_back(
+    is_rolled_back(
         agent("crash-after=8").without_reload(),
         " s after it started",
     );
@@ -65,12 +65,12 @@ fn a_version_that_crashes_after_8_seconds_in_a_service_that_cannot_reload() {
 
 #[test]
 fn a_version_that_crashes_only_after_a_reload() {
-    is_taken_back(agent("crash-on-reload"), "teleport.service");
+    is_rolled_back(agent("crash-on-reload"), "teleport.service");
 }
 
 #[test]
 fn a_version_that_hangs_in_its_start() {
-    is_taken_back(
+    is_rolled_back(
         agent("hang-in-start"),
         "the new teleport.service process did not replace the old one within 130 s",
     );
@@ -78,7 +78,7 @@ fn a_version_that_hangs_in_its_start() {
 
 #[test]
 fn a_version_that_hangs_in_its_start_in_a_service_that_cannot_reload() {
-    is_taken_back(
+    is_rolled_back(
         agent("hang-in-start").without_reload(),
         "teleport.service did not write its PID file within 60 s of the restart",
     );
@@ -86,7 +86,7 @@ fn a_version_that_hangs_in_its_start_in_a_service_that_cannot_reload() {
 
 #[test]
 fn a_version_that_exits_at_once_and_calls_that_success() {
-    is_taken_back(agent("exit-zero"), "teleport.service");
+    is_rolled_back(agent("exit-zero"), "teleport.service");
 }
 
 #[test]
@@ -117,41 +117,41 @@ fn an_agent_that_was_not_ready_before_is_upgraded_all_the_same() {
 
 #[test]
 fn a_version_whose_program_says_nonsense() {
-    is_taken_back(
+    is_rolled_back(
         agent("bad-version"),
         "cannot determine the version of /usr/local/bin/teleport",
     );
 }
 
 #[test]
-fn a_version_whose_program_is_cut_short() {
-    let cut = agent("sound").postinst("truncate --size=100000 /usr/local/bin/teleport");
-    is_taken_back(cut, "/usr/local/bin/teleport");
+fn a_version_whose_program_is_truncated() {
+    let cut = agent("healthy").postinst("truncate --size=100000 /usr/local/bin/teleport");
+    is_rolled_back(cut, "/usr/local/bin/teleport");
 }
 
 #[test]
 fn a_version_whose_program_is_for_another_machine() {
     let other =
         r"printf '\267\000' | dd of=/usr/local/bin/teleport bs=1 seek=18 conv=notrunc status=none";
-    is_taken_back(
-        agent("sound").postinst(other),
+    is_rolled_back(
+        agent("healthy").postinst(other),
         "cannot run /usr/local/bin/teleport",
     );
 }
 
 #[test]
 fn a_version_whose_install_script_fails() {
-    is_taken_back(
-        agent("sound").postinst("echo the database is on fire >&2; exit 1"),
+    is_rolled_back(
+        agent("healthy").postinst("echo the database is on fire >&2; exit 1"),
         "teleport-ent",
     );
 }
 
 #[test]
 fn a_version_without_its_unit() {
-    let without =
-        agent("sound").postinst("rm /lib/systemd/system/teleport.service; systemctl daemon-reload");
-    is_taken_back(without, "teleport.service");
+    let without = agent("healthy")
+        .postinst("rm /lib/systemd/system/teleport.service; systemctl daemon-reload");
+    is_rolled_back(without, "teleport.service");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn an_agent_that_ignores_the_reload_is_restarted() {
 #[test]
 fn an_upgrade_begun_within_the_agents_service_survives_its_restart() {
     let host = Host::with_upgrade();
-    host.offer(agent("sound").without_reload());
+    host.offer(agent("healthy").without_reload());
     // As on RHEL 7, which does not know all that later ones do.
     let old = "#!/bin/sh\ncase \" $* \" in *' --scope '*' --collect '*) echo 'unrecognized option --collect' >&2; exit 1 ;; esac\n\
                exec /usr/bin/systemd-run.real \"$@\"\n";
@@ -211,7 +211,7 @@ fn an_upgrade_begun_within_the_agents_service_survives_its_restart() {
         .expect(0);
     host.write("/usr/bin/systemd-run", old);
     host.set_mode("/usr/bin/systemd-run", 0o755);
-    // A person who came in through the agent.
+    // An administrator who came in through the agent.
     let within = "echo $$ > /sys/fs/cgroup/system.slice/teleport.service/cgroup.procs && exec teleport-upgrade force";
     let ran = host.shell(within).expect(0);
     assert!(
@@ -233,7 +233,7 @@ fn a_shutdown_during_an_upgrade_ends_well_on_the_next_boot() {
     let mut host = Host::with_upgrade();
     // The install ends only when the shutdown is under way.
     host.offer(
-        agent("sound").postinst("touch /run/installing; until systemctl is-system-running | grep -q stopping; do sleep 0.1; done"),
+        agent("healthy").postinst("touch /run/installing; until systemctl is-system-running | grep -q stopping; do sleep 0.1; done"),
     );
     host.run(&[
         "systemctl",
@@ -255,7 +255,7 @@ fn a_shutdown_during_an_upgrade_ends_well_on_the_next_boot() {
 }
 
 #[test]
-fn when_neither_version_runs_a_person_is_called_and_the_next_version_still_tried() {
+fn when_neither_version_runs_manual_intervention_is_required_and_the_next_version_still_tried() {
     let host = Host::with_upgrade();
     // A crash is seen when it happens; a loaded machine gets the time to get there.
     host.configure("observe-seconds", "5\n");
@@ -397,13 +397,13 @@ fn a_copy_is_saved_for_rollback_if_the_repository_no_longer_has_it() {
 }
 
 #[test]
-fn a_way_back_that_was_cut_off_is_gone_to_its_end() {
+fn a_rollback_that_was_interrupted_is_finished() {
     let host = Host::with_upgrade();
     host.repository
         .publish(&[Package::agent("teleport-ent", "14.3.33").postinst(WAITS)]);
     host.offer(agent("bad-version"));
     let pass = host.spawn(&["teleport-upgrade", "run"]);
-    host.wait_for("the way back", SOON, || {
+    host.wait_for("the rollback", SOON, || {
         host.read("/run/installing").is_some()
     });
     let status = || {

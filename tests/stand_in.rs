@@ -9,7 +9,7 @@ fn agent(version: &str) -> Package {
     Package::agent("teleport-ent", version)
 }
 
-/// Installs it as a person would.
+/// Installs it as an administrator would.
 fn install(host: &Host, package: Package) {
     let version = package.version().to_string();
     host.repository.publish(&[package]);
@@ -19,7 +19,7 @@ fn install(host: &Host, package: Package) {
     assert_eq!(host.installed("teleport-ent"), format!("ii {version}"));
 }
 
-/// Goes back to an older version that is still in the repository.
+/// Downgrades to an older version that is still in the repository.
 fn roll_back(host: &Host, version: &str) {
     let command = match host.manager {
         Manager::Apt => format!("apt-get -q -y --allow-downgrades install teleport-ent={version}"),

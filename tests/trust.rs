@@ -453,7 +453,7 @@ fn harmless_settings_are_let_be() {
 }
 
 #[test]
-fn only_a_pass_with_something_to_install_looks() {
+fn only_a_run_with_something_to_install_looks() {
     let host = Host::with_upgrade();
     host.write(
         "/etc/apt/apt.conf.d/50hurry",
@@ -502,9 +502,9 @@ fn what_is_finished_is_not_installed_by_such_settings_either() {
     host.shell("sed -i 's/^gpgcheck=1/gpgcheck=0/' /etc/yum.repos.d/teleport.repo")
         .expect(0);
     host.offer(Package::agent("teleport-ent", "14.3.34").signed(None));
-    let cut_off = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.33", "from_package_version": "14.3.33-1",
+    let interrupted = r#"{"unfinished": {"package": "teleport-ent", "from": "14.3.33", "from_package_version": "14.3.33-1",
         "to": "14.3.34", "to_package_version": "14.3.34-1", "services": ["teleport.service"], "since": "2026-01-01T00:00:00Z"}}"#;
-    host.write("/var/lib/teleport-upgrade/history.json", cut_off);
+    host.write("/var/lib/teleport-upgrade/history.json", interrupted);
     host.remove("/usr/local/bin/teleport");
     let ran = host.upgrader("run");
     println!("{}{}", ran.stdout, ran.stderr);

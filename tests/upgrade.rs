@@ -27,16 +27,16 @@ fn the_timer_upgrades_the_agent_and_takes_it_back_when_the_channel_says_so() {
             .contains("upgraded from 14.3.33 to 14.3.34")
     });
     host.assert_agent_runs("14.3.34");
-    host.wait_for("the pass's end", SOON, || {
+    host.wait_for("the run's end", SOON, || {
         host.property("teleport-upgrade.service", "ExecMainStatus") == "0"
     });
-    host.wait_for("a pass with nothing to do", UPGRADE, || {
+    host.wait_for("a run with nothing to do", UPGRADE, || {
         host.journal("teleport-upgrade.service")
             .contains("no upgrades available (14.3.34 == 14.3.34)")
     });
 
     host.set_version("14.3.33");
-    host.wait_for("the way back", UPGRADE, || {
+    host.wait_for("the rollback", UPGRADE, || {
         host.journal("teleport-upgrade.service")
             .contains("downgraded from 14.3.34 to 14.3.33 in ")
     });
@@ -54,19 +54,17 @@ fn disabling_the_timer_suspends_upgrades_and_enabling_resumes_them() {
     host.set_version("14.3.33");
     host.run(&["systemctl", "enable", "--now", "teleport-upgrade.timer"])
         .expect(0);
-    host.wait_for("a first pass", UPGRADE, || {
-        !host.releases.paths().is_empty()
-    });
+    host.wait_for("a first run", UPGRADE, || !host.releases.paths().is_empty());
     host.run(&["systemctl", "disable", "--now", "teleport-upgrade.timer"])
         .expect(0);
-    host.wait_for("the pass's end", SOON, || {
+    host.wait_for("the run's end", SOON, || {
         host.property("teleport-upgrade.service", "ActiveState") == "inactive"
     });
     assert_eq!(
         host.property("teleport-upgrade.timer", "ActiveState"),
         "inactive"
     );
-    // No time is set for another pass, now or after the next boot.
+    // No time is set for another run, now or after the next boot.
     assert_eq!(
         host.property("teleport-upgrade.timer", "NextElapseUSecMonotonic"),
         "infinity"
@@ -208,7 +206,7 @@ fn a_service_that_runs_an_older_binary_is_reloaded_in_the_window() {
 }
 
 #[test]
-fn a_damaged_program_is_installed_again_at_once_when_the_agent_is_down() {
+fn a_broken_program_is_installed_again_at_once_when_the_agent_is_down() {
     let host = Host::with_upgrade();
     host.set_version("14.3.33");
     host.closed_window();

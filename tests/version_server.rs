@@ -47,7 +47,7 @@ fn files(version: &str, critical: &str, percent: &str) -> Option<[String; 3]> {
 }
 
 #[test]
-fn publish_writes_what_it_is_told_and_nothing_else() {
+fn publish_writes_the_given_files_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let channel = directory.path().join("current");
     for (arguments, expected) in [
@@ -113,10 +113,10 @@ fn publish_writes_what_it_is_told_and_nothing_else() {
             .code(),
         Some(2)
     );
-    // A directory that somebody made by hand is not lost.
-    fs::create_dir(directory.path().join("by-hand")).unwrap();
+    // A directory that someone made manually is not lost.
+    fs::create_dir(directory.path().join("manual")).unwrap();
     assert_eq!(
-        publish(&directory.path().join("by-hand"), &["14.3.34"])
+        publish(&directory.path().join("manual"), &["14.3.34"])
             .status
             .code(),
         Some(2)
@@ -215,7 +215,7 @@ fn publish_changes_the_percentage_with_the_version_or_alone() {
     refused(&["none", "--percent", "5"]);
     let said = refused(&["14.3.36", "--critical", "--percent", "5"]);
     assert!(said.contains("for all hosts at once"), "{said}");
-    // Hosts that are not to wait for anything would not stop at this either, whatever its author believes.
+    // Hosts that are not to wait for anything would not stop at this either.
     assert!(
         publish(&channel, &["14.3.36", "--critical"])
             .status
@@ -322,7 +322,7 @@ fn publish_killed_at_any_point_leaves_the_old_or_the_new() {
         loop {
             assert!(
                 publish(&channel, &with(old, old_critical)).status.success(),
-                "what was cut off does not stand in the way"
+                "what was interrupted does not stand in the way"
             );
             let mut cut = Command::new(kit("publish"));
             cut.arg(&channel)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::operator::{Told, host};
+use crate::operator::{Shown, host};
 use host::{Generation, Host, Manager, SOON};
 
 const WINDOWS: &str = "/etc/teleport-upgrade.d/windows";
@@ -31,7 +31,7 @@ fn window_in(minutes: i64) -> String {
 #[test]
 fn windows_of_the_host_replace_those_that_the_agent_exports() {
     let host = host();
-    let mut told = Told::of(&host);
+    let mut told = Shown::of(&host);
     host.open_window();
     let opens = now() + TimeDelta::hours(3);
     let line = window(opens, TimeDelta::hours(1));
@@ -111,7 +111,7 @@ fn windows_without_a_zone_are_in_the_zone_of_the_host() {
     .expect(0);
     let status = host.upgrader("status").expect(0).stdout;
     assert!(status.contains("Window open:"), "{status}");
-    // Somebody's own zone is not the host's.
+    // Someone's own zone is not the host's.
     let ran = host
         .command(&["teleport-upgrade", "dry-run"])
         .env("TZ", "UTC")
@@ -177,7 +177,7 @@ fn windows_that_cannot_be_read_change_nothing() {
 #[test]
 fn without_a_schedule_a_host_that_requires_a_window_waits() {
     let host = host();
-    let mut told = Told::of(&host);
+    let mut told = Shown::of(&host);
     host.configure("require-window", "yes\n");
     host.remove("/etc/teleport-upgrade.d/schedule");
     for (text, state, why) in [

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_told_from_one_that_has_its_pid() {
+    fn a_process_is_distinguished_from_another_with_its_pid() {
         assert!(own().is_alive() && own().age() < Duration::from_secs(3600));
         let other = Process {
             started: own().started - 1,

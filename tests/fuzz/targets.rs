@@ -5,7 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     dead_code,
-    reason = "what goes wrong is a find, as it should be"
+    reason = "what goes wrong is a find, which is what they are for"
 )]
 
 use std::collections::BTreeMap;
@@ -401,7 +401,7 @@ pub fn databases(data: &[u8]) {
     );
 }
 
-/// What systemd and the agent say of the agent, and what an earlier pass has left.
+/// What systemd and the agent say of the agent, and what an earlier run has left.
 pub fn host(data: &[u8]) {
     let [shown, ready, past] = parts(data);
     let lines: Vec<&str> = shown.lines().collect();

@@ -1,4 +1,4 @@
-//! Upgrades that are cut off at some instant, killed with all that they have started, and what the passes after that make of it.
+//! Upgrades that are interrupted at some instant, killed with all that they have started, and what the runs after that make of it.
 
 use super::{Host, Manager, Package, Running, SOON, agent_unit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How many hosts are at work at once.
+/// How many hosts run at once.
 const AT_ONCE: usize = 2;
-/// Within how many passes a host must be sound.
+/// The number of runs within which a host must be healthy.
 const SOON_ENOUGH: usize = 2;
 /// After how many passes nobody waits for quiet any longer.
 const PATIENCE: usize = 5;
 
-/// When an upgrade is cut off.
+/// When an upgrade is interrupted.
 #[derive(Clone, Copy, Debug)]
 pub enum Cut {
     /// So long after its start.
@@ -59,7 +59,7 @@ impl Layout {
     }
 }
 
-/// An upgrade that is cut off, and how the host is before and after.
+/// An upgrade that is interrupted, and how the host is before and after.
 #[derive(Clone, Copy, Debug)]
 pub struct Point {
     /// Where the packages put the agent.
@@ -180,7 +180,7 @@ fn host_with_upgrade(manager: Manager, layout: Layout) -> Host {
 struct Fate {
     left: State,
     ended: State,
-    /// After how many passes it was sound and stayed so.
+    /// The number of runs after which it was healthy and stayed so.
     passes: Option<usize>,
     /// What is wrong with it at the end.
     problems: Vec<String>,
@@ -205,7 +205,7 @@ impl Fate {
         let left = format!("left [{}]", self.left.describe());
         match self.passes {
             Some(passes) if self.converged() => format!(
-                "{left}: sound on {}, passes it took: {passes}",
+                "{left}: healthy on {}, runs it took: {passes}",
                 self.ended.runs
             ),
             _ => format!(
@@ -234,13 +234,13 @@ impl Point {
 
     fn run(&self) -> Fate {
         let host = host_with_upgrade(self.manager, self.layout);
-        // What a pass makes of the lock by itself is not the question here.
+        // What a run makes of the lock by itself is not the question here.
         host.configure("lock", "no\n");
         if self.held {
             host.shell(&self.manager.locks("teleport-ent")[0]).expect(0);
         }
         let before = State::of(&host);
-        self.cut_off(&host);
+        self.interrupt(&host);
         let left = State::of(&host);
         if !self.open {
             host.closed_window();
@@ -261,30 +261,30 @@ impl Point {
             is_quiet = states.last() == Some(&now);
             states.push(now);
         }
-        let unsound = states
+        let unhealthy = states
             .iter()
-            .rposition(|state| !state.is_sound(&before, self.layout));
+            .rposition(|state| !state.is_healthy(&before, self.layout));
         let ended = states.pop().unwrap();
         let mut problems = ended.problems(&before, self.layout);
         if !is_quiet {
             problems.push(format!("there is no quiet within {PATIENCE} passes"));
         }
-        if !problems.is_empty() || unsound.is_some_and(|last| last >= SOON_ENOUGH) {
+        if !problems.is_empty() || unhealthy.is_some_and(|last| last >= SOON_ENOUGH) {
             problems.push(said.replace('\n', " | "));
         }
         Fate {
             left,
             ended,
-            passes: Some(unsound.map_or(0, |last| last + 1)),
+            passes: Some(unhealthy.map_or(0, |last| last + 1)),
             problems,
         }
     }
 
-    fn cut_off(&self, host: &Host) {
+    fn interrupt(&self, host: &Host) {
         match self.cut {
             Cut::After(time) => {
                 let pass = host.spawn(&["teleport-upgrade", "run"]);
-                // Started as the pass is, which costs both the same time.
+                // Started as the run is, which costs both the same time.
                 let kill = format!("sleep {}; {}", time.as_secs_f64(), kill(&pass));
                 host.shell(&kill);
                 pass.wait();
@@ -374,7 +374,7 @@ struct State {
     runs: String,
     /// Its process.
     pid: String,
-    /// What keeps ordinary updates from the package.
+    /// What keeps regular updates from the package.
     locks: String,
     /// What the updater has recorded.
     history: String,
@@ -435,10 +435,10 @@ impl State {
                 text.to_owned()
             }
         };
-        let damaged = if self.damage.is_empty() {
+        let broken = if self.damage.is_empty() {
             ""
         } else {
-            ", damaged"
+            ", broken"
         };
         let unfinished = if self.history.contains("unfinished") {
             ", unfinished"
@@ -446,7 +446,7 @@ impl State {
             ""
         };
         format!(
-            "database {}{damaged}, binary {}, service {} {}{unfinished}",
+            "database {}{broken}, binary {}, service {} {}{unfinished}",
             or(&self.database),
             or(&self.binary),
             self.service,
@@ -454,7 +454,7 @@ impl State {
         )
     }
 
-    fn is_sound(&self, before: &State, layout: Layout) -> bool {
+    fn is_healthy(&self, before: &State, layout: Layout) -> bool {
         self.problems(before, layout).is_empty()
     }
 
@@ -471,7 +471,7 @@ impl State {
                 self.database == format!("{state} {version}"),
                 "the database is not as it was, but for the version",
             ),
-            (self.damage.is_empty(), "the package is damaged"),
+            (self.damage.is_empty(), "the package is broken"),
             (
                 self.binary == version,
                 "the service does not run the program on the disk",
@@ -485,7 +485,7 @@ impl State {
             ),
             (
                 !self.history.contains("failed"),
-                "a sound version was found unfit",
+                "a healthy version failed verification",
             ),
         ];
         checks

@@ -60,7 +60,7 @@ impl Layer {
         if let Some(version) = agent {
             install_agent(system.manager, &root, &repository, version);
         }
-        // Whoever looks through the directories of this machine at this moment would keep it busy; nobody writes to it.
+        // Programs that search the directories of this machine at this moment would keep it busy; nobody writes to it.
         umount2(&root, MntFlags::MNT_DETACH).unwrap();
         let mut lower = directory.join("upper").into_os_string();
         lower.push(":");
@@ -177,7 +177,7 @@ fn install_agent(manager: Manager, root: &Path, repository: &Repository, version
         outside(&mut command);
     };
     if manager == Manager::Zypper {
-        // dnf does so by itself; zypper must never be told to.
+        // dnf does so by itself; zypper must never be made to.
         chroot(&format!("rpm --import {}", super::rpm::KEY_FILE));
     }
     chroot(manager.refresh());

@@ -22,7 +22,7 @@ done
 exec "$@"
 "#;
 
-/// A running container. Ending it for good is for whoever owns its directory, see `scratch::end_host`.
+/// A running container. The owner of its directory ends it for good, see `scratch::end_host`.
 pub struct Machine {
     nspawn: Child,
     leader: u32,

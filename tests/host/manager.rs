@@ -95,7 +95,7 @@ impl Manager {
         }
     }
 
-    /// Installs packages as a person would: `NAME` or `NAME` at a version.
+    /// Installs packages as an administrator would: `NAME` or `NAME` at a version.
     pub fn install(self, name: &str, version: Option<&str>) -> String {
         let at = |sign: &str| {
             version
@@ -109,7 +109,7 @@ impl Manager {
         }
     }
 
-    /// An ordinary update of the whole system.
+    /// A regular update of the whole system.
     pub fn update_all(self) -> &'static str {
         match self {
             Manager::Apt => "apt-get -q update && apt-get -q -y upgrade",

@@ -69,7 +69,7 @@ impl Network {
             .unwrap_or_else(|error| panic!("listen on {address}: {error}"))
     }
 
-    /// Connects in the namespace, for a server that passes on what it gets (a proxy).
+    /// Connects in the namespace, for a server that forwards what it receives (a proxy).
     pub fn connect(&self, address: &str) -> std::io::Result<TcpStream> {
         self.inside(|| TcpStream::connect(address))
     }

@@ -58,12 +58,12 @@ impl Package {
         }
     }
 
-    /// An edition of the agent (`teleport`, `teleport-ent`, `teleport-ent-fips`), sound unless told otherwise. Its files, its unit
+    /// An edition of the agent (`teleport`, `teleport-ent`, `teleport-ent-fips`), healthy unless told otherwise. Its files, its unit
     /// and its scripts are those of the version.
     pub fn agent(edition: &str, version: &str) -> Package {
         let links_too_early = version == "17.3.0";
         Package {
-            behaviour: Some("sound".into()),
+            behaviour: Some("healthy".into()),
             links_too_early,
             ..Package::new(edition, version)
         }

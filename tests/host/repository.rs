@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// A repository on disk. Whatever is published or removed, it is indexed and signed anew at once.
+/// A repository on disk. Whatever is published or removed, it is indexed and signed again at once.
 pub struct Repository {
     root: PathBuf,
     format: Format,

@@ -30,7 +30,7 @@ pub fn index(root: &Path, key: Key) {
     outside(&mut create);
     let repomd = root.join("repodata/repomd.xml");
     detach_sign(key, &repomd, &root.join("repodata/repomd.xml.asc"));
-    // zypper asks for it; it is to trust what it has been told to trust, not this.
+    // zypper asks for it; it must trust the configured key, not this.
     fs::write(root.join("repodata/repomd.xml.key"), key.public()).unwrap();
 }
 

@@ -156,7 +156,7 @@ impl Running<'_> {
             .is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
-    /// Sends a signal, such as `SIGTERM`, to its main process alone, as a person's `kill` does.
+    /// Sends a signal, such as `SIGTERM`, to its main process alone, as an administrator's `kill` does.
     pub fn signal(&self, signal: &str) {
         let mut kill = self.machine.enter(&[
             "systemctl",

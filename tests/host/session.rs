@@ -9,7 +9,7 @@ pub(super) const SOCKET: &str = "run/systemd/stand-in-agent.sock";
 /// Behaviours that hold for every version on the host; `agent/main.rs` lists them.
 const SETTINGS: &str = "/etc/stand-in-agent";
 
-/// Somebody's session: a process of its own, in the control group of the agent's service.
+/// Someone's session: a process of its own, in the control group of the agent's service.
 pub struct Session<'host> {
     host: &'host Host,
     /// Its process, in the host's own numbering.
@@ -17,7 +17,7 @@ pub struct Session<'host> {
 }
 
 impl Session<'_> {
-    /// Whether it has not been cut off.
+    /// Whether it has not been interrupted.
     pub fn is_alive(&self) -> bool {
         self.host.is_alive(self.pid)
     }
@@ -25,7 +25,7 @@ impl Session<'_> {
     /// Ends it, as its user does.
     #[track_caller]
     pub fn end(self) {
-        assert!(self.is_alive(), "the session was cut off");
+        assert!(self.is_alive(), "the session was interrupted");
         self.host.run(&["kill", &self.pid.to_string()]).expect(0);
         self.host
             .wait_for("the end of the session", SOON, || !self.is_alive());

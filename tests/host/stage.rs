@@ -176,7 +176,7 @@ impl Stage {
     }
 
     /// Has names looked up at a server at 127.0.0.53, and `releases.example.com` nowhere else.
-    pub fn name_service(&self) {
+    pub fn dns(&self) {
         self.write("/etc/resolv.conf", "nameserver 127.0.0.53\n");
         self.write(
             "/etc/hosts",
@@ -185,7 +185,7 @@ impl Stage {
         self.write("/etc/nsswitch.conf", "hosts: files dns\n");
     }
 
-    /// Answers every question to the name service with what `answer` makes of it.
+    /// Answers every DNS query with what `answer` makes of it.
     pub fn answer_names(&self, answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) {
         let socket = self
             .network

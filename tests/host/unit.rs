@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `ExecReload` is `kill -HUP $MAINPID` before 15.1.1, `pkill -L` from then on | #37773, #38145, #39005, #39082 |
 //! | `RestartSec=5` from April 2024 on, `Restart=always` in place of `on-failure` from May 2024 on; the numbers of the releases are near, not looked up | #40229, #40230, #41564, #41581, #41582, #41583 |
-//! | no script before May 2024; then systemd reads the units anew after an upgrade | #41127, #41547, #41548, `examples/systemd/post-upgrade` |
+//! | no script before May 2024; then systemd re-reads the units after an upgrade | #41127, #41547, #41548, `examples/systemd/post-upgrade` |
 //! | from 14.4.0, 15.5.0, 16.5.0 and 17.3.0 on `teleport-update link-package` is run after the install; for rpm in `%posttrans` | #49110, `build.assets/build-package.sh`, `examples/systemd/post-install` |
 //! | 17.3.0's rpm links in `%post` and unlinks at every upgrade | #52703 |
 //! | a Debian package unlinks at every upgrade, until 17.7.2 and 18.1.5: from then on only if the next version has no links | `examples/systemd/before-remove`, #57254, #57720, #57721 |

@@ -10,7 +10,7 @@ pub const WAITS: &str = "touch /run/installing; while ! test -e /run/go-on; do s
 
 impl Host {
     /// A host whose agent of 14.3.33 could go to 14.3.34: the repository has both, the channel wants the newer one, the
-    /// maintenance window is open, and a sound upgrade takes a second less than twenty to be believed.
+    /// maintenance window is open, and a healthy upgrade is verified for a second instead of twenty.
     pub fn with_upgrade() -> Host {
         Host::with_upgrade_from(Manager::Apt)
     }

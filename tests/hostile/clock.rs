@@ -56,7 +56,7 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "clock: jumps into the window during the pass",
+            "clock: jumps into the window during the run",
             0,
             UP,
             |stage| {
@@ -65,7 +65,7 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "clock: jumps back by years during the pass",
+            "clock: jumps back by years during the run",
             0,
             UP,
             |stage| {
@@ -73,7 +73,7 @@ pub fn cases() -> Vec<Case> {
                 jump(stage, 1_795_130_000, 978_307_200);
             },
         ),
-        case("clock: jumps on by years during the pass", 0, UP, |stage| {
+        case("clock: jumps on by years during the run", 0, UP, |stage| {
             stage.configure("schedule", "1795140000 1795143600\n");
             jump(stage, 1_795_130_000, 3_786_912_000);
         }),

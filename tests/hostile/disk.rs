@@ -8,7 +8,7 @@ const DONE: &str = "upgraded from 14.3.33 to 14.3.34";
 
 pub fn cases() -> Vec<Case> {
     vec![
-        case("disk: all is well, for comparison", 0, DONE, run),
+        case("disk: nothing is wrong, for comparison", 0, DONE, run),
         case(
             "disk: /var cannot be written",
             1,

@@ -131,7 +131,7 @@ fn row(case: &Case) -> (String, usize) {
     );
     check(
         said.lines().all(|line| line.len() < 5000),
-        "must say no more than anybody reads".into(),
+        "must not be longer than anybody reads".into(),
     );
     check(
         !said.contains("SECRET"),

@@ -1,4 +1,4 @@
-//! Name service, connections, and what a server says once there is a secure one.
+//! DNS, connections, and what a server says once there is a secure one.
 
 use super::Case;
 use host::stage::{bare, drip, silence};
@@ -61,7 +61,7 @@ fn names() -> Vec<Case> {
             75,
             OVER,
             |stage| {
-                stage.name_service();
+                stage.dns();
                 stage.filter("udp dport 53 drop");
             },
         ),
@@ -70,7 +70,7 @@ fn names() -> Vec<Case> {
             75,
             "cannot resolve host name",
             |stage| {
-                stage.name_service();
+                stage.dns();
             },
         ),
         case(
@@ -78,7 +78,7 @@ fn names() -> Vec<Case> {
             75,
             "cannot resolve host name",
             |stage| {
-                stage.name_service();
+                stage.dns();
                 stage.answer_names(|question| {
                     [&question[..2], &[0x81, 0x83], &question[4..]].concat()
                 });
@@ -89,12 +89,12 @@ fn names() -> Vec<Case> {
             75,
             OVER,
             |stage| {
-                stage.name_service();
+                stage.dns();
                 stage.answer_names(|question| [&question[..2], &[0xff; 600]].concat());
             },
         ),
         case("names: a name that leads to itself", 75, OVER, |stage| {
-            stage.name_service();
+            stage.dns();
             // One answer: an alias for the name that was asked for.
             stage.answer_names(|question| {
                 let asked = &question[12..];
@@ -130,7 +130,7 @@ fn connections() -> Vec<Case> {
             stage.filter("tcp dport 443 reject with icmp type admin-prohibited");
         }),
         case(
-            "connect: no way there",
+            "connect: no route",
             75,
             "cannot reach https://203.0.113.1/current/version",
             |stage| stage.configure("endpoint", "203.0.113.1/current"),
@@ -487,7 +487,7 @@ fn redirects() -> Vec<Case> {
         case(
             "redirect: to a server with a bad certificate",
             1,
-            "signed by nobody this host trusts",
+            "signed by an unknown CA",
             |stage| {
                 let other = Server::https(&stage.network, "127.0.0.3:443", Cert::SelfSigned);
                 stage.keep(other);

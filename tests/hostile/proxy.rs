@@ -117,7 +117,7 @@ pub fn cases() -> Vec<Case> {
             stage.keep(bare(&stage.network, ADDRESS, drop));
         }),
         case(
-            "proxy: is well, and the server's certificate has expired",
+            "proxy: works, and the server's certificate has expired",
             1,
             "/version: the server's certificate expired",
             |stage| {
@@ -128,7 +128,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "proxy: shows a certificate of its own",
             1,
-            "signed by nobody this host trusts",
+            "signed by an unknown CA",
             |stage| {
                 // It looks into what it passes on.
                 let own = host::Server::https(&stage.network, "127.0.0.3:443", Cert::SelfSigned);

@@ -18,7 +18,7 @@ use teleport_upgrade::server::answers::Target;
 use teleport_upgrade::state::history::History;
 use teleport_upgrade::version::Version;
 
-/// A pass that has nothing to do takes so long, and one that upgrades so much longer: an install, and the watch over it.
+/// A run that has nothing to do takes so long, and one that upgrades so much longer: an install, and the watch over it.
 const PASS: f64 = 0.1;
 const UPGRADE: f64 = 40.0;
 /// The simulation begins at this time, in Unix seconds: a midnight.
@@ -34,7 +34,7 @@ pub struct Fleet {
     pub boot: Boot,
     /// What there is to upgrade to.
     pub release: Option<Release>,
-    /// Whether hosts that wait download ahead.
+    /// Whether hosts that wait pre-download.
     pub prefetch: bool,
 }
 
@@ -159,12 +159,12 @@ struct Host {
     release: Option<Release>,
     versions: [Version; 2],
     prefetch: bool,
-    /// When to download ahead, once that is known.
+    /// When to pre-download, once that is known.
     due: Option<DateTime<Utc>>,
     downloaded: bool,
 }
 
-/// What a pass did.
+/// What a run did.
 #[derive(Default)]
 struct Did {
     requests: u32,
@@ -241,7 +241,7 @@ impl Host {
         self.seen.agent.package.version == self.versions[1]
     }
 
-    /// A pass at this time.
+    /// A run at this time.
     fn pass(&mut self, now: f64, random: &mut Random) -> Did {
         let mut did = Did::default();
         self.seen.now = time(now);

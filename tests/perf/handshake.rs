@@ -1,4 +1,4 @@
-//! A bare TLS 1.3 handshake with the library that the program uses, and one trusted authority: the floor of what a pass can cost.
+//! A bare TLS 1.3 handshake with the library that the program uses, and one trusted authority: the floor of what a run can cost.
 //!
 //!     handshake NAME ADDRESS AUTHORITY.pem
 

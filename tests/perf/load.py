@@ -2,7 +2,7 @@
 
     load.py PASSES AT_A_TIME
 
-One line: passes that ended with another status than 0, their CPU time in seconds (children included), and the wall time.
+One line: runs that ended with another status than 0, their CPU time in seconds (children included), and the wall time.
 """
 
 import os

@@ -36,7 +36,7 @@ pub fn measure() {
         "\n{PASSES} passes, {AT_A_TIME} at a time, in {took} s: {failed} failed, {refused} requests not answered with 200"
     );
     println!("| CPU seconds for a thousand passes | |\n| --- | --: |");
-    println!("| the passes themselves | {:.2} |", per_thousand(spent));
+    println!("| the runs themselves | {:.2} |", per_thousand(spent));
     println!(
         "| systemd, asked about the service | {:.2} |",
         per_thousand(cpu(host.leader()) - before.1)

@@ -1,4 +1,4 @@
-//! What a pass and an upgrade cost, beside what people would use instead. Prints figures and asserts none.
+//! What a run and an upgrade cost, beside what people would use instead. Prints figures and asserts none.
 //!
 //! `tests/perf/all` sets the machine up and runs this with every subject.
 

@@ -1,4 +1,4 @@
-//! The pass that finds the host up to date, beside a shell script that does the same and beside `curl` alone.
+//! The run that finds the host up to date, beside a shell script that does the same and beside `curl` alone.
 
 use super::nginx::Nginx;
 use super::tools;
@@ -247,9 +247,9 @@ fn traffic(host: &Host) -> (u64, u64) {
     (numbers[1], numbers[0])
 }
 
-/// Prints where the instructions of a pass go.
+/// Prints where the instructions of a run go.
 fn where_it_goes(host: &Host) {
-    println!("\n| where a pass spends its instructions | million |\n| --- | --: |");
+    println!("\n| where a run spends its instructions | million |\n| --- | --: |");
     let all = instructions(
         host,
         &format!("{} run", tools::path("teleport-upgrade-with-symbols")),

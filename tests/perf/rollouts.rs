@@ -4,7 +4,7 @@
 //!
 //! Prints how many hosts a bad release hits and how long a good one takes, and draws both as SVG files in the directory. All hosts
 //! share one window, from 2:00 to 3:00, which is the worst case, and check by the timer of the unit file. A release comes at 8:00.
-//! `advance` looks every 5 minutes; somebody who raises percentages manually looks at 9:00 on working days, and judges by the same
+//! `advance` looks every 5 minutes; someone who raises percentages manually looks at 9:00 on working days, and judges by the same
 //! limits. A host that fails reports it after 2 minutes; a percentage has reached all hosts after one minute, by the cache.
 
 #![allow(

@@ -3,8 +3,8 @@
 //!     cargo run --release --example simulate [DIRECTORY]
 //!
 //! Prints what a version server and a package server see, and draws it as SVG files in the directory. Time goes by in events; what a
-//! pass asks and does is what `policy::decide` says. The timer is modelled after systemd: it elapses so long after the timer was
-//! started, or after the last pass ended, and a delay is drawn anew each time (or, with `FixedRandomDelay=`, once for each host);
+//! run asks and does is what `policy::decide` says. The timer is modelled after systemd: it elapses so long after the timer was
+//! started, or after the last run ended, and a delay is drawn again each time (or, with `FixedRandomDelay=`, once for each host);
 //! `AccuracySec=` then moves it to a point of a grid that every host has for itself. `tests/perf/all timer` compares that with a real one.
 
 #![allow(
@@ -25,7 +25,7 @@ use timer::Timer;
 const MINUTE: f64 = 60.0;
 const HOUR: usize = 60;
 const DAY: usize = 24 * HOUR;
-/// What a pass that finds the host up to date sends and receives, headers and acknowledgements included; `perf pass` measures it.
+/// What a run that finds the host up to date sends and receives, headers and acknowledgements included; `perf pass` measures it.
 const BYTES: f64 = 3051.0;
 
 fn main() {
@@ -45,7 +45,7 @@ fn main() {
 fn choose(ours: Timer) {
     println!("Delays, 1 000 000 hosts that have nothing to do:\n");
     println!(
-        "| pause + random delay, min | passes a day | longest from one pass to the next | peak / mean, all booted at once |"
+        "| pause + random delay, min | passes a day | longest from one run to the next | peak / mean, all booted at once |"
     );
     println!("| --- | --: | --: | --: |");
     let timer = |pause: f64, random, fixed| Timer {
@@ -93,7 +93,7 @@ fn choose(ours: Timer) {
 fn idle(timer: Timer) {
     println!("\nA day without a release:\n");
     println!(
-        "| hosts | booted | requests a second, mean | peak minute | peak / mean (5 min) | bytes a day | longest from one pass to the next |"
+        "| hosts | booted | requests a second, mean | peak minute | peak / mean (5 min) | bytes a day | longest from one run to the next |"
     );
     println!("| --: | --- | --: | --: | --: | --: | --: |");
     for hosts in [10_000, 100_000, 1_000_000] {

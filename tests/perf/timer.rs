@@ -6,9 +6,9 @@ use std::path::Path;
 /// The settings of a timer, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timer {
-    /// `OnActiveSec=`: from the start of the timer to the first pass.
+    /// `OnActiveSec=`: from the start of the timer to the first run.
     pub first: f64,
-    /// `OnUnitInactiveSec=`: from the end of a pass to the next.
+    /// `OnUnitInactiveSec=`: from the end of a run to the next.
     pub pause: f64,
     /// `RandomizedDelaySec=`: is added to both, up to this much.
     pub random: f64,
@@ -60,7 +60,7 @@ fn seconds(text: &str) -> f64 {
     number.trim().parse::<f64>().unwrap() * unit
 }
 
-/// A host's timer at work.
+/// A host's timer.
 pub struct Running {
     timer: Timer,
     /// The delay of this host, where it is fixed.
@@ -79,12 +79,12 @@ impl Running {
         }
     }
 
-    /// When the first pass begins, if the timer is started at this moment.
+    /// When the first run begins, if the timer is started at this moment.
     pub fn first(&self, now: f64, random: &mut Random) -> f64 {
         self.elapse(now + self.timer.first, random)
     }
 
-    /// When the next pass begins, if one ended at this moment.
+    /// When the next run begins, if one ended at this moment.
     pub fn next(&self, now: f64, random: &mut Random) -> f64 {
         self.elapse(now + self.timer.pause, random)
     }

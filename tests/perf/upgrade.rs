@@ -55,7 +55,7 @@ pub fn measure() {
     refresh();
 }
 
-/// Prints a row; what it returns is what each step costs, by hand and by the program.
+/// Prints a row; what it returns is what each step costs, manually and by the program.
 fn install(manager: Manager) -> [[f64; STEPS.len()]; 2] {
     let host = Host::with_agent_from(manager, VERSIONS[0]);
     tools::bring(&host);
@@ -142,7 +142,7 @@ fn install(manager: Manager) -> [[f64; STEPS.len()]; 2] {
     steps
 }
 
-/// Has every program that is begun by hand or by ours write down what it cost; what it begins itself is part of that. Both look for
+/// Has every program that we or ours start write down what it cost; what it begins itself is part of that. Both look for
 /// programs in `/usr/sbin` before they do so in `/usr/bin`.
 fn note_programs(host: &Host) {
     for name in [
@@ -216,7 +216,7 @@ fn payload() -> String {
 /// For how long the agent is not ready, beside what a bare reload or restart costs: of the same program, and of one just installed.
 fn downtime() {
     println!(
-        "\n| the agent is not ready for at most, ms | by hand | by hand, after the install | teleport-upgrade |\n| --- | --: | --: | --: |"
+        "\n| the agent is not ready for at most, ms | manually | manually, after the install | teleport-upgrade |\n| --- | --: | --: | --: |"
     );
     for (name, verb, unit) in [
         ("reload", "reload", true),
@@ -256,22 +256,22 @@ fn downtime() {
                 .map(|_| measured(&format!("systemctl {verb} teleport.service")))
                 .collect(),
         );
-        let (by_hand, here) = versions[1..].split_at(ROUNDS);
-        let by_hand = by_hand.iter().map(|version| {
+        let (manual, here) = versions[1..].split_at(ROUNDS);
+        let manual = manual.iter().map(|version| {
             let script = format!(
                 "set -e; {}; systemctl daemon-reload; systemctl {verb} teleport",
                 change(Manager::Apt, version)
             );
-            host.write(&tools::path("by-hand"), &script);
-            measured(&format!("sh {}", tools::path("by-hand")))
+            host.write(&tools::path("manual"), &script);
+            measured(&format!("sh {}", tools::path("manual")))
         });
-        let by_hand = least(by_hand.collect());
+        let manual = least(manual.collect());
         let here = here.iter().map(|version| {
             host.set_version(version);
             measured("teleport-upgrade run")
         });
         println!(
-            "| {name} | {alone:.1} | {by_hand:.1} | {:.1} |",
+            "| {name} | {alone:.1} | {manual:.1} | {:.1} |",
             least(here.collect())
         );
     }

@@ -55,7 +55,7 @@ fn a_bad_release_is_halted_after_the_first_step() {
     ] {
         assert!(reason.contains(part), "{part:?} is missing in: {reason}");
     }
-    // Not even if all is well again.
+    // Not even if nothing is wrong any more.
     fleet.reached().iter_mut().for_each(Host::upgrade);
     fleet.report();
     fleet.expect(&metrics, 3, "was halted at 1 %", "0");
@@ -183,7 +183,7 @@ fn after_a_halt_it_goes_on_only_when_told() {
     fleet.reached()[0].roll_back();
     fleet.report();
     fleet.expect(&[], 3, "halted at 25 %", "0");
-    // By somebody who knows what that means, and raises it without a word to this program.
+    // By someone who knows what that means, and raises it without a word to this program.
     fleet.publish(&["--percent", "5"]);
     fleet.expect(&[], 3, "Since then 5 % was set manually, and stays", "5");
     let down = format!("http://{}", free_address());
@@ -202,7 +202,7 @@ fn after_a_halt_it_goes_on_only_when_told() {
     fleet.reached()[1].roll_back();
     fleet.report();
     fleet.expect(&later, 3, "failed on 1 of 24 hosts", "0");
-    // Another version begins anew; the first one is never raised, even if it is published again.
+    // Another version begins again; the first one is never raised, even if it is published again.
     fleet.publish(&["17.5.3", "--percent", "1"]);
     fleet.expect(&[], 0, "17.5.3 stays at 1 %", "1");
     assert!(!fleet.beside("halted").exists());
@@ -252,7 +252,7 @@ fn it_is_alone_and_knows_its_arguments() {
     }
     assert!(!fleet.beside("rollout").exists(), "nothing was recorded");
     fs::write(fleet.beside("rollout"), "{\"version\": ").unwrap();
-    fleet.expect(&[], 2, "is damaged", "1");
+    fleet.expect(&[], 2, "is broken", "1");
     fs::remove_file(fleet.beside("rollout")).unwrap();
 
     let mut other = Command::new("flock")

@@ -36,7 +36,7 @@ impl Host {
         (self.installed, self.result) = (NEW, Some(("upgraded", "")));
     }
 
-    /// It has upgraded, and gone back.
+    /// It has upgraded, and rolled back.
     pub fn roll_back(&mut self) {
         self.result = Some(("rolled-back", "teleport.service crashed"));
     }

@@ -200,7 +200,7 @@ impl Apt {
     }
 
     /// Removes a download of this version unless it matches the index. apt itself compares only the size, and would install a file that
-    /// was damaged since, or has other bytes than the repository's.
+    /// was broken since, or has other bytes than the repository's.
     fn remove_mismatches(&self, name: &str, package_version: &str) -> Result<(), PackageError> {
         let files = starting_with(Path::new(DOWNLOADS), &file_start(name, package_version))?;
         if files.is_empty() {

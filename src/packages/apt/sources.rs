@@ -54,7 +54,7 @@ pub fn weak_options(text: &str) -> Vec<String> {
         let pairs: Vec<(String, String)> = options.split_whitespace().filter_map(option).collect();
         for name in OPTIONS {
             let last = pairs.iter().rfind(|(key, _)| key == name);
-            if let Some((key, value)) = last.filter(|(_, value)| says_yes(value)) {
+            if let Some((key, value)) = last.filter(|(_, value)| is_yes(value)) {
                 found.push(format!("[{key}={value}]"));
             }
         }
@@ -91,7 +91,7 @@ pub fn weak_fields(text: &str) -> Vec<String> {
         for name in OPTIONS {
             let on = paragraph
                 .iter()
-                .filter(|(key, value)| is(key, name) && says_yes(value));
+                .filter(|(key, value)| is(key, name) && is_yes(value));
             found.extend(on.map(|(key, value)| format!("{key}: {value}")));
         }
     }
@@ -101,7 +101,7 @@ pub fn weak_fields(text: &str) -> Vec<String> {
 fn is_enabled(paragraph: &[(String, String)]) -> bool {
     !paragraph
         .iter()
-        .any(|(key, value)| is(key, "Enabled") && says_no(value))
+        .any(|(key, value)| is(key, "Enabled") && is_no(value))
 }
 
 fn is(key: &str, name: &str) -> bool {
@@ -127,7 +127,7 @@ fn paragraphs(text: &str) -> Vec<Vec<(String, String)>> {
 }
 
 /// What apt reads as yes: 1 as in C, or one of five words.
-pub fn says_yes(value: &str) -> bool {
+pub fn is_yes(value: &str) -> bool {
     let number = || {
         value
             .trim_start_matches("0x")
@@ -141,7 +141,7 @@ pub fn says_yes(value: &str) -> bool {
         || number()
 }
 
-fn says_no(value: &str) -> bool {
+fn is_no(value: &str) -> bool {
     ["no", "false", "without", "off", "disable", "0"]
         .iter()
         .any(|word| value.eq_ignore_ascii_case(word))
@@ -278,10 +278,10 @@ mod tests {
     #[test]
     fn yes_is_what_apt_reads_as_yes() {
         for yes in ["1", "01", "0x1", "yes", "True", "WITH", "on", "enable"] {
-            assert!(says_yes(yes), "{yes}");
+            assert!(is_yes(yes), "{yes}");
         }
         for other in ["", "0", "2", "y", "enabled", "no", "11", "-1"] {
-            assert!(!says_yes(other), "{other}");
+            assert!(!is_yes(other), "{other}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::packages::apt::sources;
-use crate::packages::apt::sources::says_yes;
+use crate::packages::apt::sources::is_yes;
 use crate::packages::common::files::{read, with_extension};
 use crate::packages::common::trust::Weakness;
 use crate::system::command::Command;
@@ -24,7 +24,7 @@ const SETTINGS: [&str; 5] = [
 ];
 /// The prefix of settings for `apt-get` alone, which take precedence.
 const OURS: &str = "binary::apt-get::";
-/// A few milliseconds, if all is well.
+/// A few milliseconds, if nothing is wrong.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What lets unsigned packages in: from the sources in the file `only` if only those are used, else from all.
@@ -77,7 +77,7 @@ pub fn weak_settings<'a>(dump: impl Iterator<Item = &'a str>) -> Vec<(&'static s
     let on = |name: &&'static str| {
         Some((
             *name,
-            effective(name).filter(|value| says_yes(value))?.to_string(),
+            effective(name).filter(|value| is_yes(value))?.to_string(),
         ))
     };
     SETTINGS.iter().filter_map(on).collect()

@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn unexpected_output_is_an_error() {
         assert!(
-            parse("error: rpmdb: damaged header")
+            parse("error: rpmdb: broken header")
                 .unwrap_err()
                 .to_string()
                 .contains("rpm --rebuilddb")

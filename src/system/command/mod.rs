@@ -29,7 +29,7 @@ pub use output::Output;
 const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// The PATH of the programs that are run: dpkg requires some of these.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The only variables that pass from our environment to a child: how to reach and trust servers.
+/// The only variables that are passed from our environment to a child: how to reach and trust servers.
 const PASSED: [&str; 10] = [
     "http_proxy",
     "https_proxy",

@@ -2,7 +2,7 @@
 //! can see it; the tests prove nothing where it is kinder.
 //!
 //! One compiled file serves every edition, version and behaviour: which it is stands on a line that the harness appends to the
-//! file, as `stand-in-agent edition=teleport-ent version=14.3.33 behaviour=sound`. The line is read through `/proc/self/exe`, so a
+//! file, as `stand-in-agent edition=teleport-ent version=14.3.33 behaviour=healthy`. The line is read through `/proc/self/exe`, so a
 //! process keeps its version when the file on disk is replaced under it.
 //!
 //! # What it does, and where Teleport does it
@@ -32,14 +32,14 @@
 //! # Behaviours and settings
 //!
 //! Several are separated by commas. Those in the package hold for its version; those in `/etc/stand-in-agent`, one a line, hold
-//! for every version on the host, come first, and are read anew whenever they matter.
+//! for every version on the host, come first, and are re-read whenever they matter.
 //!
 //! | behaviour | what it does |
 //! | --- | --- |
-//! | `sound` | nothing out of the ordinary |
+//! | `healthy` | nothing out of the ordinary |
 //! | `crash-at-once` | fails before it writes its pid file |
 //! | `crash-after=SECONDS` | fails that long after it has written its pid file, ready or not |
-//! | `crash-on-reload` | a process started by a reload becomes ready, takes over, then fails; started afresh it is sound |
+//! | `crash-on-reload` | a process started by a reload becomes ready, takes over, then fails; started afresh it is healthy |
 //! | `hang-in-start` | never writes its pid file |
 //! | `never-joins` | runs, and never becomes ready |
 //! | `ignore-reload` | SIGHUP does nothing |

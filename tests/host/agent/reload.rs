@@ -85,7 +85,7 @@ impl Children {
         }
     }
 
-    /// Reaps those that have ended. Until somebody does, they are zombies.
+    /// Reaps those that have ended. Until someone does, they are zombies.
     pub fn reap(&mut self) {
         self.0.retain_mut(|child| match child.try_wait() {
             Ok(Some(ended)) => {

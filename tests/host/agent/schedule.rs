@@ -84,7 +84,7 @@ fn write_schedule(agent: &Agent) {
         ),
     };
     let _ = fs::create_dir_all(DIRECTORY);
-    // The one that is there is truncated: whoever reads at the wrong moment finds it empty.
+    // The one that is there is truncated: anyone who reads at the wrong moment finds it empty.
     write(&text, 0o644);
     eprintln!("exported the maintenance schedule");
 }

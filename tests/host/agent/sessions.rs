@@ -1,5 +1,5 @@
-//! Sessions: each is a process of its own, in the control group of the service, that ends with its connection. Whoever connects to
-//! the socket opens one and is told its process id.
+//! Sessions: each is a process of its own, in the control group of the service, that ends with its connection. Anyone who connects to
+//! the socket opens one and receives its process id.
 
 use crate::which::park;
 use std::fs;
@@ -63,7 +63,7 @@ impl Sessions {
     }
 }
 
-/// What `teleport exec` does: it is a session until its connection ends or somebody ends it.
+/// What `teleport exec` does: it is a session until its connection ends or someone ends it.
 pub fn be_one() {
     let mut connection = std::io::stdin();
     let mut rest = [0; 64];

@@ -8,7 +8,7 @@ packaged=/opt/teleport/system/lib/systemd/system/teleport.service
 unit=/lib/systemd/system/teleport.service
 
 # Does nothing where no systemd runs, as in an image that is being made.
-read_units_anew() {
+reload_units() {
     if test -d /run/systemd/system; then systemctl daemon-reload; fi
 }
 
@@ -37,7 +37,7 @@ link() {
         chmod 644 "${unit%/*}/.teleport.service.new"
         mv -f "${unit%/*}/.teleport.service.new" "$unit"
     fi
-    read_units_anew
+    reload_units
 }
 
 unlink_() {
@@ -50,9 +50,9 @@ unlink_() {
             case $link in */teleport) unlinked=yes ;; esac
         fi
     done
-    # The unit goes with the agent, unless somebody has changed it.
+    # The unit goes with the agent, unless someone has changed it.
     if test $unlinked = yes && cmp -s "$packaged" "$unit"; then rm -f "$unit"; fi
-    read_units_anew
+    reload_units
 }
 
 case ${1-} in
