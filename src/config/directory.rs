@@ -132,6 +132,22 @@ impl<'a> Directory<'a> {
         Ok(Duration::from_secs(seconds.unwrap_or(default)))
     }
 
+    /// A number from 0 to 1.
+    pub fn fraction(&self, name: &str) -> Result<Option<f64>, ConfigError> {
+        self.parsed(
+            name,
+            "value",
+            "Use a number from 0 to 1, such as 0.25",
+            |value| {
+                let is_plain = value
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'.');
+                let number = value.parse().ok().filter(|_| is_plain);
+                number.filter(|number| (0.0..=1.0).contains(number))
+            },
+        )
+    }
+
     /// A path from the root.
     pub fn absolute_path(&self, name: &str) -> Result<Option<PathBuf>, ConfigError> {
         let remedy = "Use an absolute path, such as /var/lib/prometheus/node-exporter";

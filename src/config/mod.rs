@@ -75,6 +75,8 @@ settings! {
     windows: Option<Windows> = windows("windows");
     /// Whether to wait when there is no usable schedule, instead of upgrading at the second check.
     require_window: bool = yes_or_no("require-window", false);
+    /// Where in a percentage rollout this host comes, from 0 to 1; drawn from the machine ID and the version if not set.
+    rollout_wariness: Option<f64> = fraction("rollout-wariness");
     /// Whether to install release candidates too.
     prerelease: bool = yes_or_no("prerelease", false);
     /// Whether the endpoint may be plain HTTP to localhost.

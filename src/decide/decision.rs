@@ -6,11 +6,12 @@ use crate::agent::schedule::{Absence, Window};
 use crate::agent::service::Health;
 use crate::decide::compatibility::NotAllowed;
 use crate::decide::path::UpgradePath;
+use crate::decide::rollout::Standing;
 use crate::state::history::{Change, FailedTarget};
 use crate::version::Version;
 
 /// What follows from an observation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub enum Next {
     /// This is to be done.
@@ -26,6 +27,8 @@ pub enum Question {
     Target,
     /// Is it critical?
     Critical,
+    /// For how many percent of the hosts is it?
+    Percentage,
     /// Which version does the cluster run?
     Cluster,
     /// Which versions are in the repository?
@@ -33,7 +36,7 @@ pub enum Question {
 }
 
 /// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// Resume what an interrupted run began, then decide again.
     Resume(Change),
@@ -73,8 +76,10 @@ impl Action {
 }
 
 /// Why a change waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Wait {
+    /// For the rollout of the target version, which has not reached this host.
+    Rollout(Standing),
     /// For this maintenance window, which opens after so long.
     Window(Window, TimeDelta),
     /// For the next check: this is the first one to find no usable windows.

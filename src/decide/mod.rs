@@ -6,5 +6,6 @@ pub mod observation;
 pub mod path;
 pub mod policy;
 pub mod prefetch;
+pub mod rollout;
 #[cfg(test)]
 mod tests;

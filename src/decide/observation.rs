@@ -8,9 +8,9 @@ use crate::agent::settings::Settings;
 use crate::agent::settings::start::Start;
 use crate::decide::compatibility::Limits;
 use crate::decide::path::Offer;
+use crate::decide::rollout::Place;
 use crate::packages::package::Installed;
-use crate::server::answers::Cluster;
-use crate::server::answers::Target;
+use crate::server::answers::{Cluster, Percentage, Target};
 use crate::state::history::History;
 
 /// A host at one moment, and what servers have answered so far.
@@ -22,6 +22,8 @@ pub struct Observation {
     pub forced: bool,
     /// What the settings of this program allow.
     pub limits: Limits,
+    /// What the position of this host in rollouts depends on.
+    pub place: Place,
     /// The package and its services.
     pub agent: Agent,
     /// The agent's own settings.
@@ -36,6 +38,8 @@ pub struct Observation {
     pub target: Option<Target>,
     /// Whether the target version is critical, once that was asked.
     pub critical: Option<bool>,
+    /// The percentage of the hosts that the target version is for, once it was asked for.
+    pub percentage: Option<Percentage>,
     /// The cluster's version, once it was asked for.
     pub cluster: Option<Cluster>,
     /// The versions in the repository, once they were asked for.

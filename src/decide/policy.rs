@@ -8,6 +8,7 @@ use crate::decide::compatibility::{self, Limit, NotAllowed};
 use crate::decide::decision::{Action, Cause, Decision, Next, Question, Wait};
 use crate::decide::observation::Observation;
 use crate::decide::path::{self, Offer, UpgradePath};
+use crate::decide::rollout::Standing;
 use crate::server::answers::Target;
 use crate::state::history::{FailedTarget, History};
 use crate::version::Version;
@@ -50,6 +51,10 @@ fn change(seen: &Observation, target: &Version) -> Next {
             limit,
         }))
     };
+    let upgrade = |path| match timed(seen, Action::Upgrade(path)) {
+        Next::Decide(waits @ Decision::Wait(_, Wait::Rollout(_))) => or_repair(waits),
+        other => other,
+    };
     if let Err(limit) = compatibility::check(installed, target, &seen.limits) {
         return not_allowed(limit);
     }
@@ -75,8 +80,8 @@ fn change(seen: &Observation, target: &Version) -> Next {
         // Asking takes a refresh of the index, which is worth it only for a change that is made now.
         None => {
             let path = UpgradePath::unknown(installed, target);
-            return match timed(seen, Action::Upgrade(path)) {
-                Next::Decide(Decision::Go(..)) => Next::Ask(Question::Offer),
+            return match upgrade(path) {
+                Next::Decide(Decision::Go(Action::Upgrade(_), _)) => Next::Ask(Question::Offer),
                 other => other,
             };
         }
@@ -85,7 +90,7 @@ fn change(seen: &Observation, target: &Version) -> Next {
         Some(failed) if !seen.forced && forbids(failed, &path) => {
             or_repair(Decision::Skip(failed.clone()))
         }
-        _ => timed(seen, Action::Upgrade(path)),
+        _ => upgrade(path),
     }
 }
 
@@ -159,19 +164,41 @@ fn timed(seen: &Observation, action: Action) -> Next {
     if let Some(service) = down(seen) {
         return go(Cause::Down(service.unit.clone(), service.health.clone()));
     }
-    let wait = match &seen.windows {
-        WindowStatus::Inside { until } => return go(Cause::Window { until: *until }),
-        WindowStatus::Absent(absence) if seen.require_window => Wait::Schedule(absence.clone()),
-        WindowStatus::Absent(absence) if seen.history.schedule_absent_since.is_some() => {
-            return go(Cause::ScheduleAbsent(absence.clone()));
+    let now = now(seen);
+    let rollout = rollout(seen, &action);
+    // Both are asked only here: everywhere else the answer would change nothing. What is critical does not wait for the rollout.
+    match (now, rollout, seen.critical) {
+        (Ok(_), Err(question), _) => Next::Ask(question),
+        (Ok(cause), Ok(None), _) => go(cause),
+        (_, _, None) => Next::Ask(Question::Critical),
+        (_, _, Some(true)) => go(Cause::Critical),
+        (_, Err(question), _) => Next::Ask(question),
+        (_, Ok(Some(wait)), _) | (Err(wait), Ok(None), _) => {
+            Next::Decide(Decision::Wait(action, wait))
         }
-        WindowStatus::Absent(absence) => Wait::NextCheck(absence.clone()),
-        WindowStatus::Before(window) => Wait::Window(*window, window.start - seen.now),
-    };
-    // Asked only here: everywhere else the answer would change nothing.
-    match seen.critical {
-        None => Next::Ask(Question::Critical),
-        Some(true) => go(Cause::Critical),
-        Some(false) => Next::Decide(Decision::Wait(action, wait)),
     }
+}
+
+/// The cause of a change that is made now by the windows alone; else what it waits for.
+fn now(seen: &Observation) -> Result<Cause, Wait> {
+    match &seen.windows {
+        WindowStatus::Inside { until } => Ok(Cause::Window { until: *until }),
+        WindowStatus::Absent(absence) if seen.require_window => {
+            Err(Wait::Schedule(absence.clone()))
+        }
+        WindowStatus::Absent(absence) if seen.history.schedule_absent_since.is_some() => {
+            Ok(Cause::ScheduleAbsent(absence.clone()))
+        }
+        WindowStatus::Absent(absence) => Err(Wait::NextCheck(absence.clone())),
+        WindowStatus::Before(window) => Err(Wait::Window(*window, window.start - seen.now)),
+    }
+}
+
+/// The wait for the rollout, unless it has reached this host. Repairs do not wait for it.
+fn rollout(seen: &Observation, action: &Action) -> Result<Option<Wait>, Question> {
+    if !matches!(action, Action::Upgrade(_)) {
+        return Ok(None);
+    }
+    let standing = Standing::of(seen).ok_or(Question::Percentage)?;
+    Ok((!standing.is_reached()).then_some(Wait::Rollout(standing)))
 }

@@ -4,6 +4,8 @@ pub mod agent;
 pub mod sources;
 pub mod windows;
 
+use std::fs;
+
 use anyhow::Result;
 use chrono::Utc;
 use log::{debug, warn};
@@ -16,6 +18,7 @@ use crate::config::{Config, ConfigError, SCHEDULE};
 use crate::decide::compatibility::{Limits, NotAllowed};
 use crate::decide::decision::{Action, Decision};
 use crate::decide::observation::Observation;
+use crate::decide::rollout::Place;
 use crate::packages;
 use crate::packages::common::locks;
 use crate::packages::package::Database;
@@ -23,6 +26,10 @@ use crate::packages::{PackageError, PackageManager};
 use crate::state::cache::Cache;
 use crate::state::history::History;
 use crate::state::record;
+use crate::system::text::io_problem;
+
+/// The ID that systemd gave this host at its first boot.
+const MACHINE_ID: &str = "/etc/machine-id";
 
 /// Why no change is allowed on a host that `teleport-update` manages; checked before anything of this program's own is read or
 /// written. An interrupted change is resumed first: the package that it installed may have brought `teleport-update`.
@@ -57,6 +64,7 @@ pub fn again(config: &Config, history: History, before: Observation) -> Result<O
     Ok(Observation {
         target: before.target,
         critical: before.critical,
+        percentage: before.percentage,
         cluster: before.cluster,
         offer: before.offer,
         ..now
@@ -82,6 +90,7 @@ fn observe(
             pin: config.pin.clone(),
             prerelease: config.prerelease,
         },
+        place: place(config),
         agent,
         settings,
         require_window: config.require_window,
@@ -89,9 +98,21 @@ fn observe(
         history,
         target: None,
         critical: None,
+        percentage: None,
         cluster: None,
         offer: None,
     })
+}
+
+/// What the position of this host in rollouts depends on.
+fn place(config: &Config) -> Place {
+    match config.rollout_wariness {
+        Some(wariness) => Place::Wariness(wariness),
+        None => fs::read_to_string(MACHINE_ID).map_or_else(
+            |error| Place::Unknown(io_problem(&error)),
+            |text| Place::of_machine(&text),
+        ),
+    }
 }
 
 /// The package manager that installs the agent.

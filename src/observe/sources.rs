@@ -9,7 +9,8 @@ use crate::decide::decision::{Action, Decision, Next, Question};
 use crate::decide::observation::Observation;
 use crate::decide::path::{Offer, UpgradePath};
 use crate::decide::policy;
-use crate::observe::package_manager;
+use crate::decide::rollout::{Place, Standing};
+use crate::observe::{MACHINE_ID, package_manager};
 use crate::packages::package::Installed;
 use crate::server::answers::Target;
 use crate::server::channel::Channel;
@@ -107,6 +108,16 @@ impl<'a> Sources<'a> {
                 });
                 // Both files may have been replaced between the two requests: then it is another version that is critical.
                 seen.critical = Some(critical && seen.target == Some(channel.target()?));
+            }
+            Question::Percentage => {
+                seen.percentage = Some(channel.percentage());
+                let waits = Standing::of(seen).is_some_and(|standing| !standing.is_reached());
+                if let (Place::Unknown(problem), true) = (&seen.place, waits) {
+                    warn!(
+                        "{MACHINE_ID}: {problem}. This host comes last in every rollout. Run systemd-machine-id-setup, or set \
+                         rollout-wariness"
+                    );
+                }
             }
             Question::Cluster => {
                 let other = (!is_secure).then(|| Client::new(true, patience));

@@ -112,6 +112,8 @@ pub enum ActionName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitsFor {
+    /// The rollout, which has not reached this host.
+    Rollout,
     /// A maintenance window.
     Window,
     /// The next check, as there are no usable windows.
@@ -183,6 +185,7 @@ impl DecisionReport {
         let mut report = DecisionReport::new(state, sentence);
         if let Decision::Wait(_, wait) = decision {
             report.waits_for = Some(match wait {
+                Wait::Rollout(_) => WaitsFor::Rollout,
                 Wait::Window(..) => WaitsFor::Window,
                 Wait::NextCheck(_) => WaitsFor::NextCheck,
                 Wait::Schedule(_) => WaitsFor::Schedule,

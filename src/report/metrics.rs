@@ -47,6 +47,17 @@ fn render(report: &Report) -> String {
         "1 if the target version is critical; missing if that was not asked.",
         channel.and_then(|channel| channel.critical),
     );
+    let rollout = report.rollout.as_ref();
+    text.gauge(
+        "rollout_percent",
+        "Percentage of the hosts that the target version is for; missing if that was not asked.",
+        rollout.and_then(|rollout| rollout.percent),
+    );
+    text.gauge(
+        "rollout_position",
+        "Position of this host in the rollout, from 0 to 100.",
+        rollout.map(|rollout| rollout.position),
+    );
     text.heading(
         "state",
         "gauge",

@@ -21,11 +21,11 @@ use crate::agent::schedule::{Absence, Schedule, Window, WindowStatus};
 use crate::config::{Config, WINDOWS};
 use crate::decide::decision::Decision;
 use crate::decide::observation::Observation;
+use crate::decide::rollout::Standing;
 use crate::packages::installer::Installer;
 use crate::report::agent::AgentReport;
 use crate::report::decision::DecisionReport;
-use crate::server::answers::Cluster;
-use crate::server::answers::Target;
+use crate::server::answers::{Cluster, Percentage, Target};
 use crate::state::current_run::CurrentRun;
 use crate::state::history::{Counts, Done, FailedTarget, Failure, History, LastRun};
 use crate::system::timer::Timer;
@@ -47,6 +47,8 @@ pub struct Report {
     pub agent: Option<AgentReport>,
     /// The release channel.
     pub channel: Option<ChannelReport>,
+    /// The rollout of the target version; nothing if it was not asked, because the answer changes nothing.
+    pub rollout: Option<RolloutReport>,
     /// The agent's cluster; nothing if it was not asked, because the answer changes nothing.
     pub cluster: Option<ClusterReport>,
     /// What the settings allow.
@@ -109,6 +111,19 @@ pub struct ChannelReport {
     pub target: Option<Version>,
     /// Whether the target version is critical; nothing if that was not asked, because the answer changes nothing.
     pub critical: Option<bool>,
+}
+
+/// The rollout of the target version.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RolloutReport {
+    /// The percentage of the hosts that the version is for, if the channel reports it.
+    pub percent: Option<f64>,
+    /// The position of this host, from 0 to 100.
+    pub position: f64,
+    /// Whether the rollout has reached this host.
+    pub reached: bool,
+    /// Why the percentage is unknown.
+    pub problem: Option<String>,
 }
 
 /// The maintenance windows.
@@ -188,6 +203,7 @@ impl Report {
             time,
             agent: None,
             channel: None,
+            rollout: None,
             cluster: None,
             limits: None,
             decision: DecisionReport::unknown("nothing was observed".into()),
@@ -210,6 +226,7 @@ impl Report {
         let last_run = self.last_run.as_ref();
         self.agent = Some(AgentReport::of(&seen.agent, self.installer, last_run));
         self.channel = Some(ChannelReport::of(config, seen));
+        self.rollout = Standing::of(seen).map(RolloutReport::of);
         self.cluster = seen.cluster.as_ref().map(ClusterReport::of);
         let pin = seen.limits.pin.as_ref().map(ToString::to_string);
         self.limits = Some(LimitsReport {
@@ -250,6 +267,22 @@ impl ChannelReport {
             answered: seen.target.is_some(),
             target,
             critical: seen.critical,
+        }
+    }
+}
+
+impl RolloutReport {
+    fn of(standing: Standing) -> RolloutReport {
+        let reached = standing.is_reached();
+        let (percent, problem) = match standing.percentage {
+            Percentage::Known(percent) => (Some(percent), None),
+            Percentage::Unknown(problem) => (None, Some(problem)),
+        };
+        RolloutReport {
+            percent,
+            position: standing.position,
+            reached,
+            problem,
         }
     }
 }

@@ -49,6 +49,10 @@ fn text(report: &Report) -> Option<String> {
     else {
         return None;
     };
+    // Nobody knows when, or whether, the rollout reaches this host.
+    if *waits_for == Some(WaitsFor::Rollout) {
+        return None;
+    }
     let agent = report.agent.as_ref()?;
     let from = &agent.installed;
     let what = match *action {
@@ -115,6 +119,10 @@ mod tests {
         update(&file, &report(State::Waiting, None)).unwrap();
         assert!(read().contains(" within the next hour. "), "{}", read());
         update(&file, &report(State::Due, None)).unwrap();
+        assert!(!file.exists());
+        let mut waits = report(State::Waiting, None);
+        waits.decision.waits_for = Some(WaitsFor::Rollout);
+        update(&file, &waits).unwrap();
         assert!(!file.exists());
     }
 }

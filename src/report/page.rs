@@ -6,7 +6,8 @@ use crate::agent::schedule::Window;
 use crate::report::agent::{AgentReport, BinaryState, ServiceReport, ServiceState};
 use crate::report::decision::{DecisionReport, State};
 use crate::report::{
-    ChannelReport, ClusterReport, LimitsReport, LockReport, Report, ScheduleReport, ScheduleSource,
+    ChannelReport, ClusterReport, LimitsReport, LockReport, Report, RolloutReport, ScheduleReport,
+    ScheduleSource,
 };
 use crate::state::history::{Counts, FailedTarget, LastRun};
 use crate::system::terminal::{Colour, Colours};
@@ -42,6 +43,9 @@ pub fn render(report: &Report, colours: Colours) -> String {
         page.target(channel, report.last_run.as_ref());
     }
     page.decision(&report.decision);
+    if let Some(rollout) = &report.rollout {
+        page.rollout(rollout);
+    }
     let failed = report.failed_version.as_ref();
     // A skipped version is in the decision already.
     if let Some(failed) = failed.filter(|_| report.decision.state != State::Skipped) {
@@ -177,6 +181,18 @@ impl Page {
             _ => &decision.sentence,
         };
         self.line("Status", Some(colour), words);
+    }
+
+    fn rollout(&mut self, rollout: &RolloutReport) {
+        let percent = match rollout.percent {
+            // As for most versions: the position does not matter.
+            Some(percent) if percent >= 100.0 => return,
+            Some(percent) => format!("{percent} % of the hosts"),
+            None => "unknown".into(),
+        };
+        let position = rollout.position;
+        let words = format!("{percent}; this host's position is {position:.2}");
+        self.line("Rollout", None, words);
     }
 
     fn failed(&mut self, failed: &FailedTarget, now: DateTime<Utc>) {

@@ -25,7 +25,7 @@ use crate::report::outcome;
 use crate::report::outcome::{Attempt, End, conclude};
 use crate::report::words::action;
 use crate::run::Run;
-use crate::server::answers::Cluster;
+use crate::server::answers::{Cluster, Percentage};
 use crate::state::history::{Change, History};
 use crate::system::text::reasons;
 use crate::upgrade::{Outcome, Transaction};
@@ -230,7 +230,8 @@ impl Run<'_> {
         }
         if goal.is_some() {
             // That took a while, and the release channel may have changed meanwhile.
-            (seen.target, seen.critical, seen.offer) = (None, None, None);
+            (seen.target, seen.critical) = (None, None);
+            (seen.percentage, seen.offer) = (None, None);
         }
         carried.broken = None;
         carried.made.push(action);
@@ -328,6 +329,12 @@ fn prefetch(seen: Observation, decision: Decision) -> Prefetch {
             Prefetch::For(Box::new((seen.agent.package, path, window.start)))
         }
         Decision::Wait(Action::Upgrade(_), Wait::NextCheck(_) | Wait::Schedule(_)) => {
+            Prefetch::Keep
+        }
+        // It was known before, perhaps, and will be at the next check.
+        Decision::Wait(_, Wait::Rollout(standing))
+            if matches!(standing.percentage, Percentage::Unknown(_)) =>
+        {
             Prefetch::Keep
         }
         _ => Prefetch::Discard,

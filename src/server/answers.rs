@@ -17,6 +17,15 @@ pub enum Target {
     Version(Version),
 }
 
+/// The percentage of the hosts that the target version is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Percentage {
+    /// From 0 to 100.
+    Known(f64),
+    /// It could not be determined, and why. Then it is for none: a rollout that was halted must not continue.
+    Unknown(String),
+}
+
 /// The agent's cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cluster {
@@ -91,6 +100,20 @@ pub fn cluster_version(text: &str) -> Result<Version, String> {
         .map_err(|error| format!("invalid server_version: {error}"))
 }
 
+/// Parses the channel's file `rollout`: a number from 0 to 100, with or without `%`.
+pub fn percentage(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let number = text.strip_suffix('%').map_or(text, str::trim_end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    // `parse` accepts signs, exponents and infinity too.
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) {
+        return None;
+    }
+    let percent = number.parse().ok()?;
+    (0.0..=100.0).contains(&percent).then_some(percent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +165,28 @@ mod tests {
         ] {
             let problem = cluster_version(text).unwrap_err();
             assert!(problem.contains(part), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn percentages_are_numbers_from_0_to_100() {
+        for (text, percent) in [
+            ("0", 0.0),
+            ("5\n", 5.0),
+            ("0.1", 0.1),
+            ("12.50%\n", 12.5),
+            (" 25 % \r\n", 25.0),
+            ("007", 7.0),
+            ("100", 100.0),
+            ("100.000%", 100.0),
+        ] {
+            assert_eq!(percentage(text), Some(percent), "{text:?}");
+        }
+        for text in [
+            "", "%", "-0", "-1", "+5", "100.1", "101", "1e1", "5,5", ".5", "5.", "1.2.3", "5 5",
+            "5\n6", "5 %%", "inf", "NaN", "0x5", "all", "<html>", "17.5.2", "٥",
+        ] {
+            assert_eq!(percentage(text), None, "{text:?}");
         }
     }
 }

@@ -1,14 +1,19 @@
-//! The release channel: its files `version` and `critical`.
+//! The release channel: its files `version`, `critical` and `rollout`.
 
 use log::warn;
+use ureq::http::StatusCode;
 
 use crate::config::endpoint::Endpoint;
-use crate::server::answers::{self, Target};
+use crate::server::answers::{self, Percentage, Target};
 use crate::server::http::Client;
 use crate::server::http::error::RequestError;
 
 /// Far more than a version needs.
 const MAX_BODY: u64 = 1024;
+
+/// What to do about a percentage that cannot be used.
+const PUBLISH_PERCENTAGE: &str =
+    "Publish a number from 0 to 100 there, or make the server return 404 Not Found";
 
 /// A release channel.
 pub struct Channel<'a> {
@@ -40,6 +45,34 @@ impl<'a> Channel<'a> {
             );
             false
         }))
+    }
+
+    /// Requests the percentage of the hosts that the target version is for: all of them if there is no such file.
+    pub fn percentage(&self) -> Percentage {
+        let (problem, advice) = match self.get("rollout") {
+            Ok(text) => match answers::percentage(&text) {
+                Some(percent) => return Percentage::Known(percent),
+                None => {
+                    let file = self.endpoint.file("rollout");
+                    let problem = format!("{file}: invalid value (expected 0 to 100)");
+                    (problem, PUBLISH_PERCENTAGE)
+                }
+            },
+            Err(error) if error.status().is_some_and(|status| self.is_missing(status)) => {
+                return Percentage::Known(100.0);
+            }
+            Err(error) if error.is_temporary() => (error.reason(), "Will retry at the next check"),
+            Err(error) => (error.reason(), PUBLISH_PERCENTAGE),
+        };
+        warn!("{problem}. The upgrade waits. {advice}");
+        Percentage::Unknown(problem)
+    }
+
+    /// Whether the status means that the channel has no such file. A Teleport Proxy calls every request a bad one that is not for
+    /// `version` or `critical`.
+    fn is_missing(&self, status: StatusCode) -> bool {
+        let is_proxy = self.endpoint.teleport_proxy().is_some();
+        status == StatusCode::NOT_FOUND || status == StatusCode::BAD_REQUEST && is_proxy
     }
 
     fn get(&self, name: &str) -> Result<String, RequestError> {

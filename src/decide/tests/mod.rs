@@ -2,6 +2,7 @@
 
 mod compatibility;
 mod policy;
+mod rollout;
 mod timing;
 mod world;
 
@@ -17,9 +18,9 @@ use crate::decide::decision::{Action, Decision, Next};
 use crate::decide::observation::{Agent, Observation};
 use crate::decide::path::UpgradePath;
 use crate::decide::policy::decide;
+use crate::decide::rollout::Place;
 use crate::packages::package::{Database, Installed};
-use crate::server::answers::Cluster;
-use crate::server::answers::Target;
+use crate::server::answers::{Cluster, Percentage, Target};
 use crate::state::history::{Change, FailedTarget, History};
 use crate::system::address::Address;
 use crate::version::Version;
@@ -80,6 +81,8 @@ fn seen() -> Observation {
         history: History::default(),
         target: target("14.3.34"),
         critical: Some(false),
+        percentage: Some(Percentage::Known(100.0)),
+        place: Place::Wariness(0.5),
         limits: Limits::default(),
         settings: Settings::defaults("/etc/teleport.yaml"),
         cluster: Some(Cluster::Unknown(String::new(), Reach::Unknown)),

@@ -3,6 +3,8 @@
 use crate::agent::service::Health;
 use crate::decide::decision::{Action, Cause, Wait};
 use crate::decide::path::{Intermediate, UpgradePath};
+use crate::decide::rollout::Standing;
+use crate::server::answers::Percentage;
 use crate::system::times;
 
 /// Up to so many major versions are listed by name.
@@ -117,6 +119,17 @@ fn list(items: impl Iterator<Item = impl ToString>) -> String {
 /// Why a change waits.
 pub fn wait(wait: &Wait) -> String {
     match wait {
+        Wait::Rollout(Standing {
+            percentage,
+            position,
+        }) => match percentage {
+            Percentage::Known(percent) => format!(
+                "this host is not in the rollout yet (at {percent} %, this host's position is {position:.2})"
+            ),
+            Percentage::Unknown(problem) => {
+                format!("the percentage of the rollout is unknown ({problem})")
+            }
+        },
         Wait::Window(window, pause) => format!(
             "next maintenance window opens {} (in {})",
             times::utc(window.start),
@@ -250,6 +263,21 @@ mod tests {
         assert_eq!(
             wait(&Wait::Window(window, TimeDelta::seconds(3600))),
             "next maintenance window opens 2026-11-20 03:00 UTC (in 1 h)"
+        );
+        let rollout = |percentage| {
+            let position = 37.2049;
+            wait(&Wait::Rollout(Standing {
+                percentage,
+                position,
+            }))
+        };
+        assert_eq!(
+            rollout(Percentage::Known(0.1)),
+            "this host is not in the rollout yet (at 0.1 %, this host's position is 37.20)"
+        );
+        assert_eq!(
+            rollout(Percentage::Unknown("timed out".into())),
+            "the percentage of the rollout is unknown (timed out)"
         );
         let advice = ". If this is still the case at the next check, the agent is upgraded outside of any maintenance window";
         assert_eq!(

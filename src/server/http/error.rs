@@ -56,6 +56,14 @@ impl RequestError {
         self.problem.is_temporary()
     }
 
+    /// The status of the response, if it was an error.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self.problem {
+            Problem::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+
     /// Whether the server answered, if only with an error. A gateway reports by its status that the server behind it is gone.
     pub fn is_an_answer(&self) -> bool {
         const GONE: [StatusCode; 3] = [
