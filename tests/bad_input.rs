@@ -98,6 +98,12 @@ fn every_setting_with_an_invalid_value() {
             vec!["/service: invalid unit name \"rm -rf /\""],
         ),
         (
+            "rollout-wariness",
+            "5%",
+            2,
+            vec!["/rollout-wariness: invalid value \"5%\". Use a number from 0 to 1"],
+        ),
+        (
             "lock-wait-seconds",
             "soon",
             2,

@@ -21,6 +21,7 @@ mod lock;
 mod managers;
 mod operator;
 mod packaging;
+mod percentage;
 mod plan;
 mod prefetch;
 mod reload;

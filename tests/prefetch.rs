@@ -14,7 +14,7 @@ fn waiting(manager: Manager) -> Host {
 }
 
 /// The files of the package in the package manager's cache, but for that of the version which the host was made with.
-fn downloaded(host: &Host) -> Vec<String> {
+pub fn downloaded(host: &Host) -> Vec<String> {
     let find = format!(
         "find {} -name 'teleport-ent[-_]*.deb' -o -name 'teleport-ent-*.rpm'",
         host.manager.cache()

@@ -170,6 +170,16 @@ fn errors_name_the_file_the_value_and_what_is_allowed() {
             vec!["/require-window: invalid value \"1\". Allowed: yes, no"],
         ),
         (
+            vec![endpoint, ("rollout-wariness", "1.5")],
+            vec![
+                "/rollout-wariness: invalid value \"1.5\". Use a number from 0 to 1, such as 0.25",
+            ],
+        ),
+        (
+            vec![endpoint, ("rollout-wariness", "-0")],
+            vec!["/rollout-wariness: invalid value \"-0\""],
+        ),
+        (
             vec![endpoint, ("notice", "maybe")],
             vec!["/notice: invalid value \"maybe\". Allowed: yes, no"],
         ),

@@ -30,6 +30,7 @@ use teleport_upgrade::decide::decision::{Action, Cause, Decision, Next, Question
 use teleport_upgrade::decide::observation::{Agent, Observation};
 use teleport_upgrade::decide::path::{Intermediate, Offer};
 use teleport_upgrade::decide::policy;
+use teleport_upgrade::decide::rollout::{Place, Standing};
 use teleport_upgrade::packages;
 use teleport_upgrade::packages::apt::{dpkg, repack, sources};
 use teleport_upgrade::packages::common::{glob, messages};
@@ -41,8 +42,7 @@ use teleport_upgrade::packages::{apt, yum, zypper};
 use teleport_upgrade::report::decision::DecisionReport;
 use teleport_upgrade::report::words::action;
 use teleport_upgrade::server::answers;
-use teleport_upgrade::server::answers::Cluster;
-use teleport_upgrade::server::answers::Target;
+use teleport_upgrade::server::answers::{Cluster, Percentage, Target};
 use teleport_upgrade::server::http::proxy;
 use teleport_upgrade::state::history::{Change, Done, FailedTarget, History};
 use teleport_upgrade::state::record;
@@ -310,6 +310,11 @@ pub fn channel(data: &[u8]) {
         Ok(Target::None) => assert!(text.trim().eq_ignore_ascii_case("none")),
         Err((what, _)) => assert_printable(&what),
     }
+    if let Some(percent) = answers::percentage(&text) {
+        assert!((0.0..=100.0).contains(&percent));
+        assert!(!text.contains(['-', '+', 'e', ',']), "{text:?}");
+        assert_eq!(answers::percentage(&percent.to_string()), Some(percent));
+    }
     if answers::is_critical(&text).is_some() {
         assert!(text.trim().len() <= 5);
     }
@@ -556,6 +561,7 @@ pub fn decision(data: &[u8]) {
     match &next {
         Next::Ask(Question::Target) => assert_eq!(seen.target, None),
         Next::Ask(Question::Critical) => assert_eq!(seen.critical, None),
+        Next::Ask(Question::Percentage) => assert_eq!(seen.percentage, None),
         Next::Ask(Question::Cluster) => assert_eq!(seen.cluster, None),
         Next::Ask(Question::Offer) => assert_eq!(seen.offer, None),
         Next::Decide(decision) => {
@@ -599,6 +605,13 @@ fn assert_follows(seen: &Observation, decision: &Decision) {
             assert!(!seen.forced && seen.critical == Some(false));
             assert_allowed(seen, action);
             match wait {
+                Wait::Rollout(standing) => {
+                    assert!(matches!(action, Action::Upgrade(_)));
+                    assert_eq!(Standing::of(seen).as_ref(), Some(standing));
+                    assert!(
+                        !standing.is_reached() && standing.percentage != Percentage::Known(100.0)
+                    );
+                }
                 Wait::Window(window, pause) => {
                     assert_eq!(
                         (WindowStatus::Before(*window), window.start - seen.now),
@@ -620,6 +633,10 @@ fn assert_follows(seen: &Observation, decision: &Decision) {
         }
         Decision::Go(action, cause) => {
             assert_allowed(seen, action);
+            let by_window = matches!(cause, Cause::Window { .. } | Cause::ScheduleAbsent(_));
+            if by_window && matches!(action, Action::Upgrade(_)) {
+                assert!(Standing::of(seen).unwrap().is_reached(), "before its turn");
+            }
             assert_founded(seen, cause);
             assert!(!action::done(action).is_empty());
         }
@@ -837,6 +854,15 @@ fn observation(bytes: &mut Bytes) -> Observation {
         history: past(bytes, &target),
         target,
         critical: bytes.perhaps(Bytes::yes),
+        place: match bytes.byte() {
+            0 => Place::Unknown("empty".into()),
+            small @ 1..=100 => Place::Wariness(f64::from(small) / 100.0),
+            other => Place::of_machine(&format!("{other:032x}")),
+        },
+        percentage: bytes.perhaps(|bytes| match bytes.byte() {
+            255 => Percentage::Unknown("timed out".into()),
+            small => Percentage::Known(f64::from(small % 101)),
+        }),
         cluster: bytes.perhaps(|bytes| match bytes.yes() {
             true => Cluster::Runs(
                 bytes.version(),

@@ -11,10 +11,10 @@ use teleport_upgrade::agent::settings::Settings;
 use teleport_upgrade::decide::compatibility::Limits;
 use teleport_upgrade::decide::decision::{Action, Decision, Next, Question, Wait};
 use teleport_upgrade::decide::observation::{Agent, Observation};
+use teleport_upgrade::decide::rollout::Place;
 use teleport_upgrade::decide::{policy, prefetch};
 use teleport_upgrade::packages::package::{Database, Installed};
-use teleport_upgrade::server::answers::Cluster;
-use teleport_upgrade::server::answers::Target;
+use teleport_upgrade::server::answers::{Cluster, Percentage, Target};
 use teleport_upgrade::state::history::History;
 use teleport_upgrade::version::Version;
 
@@ -217,6 +217,8 @@ impl Host {
             history: History::default(),
             target: None,
             critical: None,
+            place: Place::Wariness(0.0),
+            percentage: None,
             cluster: None,
             offer: None,
         };
@@ -247,6 +249,7 @@ impl Host {
         self.seen.now = time(now);
         self.seen.windows = self.schedule.status(self.seen.now);
         (self.seen.target, self.seen.critical, self.seen.cluster) = (None, None, None);
+        self.seen.percentage = None;
         loop {
             match policy::decide(&self.seen) {
                 Next::Ask(Question::Target) => {
@@ -256,6 +259,10 @@ impl Host {
                 Next::Ask(Question::Critical) => {
                     did.requests += 1;
                     self.seen.critical = Some(false);
+                }
+                Next::Ask(Question::Percentage) => {
+                    did.requests += 1;
+                    self.seen.percentage = Some(Percentage::Known(100.0));
                 }
                 // Asked of another server.
                 Next::Ask(Question::Cluster) => {
