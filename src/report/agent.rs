@@ -45,7 +45,7 @@ pub struct ServiceReport {
     /// The same in words, after the unit's name.
     pub sentence: String,
     /// Whether it runs the binary on the disk.
-    pub binary: BinaryState,
+    pub binary: Binary,
     /// How often systemd has restarted it since it was started.
     pub restarts: u32,
     /// Whether the process in charge exports its maintenance windows; nothing if that requires root to see.
@@ -73,18 +73,6 @@ pub enum ServiceState {
     CrashLooping,
     /// Not found.
     Absent,
-}
-
-/// Which program a process runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BinaryState {
-    /// The one on the disk.
-    OnDisk,
-    /// One that was replaced since.
-    Replaced,
-    /// There is no process, or that requires root to see.
-    Unknown,
 }
 
 impl AgentReport {
@@ -163,11 +151,7 @@ impl ServiceReport {
                 Health::Absent => ServiceState::Absent,
             },
             sentence: service.health.to_string(),
-            binary: match service.binary {
-                Binary::OnDisk => BinaryState::OnDisk,
-                Binary::Replaced => BinaryState::Replaced,
-                Binary::Unknown => BinaryState::Unknown,
-            },
+            binary: service.binary,
             restarts: service.restarts,
             exports_windows: match service.exports {
                 Exports::Unknown => None,

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::agent::schedule::Window;
-use crate::report::agent::{AgentReport, BinaryState, ServiceReport, ServiceState};
+use crate::agent::service::Binary;
+use crate::report::agent::{AgentReport, ServiceReport, ServiceState};
 use crate::report::decision::{DecisionReport, State};
 use crate::report::{
     ChannelReport, ClusterReport, LimitsReport, LockReport, Report, RolloutReport, ScheduleReport,
@@ -278,7 +279,7 @@ fn service_words(service: &ServiceReport, agent: &AgentReport) -> (String, Colou
         };
         return (format!("{unit}: {sentence}"), colour);
     }
-    let is_replaced = service.binary == BinaryState::Replaced;
+    let is_replaced = service.binary == Binary::Replaced;
     let (version, pending) = match &service.version {
         Some(version) if *version == agent.installed => (version.to_string(), is_replaced),
         Some(version) => (version.to_string(), true),

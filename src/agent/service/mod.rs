@@ -10,6 +10,8 @@ pub mod verify;
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::agent::settings::start::{Exports, Start};
 
 /// How many restarts make a crash loop; a single crash is systemd's to handle.
@@ -77,7 +79,8 @@ pub enum PidFile {
 }
 
 /// How the process in charge relates to the program on the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Binary {
     /// It runs the file on the disk.
     OnDisk,
