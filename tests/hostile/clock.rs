@@ -17,7 +17,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "clock: 1970, and a certificate of these years",
             1,
-            "is not valid yet but from 2024-01-01 00:00 UTC, and this host's clock says 1970-01-01|set this host's clock",
+            "is not valid before 2024-01-01 00:00 UTC (this host's time: 1970-01-01 |Fix the clock",
             |stage| {
                 stage.releases.set_cert(Cert::Recent);
                 stage.clock(60);
@@ -26,7 +26,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "clock: 2100, and a certificate of these years",
             1,
-            "has expired on 2038-01-01 00:00 UTC, and this host's clock says 2100-01-01|check this host's clock",
+            "expired on 2038-01-01 00:00 UTC (this host's time: 2100-01-01 |or fix the clock",
             |stage| {
                 stage.releases.set_cert(Cert::Recent);
                 stage.clock(4_102_444_800);

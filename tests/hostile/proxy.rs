@@ -63,7 +63,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "proxy: has no such name",
             75,
-            "there is no host with the proxy's name",
+            "cannot resolve the proxy's host name",
             |stage| {
                 stage.env(
                     "HTTPS_PROXY",
@@ -74,7 +74,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "proxy: its packets are dropped",
             75,
-            "the proxy does not answer in time",
+            "proxy timed out",
             |stage| {
                 set(stage);
                 stage.filter("tcp dport 3128 drop");
