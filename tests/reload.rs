@@ -139,7 +139,7 @@ fn the_fips_edition_is_upgraded() {
 
 #[test]
 fn an_agent_that_does_not_know_raw_is_upgraded() {
-    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "sound"));
+    let host = between(Manager::Apt, "14.3.33", agent("14.3.34", "healthy"));
     host.agent_settings(&["no-raw"]);
     let said = host.run(&["teleport", "version"]).expect(0).stdout;
     assert!(said.starts_with("Teleport Enterprise v14.3.33 "), "{said}");
