@@ -167,6 +167,9 @@ fn explain_certificate(error: &CertificateError) -> (String, &'static str) {
 
 /// The names in a certificate, which rustls has as `DnsName("elsewhere.test")`.
 fn names(presented: &[String]) -> String {
+    if presented.is_empty() {
+        return "no name".into();
+    }
     let bare = presented
         .iter()
         .map(|name| name.split('"').nth(1).unwrap_or(name));
