@@ -64,7 +64,7 @@ fn what_no_known_key_has_signed_is_not_installed(generation: Generation, manager
             ran.status != 0
                 && ran
                     .stdout
-                    .contains("not signed by a key that this host trusts"),
+                    .contains("not signed by a trusted key"),
             "{what}: {ran:?}"
         );
         host.assert_agent_runs("14.3.33");
@@ -227,7 +227,7 @@ fn a_source_with_its_key_inside(generation: Generation) {
         ran.status != 0
             && ran
                 .stdout
-                .contains("not signed by a key that this host trusts"),
+                .contains("not signed by a trusted key"),
         "{ran:?}"
     );
     host.assert_agent_runs("14.3.33");

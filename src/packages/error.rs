@@ -17,9 +17,9 @@ pub enum PackageError {
     InsecureSettings(Vec<Weakness>),
     /// The repository's server does not respond, or its response is invalid.
     Unreachable { source: String, detail: String },
-    /// The repository is not signed by a key that this host trusts.
+    /// The repository is not signed by a trusted key.
     UntrustedRepository { source: String, detail: String },
-    /// The package is not signed by a key that this host trusts.
+    /// The package is not signed by a trusted key.
     UntrustedPackage { source: String, detail: String },
     /// The package is missing, or is not the one in the repository's index.
     Mismatch { source: String, detail: String },
