@@ -177,9 +177,11 @@ fn dry_run_shows_the_path_and_changes_nothing() {
 #[test]
 fn a_stop_that_does_not_run_is_rolled_back_and_held() {
     let host = two_behind(Manager::Apt);
+    // How long the old process waits for one that crashed is a matter of `reload.rs`.
+    host.agent_settings(&["dead-child=noticed"]);
     host.configure("observe-seconds", "5\n");
     host.repository
-        .publish(&[agent("13.4.15").behaviour("crash-at-once")]);
+        .publish(&[agent("13.4.15").behaviour("never-joins,crash-after=1")]);
     let ran = host.upgrader("run").expect(11);
     assert!(
         last_line(&ran.stdout)
@@ -296,9 +298,11 @@ fn an_operator_may_think_better_of_the_way_while_it_is_gone() {
 #[test]
 fn a_version_that_failed_is_held_after_the_agent_was_repaired_too() {
     let host = two_behind(Manager::Apt);
+    // How long the old process waits for one that crashed is a matter of `reload.rs`.
+    host.agent_settings(&["dead-child=noticed"]);
     host.configure("observe-seconds", "5\n");
     host.repository
-        .publish(&[agent("14.3.34").behaviour("crash-at-once")]);
+        .publish(&[agent("14.3.34").behaviour("never-joins,crash-after=1")]);
     host.upgrader("run").expect(11);
     host.assert_agent_runs("13.4.15");
     host.shell("rm /usr/local/bin/teleport").expect(0);

@@ -38,12 +38,14 @@ on_every_generation! {
 
 fn the_agent_goes_up_and_down_and_back(generation: Generation, manager: Manager) {
     let host = Host::with_upgrade_from(generation.with(manager));
+    // How long the old process waits for one that crashed is a matter of `reload.rs`.
+    host.agent_settings(&["dead-child=noticed"]);
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
     host.set_version("14.3.33");
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.33");
-    host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
+    host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("never-joins,crash-after=1"));
     let ran = host.upgrader("run");
     assert!(ran.status != 0 && ran.stdout.contains("14.3.35"), "{ran:?}");
     host.assert_agent_runs("14.3.33");

@@ -603,6 +603,8 @@ fn a_host_that_is_not_set_up_says_what_is_missing() {
 #[test]
 fn states_around_a_change() {
     let host = host();
+    // How long the old process waits for one that crashed is a matter of `reload.rs`.
+    host.agent_settings(&["dead-child=noticed"]);
     let mut shown = Shown::of(&host);
     shown.pass(0);
 
@@ -643,7 +645,7 @@ fn states_around_a_change() {
     );
 
     // A version that does not run.
-    host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
+    host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("never-joins,crash-after=1"));
     shown.pass(11);
     shown.counts_as("skipped");
     let (page, object) = shown.shows("skipped", "skipping 14.3.35: it failed on this host at ");
