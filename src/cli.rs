@@ -39,6 +39,13 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Show the last 50 changes: when, from, to, why, and how they ended
+    #[command(after_help = HISTORY)]
+    History {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Release the package hold set by teleport-upgrade
     #[command(after_help = UNLOCK)]
     Unlock {
@@ -138,6 +145,13 @@ Examples:
   teleport-upgrade status
   teleport-upgrade status --json | jq -r .agent.installed
   teleport-upgrade status --json | jq .decision";
+
+const HISTORY: &str = "\
+Does not require root. Newest first; includes repairs and rollbacks.
+
+Examples:
+  teleport-upgrade history
+  teleport-upgrade history --json | jq '.changes[] | select(.reason)'";
 
 const UNLOCK: &str = "\
 Releases the hold set because `lock` is enabled. A hold set by an

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use nix::unistd::geteuid;
 
 use teleport_upgrade::cli::{Cli, Verb};
 use teleport_upgrade::exit::Exit;
@@ -19,11 +20,14 @@ fn main() -> ExitCode {
         Verb::Force => run::force(&cli.options),
         Verb::DryRun { json } => status::dry_run(&cli.options, json),
         Verb::Status { json } => status::status(&cli.options, json),
+        Verb::History { json } => status::history(&cli.options, json),
         Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),
         Verb::Version { .. } => {
             outcome::say(env!("CARGO_PKG_VERSION"));
             Ok(Exit::Success)
         }
     };
-    ExitCode::from(ended.unwrap_or_else(|error| outcome::fail(&error)) as u8)
+    // Without root there is no run.
+    let is_run = matches!(cli.command, Verb::Run | Verb::Force) && geteuid().is_root();
+    ExitCode::from(ended.unwrap_or_else(|error| outcome::fail(&error, is_run)) as u8)
 }

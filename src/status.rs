@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use chrono::Utc;
 use log::{LevelFilter, debug, warn};
+use serde::Serialize;
 
 use crate::agent::service::Binary;
 use crate::cli::Options;
@@ -19,8 +20,9 @@ use crate::exit::Exit;
 use crate::observe::sources::Sources;
 use crate::packages::PackageError;
 use crate::report::decision::{DecisionReport, State};
+use crate::report::history::HistoryReport;
 use crate::report::words::{self, action};
-use crate::report::{Report, ScheduleReport, outcome, page};
+use crate::report::{Report, ScheduleReport, history, outcome, page};
 use crate::server::http::Patience;
 use crate::state::cache;
 use crate::state::cache::Cache;
@@ -55,6 +57,19 @@ pub fn status(options: &Options, json: bool) -> Result<Exit> {
     } else {
         Exit::Success
     })
+}
+
+/// Shows the latest changes.
+pub fn history(options: &Options, json: bool) -> Result<Exit> {
+    let changes = record::history(&options.state_dir).changes;
+    if json {
+        print_json(&HistoryReport::new(&changes, Utc::now()))?;
+    } else {
+        let stdout = io::stdout();
+        let width = terminal::width(&stdout);
+        print(&history::render(&changes, width, Colours::of(&stdout)));
+    }
+    Ok(Exit::Success)
 }
 
 /// Shows what `run` would do.
@@ -230,7 +245,7 @@ fn recall(agent: &mut Agent, last: &LastRun) {
     }
 }
 
-fn print_json(report: &Report) -> Result<()> {
+fn print_json(report: &impl Serialize) -> Result<()> {
     print(&format!("{}\n", serde_json::to_string_pretty(report)?));
     Ok(())
 }

@@ -18,9 +18,8 @@ use crate::report::outcome;
 use crate::state::lock::{Lock, Taken};
 use crate::state::record;
 use crate::state::record::Record;
+use crate::system::user::SERVICE;
 
-/// The service that the timer starts.
-const SERVICE: &str = "teleport-upgrade.service";
 /// How often to check whether it has ended.
 const LOOK: Duration = Duration::from_secs(1);
 

@@ -10,6 +10,7 @@ use crate::agent::schedule::Window;
 use crate::packages::installer::Installer;
 use crate::report::decision::State;
 use crate::report::{Report, ScheduleState};
+use crate::state::changes::{Begun, Ending};
 use crate::system::files::{Durability, replace};
 
 /// The name of the file in the collector's directory.
@@ -107,6 +108,7 @@ fn render(report: &Report) -> String {
         "Exit status of the last check.",
         last.map(|last| f64::from(last.exit)),
     );
+    attempt(&mut text, report);
     text.counter(
         "upgrades_total",
         "Completed version changes.",
@@ -155,6 +157,39 @@ fn info(text: &mut Text, report: &Report) {
         "Installed and target version, and the version of teleport-upgrade.",
     );
     text.sample("info", &labels, 1);
+}
+
+/// The last attempt to change the version: the one at the target version, if there was one, since that is what a rollout waits for.
+fn attempt(text: &mut Text, report: &Report) {
+    let channel = report.channel.as_ref().filter(|channel| channel.answered);
+    let target = match channel {
+        Some(channel) => channel.target.as_ref(),
+        None => report
+            .last_run
+            .as_ref()
+            .and_then(|last| last.target.as_ref()),
+    };
+    let Some(last) = report.changes.last_attempt(target) else {
+        return;
+    };
+    let Begun { from, to, goal, .. } = &last.begun;
+    let (to, result) = match last.result {
+        // A downgrade is ordered by the channel, and went as well as an upgrade.
+        Ending::Upgraded | Ending::Downgraded => (to, Ending::Upgraded),
+        // Where an intermediate version fails, the target version is not reached.
+        failed => (goal.as_ref().unwrap_or(to), failed),
+    };
+    let (from, to) = (from.to_string(), to.to_string());
+    let labels = [
+        ("from", from.as_str()),
+        ("to", &to),
+        ("result", result.word()),
+        ("reason", last.reason.as_deref().unwrap_or_default()),
+    ];
+    let name = "last_upgrade_timestamp_seconds";
+    let help = "End of the last attempt to change the version, and its result.";
+    text.heading(name, "gauge", help);
+    text.sample(name, &labels, last.ended.timestamp());
 }
 
 #[derive(Default)]

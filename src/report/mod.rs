@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod decision;
+pub mod history;
 pub mod metrics;
 pub mod notice;
 pub mod outcome;
@@ -26,8 +27,9 @@ use crate::packages::installer::Installer;
 use crate::report::agent::AgentReport;
 use crate::report::decision::DecisionReport;
 use crate::server::answers::{Cluster, Percentage, Target};
+use crate::state::changes::{Changes, Ended};
 use crate::state::current_run::CurrentRun;
-use crate::state::history::{Counts, Done, FailedTarget, Failure, History, LastRun};
+use crate::state::history::{Counts, FailedTarget, History, LastRun};
 use crate::system::timer::Timer;
 use crate::version::Version;
 
@@ -67,14 +69,15 @@ pub struct Report {
     pub in_progress: Option<CurrentRun>,
     /// How the last run went.
     pub last_run: Option<LastRun>,
-    /// The last completed change.
-    pub last_upgrade: Option<Done>,
-    /// The last run that failed with an error that is not transient.
-    pub last_failure: Option<Failure>,
+    /// The last change of the agent, or attempt.
+    pub last_change: Option<Ended>,
     /// How often each result occurred.
     pub counts: Counts,
     /// What could not be observed, or would prevent an upgrade.
     pub problems: Vec<String>,
+    /// The latest changes, for the metrics.
+    #[serde(skip)]
+    pub changes: Changes,
     /// The package manager, for the agent's part of the report.
     #[serde(skip)]
     pub installer: Option<Installer>,
@@ -213,10 +216,10 @@ impl Report {
             failed_version: history.failed.clone(),
             in_progress: None,
             last_run,
-            last_upgrade: history.last_change.clone(),
-            last_failure: history.last_failure.clone(),
+            last_change: history.changes.newest_first().next().cloned(),
             counts: history.counts,
             problems: Vec::new(),
+            changes: history.changes.clone(),
             installer: None,
         }
     }
@@ -249,8 +252,8 @@ impl Report {
     /// Adds what this run recorded.
     pub fn recorded(&mut self, history: &History, last_run: LastRun) {
         self.failed_version.clone_from(&history.failed);
-        self.last_upgrade.clone_from(&history.last_change);
-        self.last_failure.clone_from(&history.last_failure);
+        self.last_change = history.changes.newest_first().next().cloned();
+        self.changes.clone_from(&history.changes);
         self.counts = history.counts;
         self.last_run = Some(last_run);
     }

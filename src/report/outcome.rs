@@ -175,14 +175,11 @@ pub fn conclude(attempt: &Attempt, outcome: &Outcome) -> End {
     End { exit, line }
 }
 
-/// Logs an error that ends the program.
-pub fn fail(error: &anyhow::Error) -> Exit {
+/// Logs an error that ends the program. It is an event if a run failed.
+pub fn fail(error: &anyhow::Error, is_run: bool) -> Exit {
     let End { exit, line } = End::by(error);
-    logging::failure(
-        (exit != Exit::Temporary).then_some(Event::Failed),
-        level(exit),
-        &line,
-    );
+    let is_event = is_run && exit != Exit::Temporary;
+    logging::failure(is_event.then_some(Event::Failed), level(exit), &line);
     exit
 }
 

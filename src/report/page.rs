@@ -8,7 +8,7 @@ use crate::report::agent::{AgentReport, ServiceReport, ServiceState};
 use crate::report::decision::{DecisionReport, State};
 use crate::report::{
     ChannelReport, ClusterReport, LimitsReport, LockReport, Report, RolloutReport, ScheduleReport,
-    ScheduleSource,
+    ScheduleSource, history,
 };
 use crate::state::history::{Counts, FailedTarget, LastRun};
 use crate::system::terminal::{Colour, Colours};
@@ -254,16 +254,16 @@ impl Page {
             }
             None => self.line("Last check", None, "never"),
         }
-        if let Some(done) = &report.last_upgrade {
-            let (at, took) = (local(done.at), took(done.seconds));
-            let words = format!("{at}, {} → {}, {took}", done.from, done.to);
-            self.line("Last upgrade", None, words);
-        }
-        if let Some(failure) = &report.last_failure {
-            let colour = Some(Colour::Yellow);
-            let words = format!("{}, took {}", local(failure.at), took(failure.seconds));
-            self.line("Last failure", colour, words);
-            self.line("", colour, &failure.reason);
+        if let Some(change) = &report.last_change {
+            let colour = (!change.is_done()).then_some(Colour::Yellow);
+            let (at, took) = (local(change.ended), took(change.seconds));
+            let (what, result) = (history::what(change), history::result(change));
+            let words = format!("{at}, {what}, {result}, took {took}");
+            self.line("Last change", colour, words);
+            change
+                .reason
+                .iter()
+                .for_each(|why| self.line("", colour, why));
         }
         self.line("Totals", None, count_words(report.counts));
     }

@@ -28,9 +28,9 @@ use crate::state::history::{Download, Fetched};
 use crate::state::lock::{Lock, Taken};
 use crate::state::record::Record;
 use crate::state::{cache, lock, record};
-use crate::system::scope;
 use crate::system::signals::Signals;
 use crate::system::text::{io_problem, reasons};
+use crate::system::{scope, user};
 use crate::upgrade::predownload;
 use crate::{observe, packages};
 
@@ -77,6 +77,7 @@ fn start(options: &Options, forced: bool) -> Result<Exit> {
         config: &config,
         sources: Sources::new(&config, true, Patience::Run),
         forced,
+        user: user::of_this_run(),
         lock,
         signals: &Signals::new()?,
         report: Report::new(began, record.history(), last_run),
@@ -92,6 +93,8 @@ struct Run<'a> {
     config: &'a Config,
     sources: Sources<'a>,
     forced: bool,
+    /// Who started this run; nothing if the timer did.
+    user: Option<String>,
     lock: Lock,
     signals: &'a Signals,
     record: Record,

@@ -14,7 +14,7 @@ use crate::report::decision::{DecisionReport, State};
 use crate::report::outcome::End;
 use crate::report::{ScheduleReport, metrics, notice};
 use crate::run::Run;
-use crate::state::history::{Failure, LastRun};
+use crate::state::history::LastRun;
 use crate::system::text::{io_problem, reasons};
 use crate::system::times;
 
@@ -28,13 +28,6 @@ impl Run<'_> {
         let seconds = times::seconds(took);
         let counted = self.record.update(|history| {
             history.counts.failures += u64::from(end.exit.is_failure());
-            if end.exit.is_failure() || end.exit == Exit::RolledBack {
-                history.last_failure = Some(Failure {
-                    at: began,
-                    seconds,
-                    reason: end.line.clone(),
-                });
-            }
         });
         let last_run = self.last_run(began, seconds, end);
         let noted = self.record.note(&last_run);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
-use log::debug;
+use log::{debug, warn};
 
 use crate::agent::managed;
 use crate::agent::service::Reach;
@@ -26,9 +26,10 @@ use crate::report::outcome::{Attempt, End, conclude};
 use crate::report::words::action;
 use crate::run::Run;
 use crate::server::answers::{Cluster, Percentage};
+use crate::state::changes::{Begun, Start};
 use crate::state::history::{Change, History};
 use crate::system::text::reasons;
-use crate::upgrade::{Outcome, Transaction};
+use crate::upgrade::{Outcome, Transaction, past};
 use crate::version::Version;
 
 /// What follows from a step of a run.
@@ -153,7 +154,9 @@ impl Run<'_> {
         let began = Instant::now();
         let signals = self.signals;
         let deferred = signals.defer();
-        let outcome = self.transaction(packages, &seen, |transaction| transaction.finish(&change));
+        let outcome = self.transaction(packages, &seen, change.start.clone(), |transaction| {
+            transaction.finish(&change)
+        });
         drop(deferred);
         // Resumed once a run: what it could not finish, or not record, is left to the next one.
         seen.history.unfinished = None;
@@ -192,15 +195,19 @@ impl Run<'_> {
     ) -> Result<Step> {
         self.lock.note(&action::doing(&action));
         let prepared = carried.prepared.take();
-        let goal = match &action {
-            Action::Upgrade(path) => path.goal().cloned(),
-            _ => None,
-        };
+        let goal = goal(&action);
         let (began, signals) = (Instant::now(), self.signals);
         let _deferred;
-        let outcome = if let Action::Restart(_, unit) = &action {
+        let start = Start {
+            cause: action::cause(cause),
+            user: self.user.clone(),
+            forced: self.forced,
+        };
+        let outcome = if let Action::Restart(version, unit) = &action {
             _deferred = signals.defer();
-            self.transaction(packages, &seen, |transaction| transaction.restart(unit))
+            self.transaction(packages, &seen, start, |transaction| {
+                transaction.restart(version, unit)
+            })
         } else {
             let version = match &action {
                 Action::Upgrade(path) => path.next().context("the upgrade path is not known")?,
@@ -208,10 +215,10 @@ impl Run<'_> {
             };
             let ready = prepared.filter(|(prepared, ..)| prepared == version);
             let Some((_, found, prepared)) = ready else {
-                return Ok(self.prepare(packages, seen, carried, &action, version));
+                return Ok(self.prepare(packages, seen, carried, (&action, version), start));
             };
             _deferred = signals.defer();
-            self.transaction(packages, &seen, |transaction| {
+            self.transaction(packages, &seen, start, |transaction| {
                 transaction.upgrade(&seen.agent, version, goal.as_ref(), (found, prepared))
             })?
         };
@@ -244,8 +251,8 @@ impl Run<'_> {
         packages: &dyn PackageManager,
         seen: Observation,
         mut carried: Carried,
-        action: &Action,
-        version: &Version,
+        (action, version): (&Action, &Version),
+        start: Start,
     ) -> Step {
         let package = &seen.agent.package;
         let download = |found: Found| Ok((packages.download(package, &found)?, found));
@@ -255,13 +262,27 @@ impl Run<'_> {
                 Step::Look(seen, carried)
             }
             Err(error) => {
+                let begun = Begun {
+                    began: seen.now,
+                    from: package.version.clone(),
+                    to: version.clone(),
+                    goal: goal(action),
+                    service: None,
+                    start,
+                };
+                let outcome = Outcome::Untouched(error.into());
+                if let Some(ended) = past::ended(begun, &outcome)
+                    && let Err(error) = self.record.update(|history| history.changes.add(ended))
+                {
+                    warn!("{}", reasons(&error));
+                }
                 let attempt = Attempt {
                     seen: &seen,
                     action,
                     cause: "",
                     took: Duration::ZERO,
                 };
-                let end = conclude(&attempt, &Outcome::Untouched(error.into()));
+                let end = conclude(&attempt, &outcome);
                 self.finish(seen, end)
             }
         }
@@ -297,6 +318,7 @@ impl Run<'_> {
         &mut self,
         packages: &dyn PackageManager,
         seen: &Observation,
+        start: Start,
         act: impl FnOnce(&mut Transaction) -> T,
     ) -> T {
         let socket = seen.settings.data_dir.join(readiness::SOCKET);
@@ -318,7 +340,16 @@ impl Run<'_> {
             record: &mut self.record,
             rules,
             now: seen.now,
+            start,
         })
+    }
+}
+
+/// The target version, if the next step leads to an intermediate version.
+fn goal(action: &Action) -> Option<Version> {
+    match action {
+        Action::Upgrade(path) => path.goal().cloned(),
+        _ => None,
     }
 }
 

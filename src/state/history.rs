@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::state::changes::{Changes, Start};
 use crate::version::Version;
 
 /// What one run leaves for the next. Nothing in it can be found out again.
@@ -30,14 +31,10 @@ pub struct History {
     /// A package that is pre-downloaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub download: Option<Download>,
-    /// The last change of the agent's version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_change: Option<Done>,
-    /// The last run that failed with an error that is not transient.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<Failure>,
     /// How often each result occurred.
     pub counts: Counts,
+    /// The latest changes of the agent.
+    pub changes: Changes,
 }
 
 /// How often each result occurred on this host, since the history began.
@@ -125,6 +122,9 @@ pub struct Change {
     pub units: Vec<String>,
     /// When it began.
     pub since: DateTime<Utc>,
+    /// Why, and who started the run that began it.
+    #[serde(default)]
+    pub start: Start,
 }
 
 /// A version that was installed here, failed verification, and was rolled back.
@@ -142,34 +142,6 @@ pub struct FailedTarget {
     /// Whether the rollback failed too; then there is nothing to lose by another try.
     #[serde(default)]
     pub rollback_failed: bool,
-}
-
-/// A change that was carried out and verified.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Done {
-    /// The previous version.
-    pub from: Version,
-    /// The version since.
-    pub to: Version,
-    /// The target version, if `to` is an intermediate version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub goal: Option<Version>,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// How long it took, in seconds.
-    #[serde(default)]
-    pub seconds: f64,
-}
-
-/// A run that failed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Failure {
-    /// When it began.
-    pub at: DateTime<Utc>,
-    /// How long it took, in seconds.
-    pub seconds: f64,
-    /// Its last line.
-    pub reason: String,
 }
 
 /// How the last run went, for people and metrics; no run depends on it.

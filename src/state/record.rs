@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use log::warn;
+use serde_json::{Map, Value};
 
 use crate::config::ownership::not_roots;
 use crate::state::history::{History, LastRun};
@@ -84,11 +85,19 @@ pub fn history(state: &Path) -> History {
     let path = state.join(HISTORY);
     match read_json(&path) {
         Ok(Ok(history)) => return history,
-        Ok(Err(error)) => warn!(
-            "{}: corrupt ({error}); starting a new one, old one saved as {}",
-            path.display(),
-            corrupt(&path).display()
-        ),
+        Ok(Err(error)) => {
+            let known = without_changes(&path);
+            let what = match known {
+                Some(_) => "list of changes is corrupt or of another version",
+                None => "corrupt",
+            };
+            warn!(
+                "{}: {what} ({error}); starting a new one, old one saved as {}",
+                path.display(),
+                corrupt(&path).display()
+            );
+            return known.unwrap_or_default();
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => warn!(
             "cannot read {}: {}. Continuing without a history",
@@ -109,15 +118,30 @@ fn corrupt(path: &Path) -> PathBuf {
     path.with_extension("json.corrupt")
 }
 
-/// Moves a history that cannot be read out of the way; it may show what happened.
+/// A history of which only the list of changes cannot be read. Later runs depend on the rest.
+fn without_changes(path: &Path) -> Option<History> {
+    let mut fields: Map<String, Value> = read_json(path).ok()?.ok()?;
+    fields.remove("changes")?;
+    serde_json::from_value(fields.into()).ok()
+}
+
+/// Saves a history that cannot be read; it may show what happened. The file itself stays until it is replaced in one step.
 fn save_corrupt(path: &Path) {
     let is_corrupt = read_json::<History>(path).is_ok_and(|read| read.is_err());
-    if is_corrupt && let Err(error) = fs::rename(path, corrupt(path)) {
+    if is_corrupt && let Err(error) = link_as(path, &corrupt(path)) {
         warn!(
-            "cannot rename the corrupt history {}: {}",
+            "cannot save the corrupt history {}: {}",
             path.display(),
             io_problem(&error)
         );
+    }
+}
+
+/// Gives a file a second name, and takes that from another file.
+fn link_as(path: &Path, name: &Path) -> io::Result<()> {
+    match fs::remove_file(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::hard_link(path, name),
     }
 }
 
@@ -216,6 +240,26 @@ mod tests {
         let saved = fs::read_to_string(dir.path().join("history.json.corrupt")).unwrap();
         assert_eq!(saved, "{broken");
         assert_eq!(history(dir.path()).schedule_absent_since, now);
+    }
+
+    #[test]
+    fn a_list_of_changes_of_another_version_costs_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"held_by_us":true,"changes":[{"result":"teleported"}]}"#;
+        for saved in ["", "saved before"] {
+            fs::write(dir.path().join("history.json.corrupt"), saved).unwrap();
+            fs::write(dir.path().join(HISTORY), text).unwrap();
+            let now = DateTime::from_timestamp(0, 0);
+            let mut record = Record::open(dir.path());
+            assert!(record.history().held_by_us);
+            record
+                .update(|history| history.schedule_absent_since = now)
+                .unwrap();
+            let saved = fs::read_to_string(dir.path().join("history.json.corrupt")).unwrap();
+            assert_eq!(saved, text);
+            let history = history(dir.path());
+            assert!(history.held_by_us && history.schedule_absent_since == now);
+        }
     }
 
     #[test]

@@ -64,18 +64,21 @@ pub fn outcome(level: Level, line: &str) {
     }
 }
 
-/// Prints a line of the result that has an event. In the journal it can be found by its MESSAGE_ID.
+/// Prints a line of the result that has an event. In the journal it can be found by its MESSAGE_ID, wherever it was printed.
 pub fn event(event: Event, level: Level, line: &str, fields: &[(&str, String)]) {
-    if !is_journal(1) || journal::send(line, priority(level), event, fields).is_err() {
+    let is_sent = journal::send(line, priority(level), event, fields).is_ok();
+    if !is_sent || !is_journal(1) {
         outcome(level, line);
     }
 }
 
-/// Logs why the program ends without a result: as an error on a terminal, with `level` in the journal.
+/// Logs why the program ends without a result: as an error on a terminal, with `level` in the journal, where an event is sent in any case.
 pub fn failure(event: Option<Event>, level: Level, line: &str) {
+    let is_sent =
+        event.is_some_and(|event| journal::send(line, priority(level), event, &[]).is_ok());
     if !is_journal(2) {
         error!("{line}");
-    } else if event.is_none_or(|event| journal::send(line, priority(level), event, &[]).is_err()) {
+    } else if !is_sent {
         log!(level, "{line}");
     }
 }

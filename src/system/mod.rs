@@ -14,3 +14,4 @@ pub mod text;
 pub mod timer;
 pub mod times;
 pub(crate) mod untrusted;
+pub mod user;

@@ -21,7 +21,7 @@ const OPTIONS: [&str; 4] = [
 
 /// Starts this program again in a scope of its own if it runs inside one of `units`; then it does not return.
 pub fn leave(units: &[String]) {
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let groups = own_groups();
     let Some(unit) = units.iter().find(|unit| is_within(&groups, unit)) else {
         return;
     };
@@ -42,6 +42,15 @@ pub fn leave(units: &[String]) {
         "cannot leave {unit}: {}. Continuing inside it",
         io_problem(&error)
     );
+}
+
+/// Whether this program runs in this unit.
+pub fn is_in(unit: &str) -> bool {
+    is_within(&own_groups(), unit)
+}
+
+fn own_groups() -> String {
+    fs::read_to_string("/proc/self/cgroup").unwrap_or_default()
 }
 
 /// Whether a process of these control groups belongs to `unit`.

@@ -3,10 +3,13 @@
 use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::system::command::absolute;
 use crate::system::text::printable;
 
 /// How often the line is updated: it counts seconds.
@@ -15,6 +18,9 @@ const TICK: Duration = Duration::from_millis(250);
 const SHORT: Duration = Duration::from_millis(600);
 /// Goes to the start of the line and erases it.
 const ERASE: &[u8] = b"\r\x1b[K";
+
+/// The columns that every terminal has.
+const WIDTH: usize = 80;
 
 /// A color or another style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +78,22 @@ impl Colours {
 /// Whether a stream is a terminal on which the cursor can be moved.
 fn is_able(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The columns of a stream: those of its terminal, and at least 80, which is what it has if it is none.
+pub fn width(stream: &(impl IsTerminal + AsFd)) -> usize {
+    let by_terminal = || {
+        let terminal = stream.as_fd().try_clone_to_owned().ok()?;
+        let output = Command::new(absolute("stty"))
+            .arg("size")
+            .stdin(terminal)
+            .output()
+            .ok()?;
+        let size = String::from_utf8(output.stdout).ok()?;
+        size.split_whitespace().nth(1)?.parse().ok()
+    };
+    let known = stream.is_terminal().then(by_terminal).flatten();
+    known.map_or(WIDTH, |known: usize| known.max(WIDTH))
 }
 
 /// A step that takes time. While it lives, a terminal shows what it is and how long it has taken.

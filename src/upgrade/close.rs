@@ -4,15 +4,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
 use log::{debug, warn};
 use nix::unistd::syncfs;
 
 use crate::agent::PLACES;
-use crate::state::history::{Change, Done, FailedTarget, History};
+use crate::state::changes::Begun;
+use crate::state::history::{Change, FailedTarget, History};
 use crate::system::text::{io_problem, reasons};
-use crate::system::times;
-use crate::upgrade::{Outcome, Transaction};
+use crate::upgrade::{Outcome, Transaction, past};
 
 impl Transaction<'_> {
     /// Holds the package again if it was held, and records how the change ended.
@@ -25,51 +24,50 @@ impl Transaction<'_> {
         }
         self.sync();
         let (at, target, goal) = (self.now, change.to.clone(), change.goal.clone());
-        self.write_down(|history| match outcome {
-            Outcome::Unfinished(_) => {}
-            Outcome::Untouched(_) | Outcome::Simulated => history.unfinished = None,
-            Outcome::Upgraded if change.from == change.to => {
-                // A reinstall proves nothing about another version that failed here, only that there is something to lose again.
-                history.failed = history
-                    .failed
-                    .take()
-                    .filter(|failed| failed.target != target)
-                    .map(|failed| FailedTarget {
-                        rollback_failed: false,
-                        ..failed
+        let ended = past::ended(Begun::from(change), outcome);
+        self.write_down(|history| {
+            if let Some(ended) = ended {
+                history.changes.add(ended);
+            }
+            match outcome {
+                Outcome::Unfinished(_) => {}
+                Outcome::Untouched(_) | Outcome::Simulated => history.unfinished = None,
+                Outcome::Upgraded if change.from == change.to => {
+                    // A reinstall proves nothing about another version that failed here, only that there is something to lose again.
+                    history.failed = history
+                        .failed
+                        .take()
+                        .filter(|failed| failed.target != target)
+                        .map(|failed| FailedTarget {
+                            rollback_failed: false,
+                            ..failed
+                        });
+                    history.unfinished = None;
+                }
+                Outcome::Upgraded => {
+                    (history.unfinished, history.failed) = (None, None);
+                    history.counts.upgrades += 1;
+                }
+                Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
+                    let rollback_failed = matches!(outcome, Outcome::Broken { .. });
+                    history.counts.rollbacks += u64::from(!rollback_failed);
+                    history.failed = Some(FailedTarget {
+                        target,
+                        goal,
+                        reason: reason.clone(),
+                        at,
+                        rollback_failed,
                     });
-                history.unfinished = None;
-            }
-            Outcome::Upgraded => {
-                history.last_change = Some(Done {
-                    from: change.from.clone(),
-                    to: target,
-                    goal,
-                    at,
-                    seconds: seconds_since(change.since),
-                });
-                (history.unfinished, history.failed) = (None, None);
-                history.counts.upgrades += 1;
-            }
-            Outcome::RolledBack { reason } | Outcome::Broken { reason, .. } => {
-                let rollback_failed = matches!(outcome, Outcome::Broken { .. });
-                history.counts.rollbacks += u64::from(!rollback_failed);
-                history.failed = Some(FailedTarget {
-                    target,
-                    goal,
-                    reason: reason.clone(),
-                    at,
-                    rollback_failed,
-                });
-                match (outcome, &mut history.unfinished) {
-                    // The next run resumes a rollback that did not end: its obstacle may be gone.
-                    (
-                        Outcome::Broken {
-                            restored: false, ..
-                        },
-                        Some(unfinished),
-                    ) => unfinished.rollback_failed = unfinished.failure.as_ref().map(|_| at),
-                    _ => history.unfinished = None,
+                    match (outcome, &mut history.unfinished) {
+                        // The next run resumes a rollback that did not end: its obstacle may be gone.
+                        (
+                            Outcome::Broken {
+                                restored: false, ..
+                            },
+                            Some(unfinished),
+                        ) => unfinished.rollback_failed = unfinished.failure.as_ref().map(|_| at),
+                        _ => history.unfinished = None,
+                    }
                 }
             }
         });
@@ -105,9 +103,4 @@ impl Transaction<'_> {
             warn!("{}", reasons(&error));
         }
     }
-}
-
-/// How long ago `moment` was, in seconds, by a clock that may have been set back.
-fn seconds_since(moment: DateTime<Utc>) -> f64 {
-    times::seconds((Utc::now() - moment).to_std().unwrap_or_default())
 }

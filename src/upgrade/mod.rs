@@ -2,6 +2,7 @@
 
 mod close;
 mod outcome;
+pub mod past;
 pub mod predownload;
 mod rollback;
 mod services;
@@ -17,6 +18,7 @@ use crate::agent::service::{Health, Service, restart, systemd};
 use crate::decide::observation::Agent;
 use crate::packages::package::Installed;
 use crate::packages::{Found, PackageError, PackageManager, Prepared};
+use crate::state::changes::{Begun, Start};
 use crate::state::history::Change;
 use crate::state::record::Record;
 use crate::system::terminal::Step;
@@ -36,6 +38,8 @@ pub struct Transaction<'a> {
     pub rules: Rules<'a>,
     /// The time of the run, for the record.
     pub now: DateTime<Utc>,
+    /// Why this is done, and by whom, for the record.
+    pub start: Start,
 }
 
 impl Transaction<'_> {
@@ -68,6 +72,7 @@ impl Transaction<'_> {
             services: services::to_run(agent),
             units: services::present(agent),
             since: self.now,
+            start: self.start.clone(),
         };
         // Nothing is changed before the next run can know about it.
         self.record
@@ -92,8 +97,24 @@ impl Transaction<'_> {
             .ok()
     }
 
-    /// Makes a service that is down or runs an older program run the one on the disk.
-    pub fn restart(&self, unit: &str) -> Outcome {
+    /// Makes a service that is down or runs an older program run the one on the disk, which is of `version`.
+    pub fn restart(&mut self, version: &Version, unit: &str) -> Outcome {
+        let outcome = self.run_installed(unit);
+        let begun = Begun {
+            began: self.now,
+            from: version.clone(),
+            to: version.clone(),
+            goal: None,
+            service: Some(unit.into()),
+            start: self.start.clone(),
+        };
+        if let Some(ended) = past::ended(begun, &outcome) {
+            self.write_down(|history| history.changes.add(ended));
+        }
+        outcome
+    }
+
+    fn run_installed(&self, unit: &str) -> Outcome {
         // Another reload may have ended since that was decided.
         match restart::ensure(unit, &self.rules) {
             Ok(()) => Outcome::Upgraded,

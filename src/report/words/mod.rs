@@ -33,14 +33,14 @@ pub fn available(seen: &Observation) -> Vec<String> {
     if matches!(&seen.target, Some(Target::Version(target)) if target < installed) {
         lines.push("this is a downgrade: the release channel's target version is lower than the installed one".into());
     }
-    let last = seen.history.last_change.as_ref();
-    if let Some(last) = last.filter(|last| last.to == *installed)
-        && let Some(goal) = last.goal.as_ref().filter(|goal| *goal != installed)
+    let last = seen.history.changes.last_version();
+    if let Some(last) = last.filter(|last| last.begun.to == *installed)
+        && let Some(goal) = last.begun.goal.as_ref().filter(|goal| *goal != installed)
     {
         lines.push(format!(
             "{installed} is an intermediate version on the upgrade path from {} to {goal} (installed {})",
-            last.from,
-            times::utc(last.at)
+            last.begun.from,
+            times::utc(last.ended)
         ));
     }
     lines
