@@ -11,6 +11,7 @@ mod dnf5;
 mod documents;
 mod dry_run;
 mod generations;
+mod history;
 mod hardening;
 mod hostile;
 mod hosts_work;

@@ -248,6 +248,7 @@ fn escape(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::changes::Start;
     use crate::state::history::{Counts, History, LastRun};
     use std::collections::BTreeMap;
     use std::fs;
@@ -295,6 +296,76 @@ mod tests {
             !text.contains("up_to_date") && !text.contains("healthy"),
             "{text}"
         );
+    }
+
+    fn series(report: &Report) -> Vec<String> {
+        let text = render(report);
+        let prefix = "teleport_upgrade_last_upgrade_timestamp_seconds";
+        let lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+        lines.map(String::from).collect()
+    }
+
+    #[test]
+    fn the_last_attempt_is_one_series() {
+        let mut report = report();
+        assert_eq!(series(&report), [""; 0]);
+        let at = report.time;
+        let begun = |from: &str, to: &str, goal: Option<&str>| Begun {
+            began: at,
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+            goal: goal.map(|goal| goal.parse().unwrap()),
+            service: None,
+            start: Start::default(),
+        };
+        let why = || "exit \"1\"".to_string();
+        for (begun, failure, labels) in [
+            (
+                begun("14.3.33", "15.0.1", Some("16.0.0")),
+                None,
+                r#"from="14.3.33",to="15.0.1",result="upgraded",reason="""#,
+            ),
+            (
+                begun("15.0.1", "15.0.0", None),
+                None,
+                r#"from="15.0.1",to="15.0.0",result="upgraded",reason="""#,
+            ),
+            (
+                begun("14.3.33", "15.0.2", Some("16.0.0")),
+                Some((Ending::RolledBack, why())),
+                r#"from="14.3.33",to="16.0.0",result="rolled-back",reason="exit \"1\"""#,
+            ),
+            (
+                begun("14.3.33", "14.3.34", None),
+                Some((Ending::Failed, why())),
+                r#"from="14.3.33",to="14.3.34",result="failed",reason="exit \"1\"""#,
+            ),
+            (
+                begun("14.3.33", "14.3.35", None),
+                Some((Ending::Broken, why())),
+                r#"from="14.3.33",to="14.3.35",result="broken",reason="exit \"1\"""#,
+            ),
+        ] {
+            report.changes.add(begun.end(at, failure));
+            assert_eq!(series(&report), [format!("{{{labels}}} 1795140000")]);
+        }
+        // The last attempt at the target, as far as that is known.
+        let last = report.last_run.as_mut().unwrap();
+        last.target = Some("16.0.0".parse().unwrap());
+        assert!(series(&report)[0].contains("to=\"16.0.0\",result=\"rolled-back\""));
+    }
+
+    #[test]
+    fn advance_reads_what_is_written_here() {
+        let advance = include_str!("../../packaging/version-server/advance");
+        for part in [
+            "teleport_upgrade_last_upgrade_timestamp_seconds{to=",
+            ",result!=\"upgraded\"}",
+            "\(.result): \(.reason // ",
+        ] {
+            assert!(advance.contains(part), "advance lacks {part}");
+        }
+        assert_eq!(Ending::Upgraded.word(), "upgraded");
     }
 
     #[test]

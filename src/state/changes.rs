@@ -91,7 +91,7 @@ pub struct Changes(Vec<Ended>);
 
 impl Begun {
     /// Ends it. `failure` is how it failed, and why.
-    pub fn end(self, ended: DateTime<Utc>, failure: Option<(Ending, String)>) -> Ended {
+    pub fn end(mut self, ended: DateTime<Utc>, failure: Option<(Ending, String)>) -> Ended {
         let done = match self.from.cmp(&self.to) {
             Ordering::Less => Ending::Upgraded,
             Ordering::Greater => Ending::Downgraded,
@@ -99,6 +99,7 @@ impl Begun {
             Ordering::Equal => Ending::Reinstalled,
         };
         let (result, reason) = failure.map_or((done, None), |(failed, why)| (failed, Some(why)));
+        self.start.cause = printable(&self.start.cause, LONGEST);
         Ended {
             // The clock may have been set back.
             seconds: times::seconds((ended - self.began).to_std().unwrap_or_default()),

@@ -44,7 +44,8 @@ use teleport_upgrade::report::words::action;
 use teleport_upgrade::server::answers;
 use teleport_upgrade::server::answers::{Cluster, Percentage, Target};
 use teleport_upgrade::server::http::proxy;
-use teleport_upgrade::state::history::{Change, Done, FailedTarget, History};
+use teleport_upgrade::state::changes::{Begun, Changes, Start};
+use teleport_upgrade::state::history::{Change, FailedTarget, History};
 use teleport_upgrade::state::record;
 use teleport_upgrade::system::address::Address;
 use teleport_upgrade::system::command::Output;
@@ -923,6 +924,7 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         services: vec![bytes.word()],
         units: vec![bytes.word()],
         since: bytes.moment(),
+        start: Start::default(),
     };
     let failed = |bytes: &mut Bytes| FailedTarget {
         target: match (bytes.yes(), target) {
@@ -934,7 +936,20 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         at: bytes.moment(),
         rollback_failed: bytes.yes(),
     };
+    let mut changes = Changes::default();
+    if bytes.yes() {
+        let begun = Begun {
+            began: bytes.moment(),
+            from: bytes.version(),
+            to: bytes.version(),
+            goal: None,
+            service: None,
+            start: Start::default(),
+        };
+        changes.add(begun.end(bytes.moment(), None));
+    }
     History {
+        changes,
         unfinished: bytes.perhaps(|bytes| bytes.perhaps(change)).flatten(),
         schedule_absent_since: bytes.perhaps(Bytes::moment),
         failed: bytes.perhaps(failed),
@@ -942,13 +957,6 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         restarts: (0..bytes.byte() % 3)
             .map(|_| (bytes.word(), bytes.number() as u32))
             .collect::<BTreeMap<_, _>>(),
-        last_change: bytes.perhaps(|bytes| Done {
-            from: bytes.version(),
-            to: bytes.version(),
-            goal: None,
-            at: bytes.moment(),
-            seconds: 1.0,
-        }),
         // What else is kept is nothing that is decided by.
         ..History::default()
     }

@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use chrono::{DateTime, Utc};
+use teleport_upgrade::report::{Report, metrics};
+use teleport_upgrade::state::changes::{Begun, Ending, Start};
+use teleport_upgrade::state::history::History;
 use tempfile::TempDir;
 
 /// What the hosts run before.
@@ -173,7 +177,7 @@ impl Fleet {
 }
 
 impl Host {
-    /// In Prometheus' format, as src/report/metrics.rs has it.
+    /// In Prometheus' format, as src/report/metrics.rs has it. The last upgrade is written by the program's own code.
     fn describe(&self, text: &mut String, instance: &str, channel: &str, now: u64) {
         let installed = self.installed;
         let _ = write!(
@@ -192,14 +196,33 @@ impl Host {
             now + 1800
         );
         if let Some((result, reason)) = self.result {
-            let _ = writeln!(
-                text,
-                "teleport_upgrade_last_upgrade_timestamp_seconds{{{instance},from=\"{OLD}\",to=\"{NEW}\",result=\"{result}\",\
-                 reason=\"{reason}\"}} {}",
-                now - self.checked
-            );
+            let at = i64::try_from(now - self.checked).unwrap();
+            let written = last_upgrade(DateTime::from_timestamp(at, 0).unwrap(), result, reason);
+            let _ = writeln!(text, "{}", written.replacen('{', &format!("{{{instance},"), 1));
         }
     }
+}
+
+/// What the program itself writes of a host's last upgrade.
+fn last_upgrade(at: DateTime<Utc>, result: &str, reason: &str) -> String {
+    let ending = Ending::ALL.into_iter().find(|ending| ending.word() == result);
+    let failure = ending.filter(|ending| *ending != Ending::Upgraded);
+    let begun = Begun {
+        began: at,
+        from: OLD.parse().unwrap(),
+        to: NEW.parse().unwrap(),
+        goal: None,
+        service: None,
+        start: Start::default(),
+    };
+    let mut history = History::default();
+    let failure = failure.map(|ending| (ending, reason.to_string()));
+    history.changes.add(begun.end(at, failure));
+    let directory = tempfile::tempdir().unwrap();
+    metrics::write(directory.path(), &Report::new(at, &history, None)).unwrap();
+    let text = fs::read_to_string(directory.path().join(metrics::FILE)).unwrap();
+    let name = "teleport_upgrade_last_upgrade_timestamp_seconds{";
+    text.lines().find(|line| line.starts_with(name)).unwrap().into()
 }
 
 /// A file of the version server's.
