@@ -45,19 +45,25 @@ fn every_kind_of_change_is_listed_with_its_cause_and_user() {
     host.run(&["mkdir", "-p", "/var/lib/prometheus/node-exporter"])
         .expect(0);
     host.configure("metrics", "/var/lib/prometheus/node-exporter\n");
-    assert_eq!(host.upgrader("history").expect(0).stdout, "No changes recorded.\n");
+    assert_eq!(
+        host.upgrader("history").expect(0).stdout,
+        "No changes recorded.\n"
+    );
 
     host.run(&["systemctl", "start", SERVICE]).expect(0);
     let upgraded = r#"from="14.3.33",to="14.3.34",result="upgraded",reason=""}"#;
     assert_eq!(series(&host), upgraded);
     host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
     host.upgrader("run").expect(11);
-    let rolled_back = r#"from="14.3.34",to="14.3.35",result="rolled-back",reason="teleport.service "#;
+    let rolled_back =
+        r#"from="14.3.34",to="14.3.35",result="rolled-back",reason="teleport.service "#;
     assert!(series(&host).starts_with(rolled_back), "{}", series(&host));
 
     // A repair is listed, but hides no rollback.
-    host.shell("cd /usr/local/bin && head -c 100000 teleport >cut && chmod 755 cut && mv cut teleport")
-        .expect(0);
+    host.shell(
+        "cd /usr/local/bin && head -c 100000 teleport >cut && chmod 755 cut && mv cut teleport",
+    )
+    .expect(0);
     host.upgrader("run").expect(0);
     assert!(series(&host).starts_with(rolled_back), "{}", series(&host));
 
@@ -65,7 +71,8 @@ fn every_kind_of_change_is_listed_with_its_cause_and_user() {
     host.set_version("14.3.36");
     host.upgrader("run").expect(1);
     host.upgrader("run").expect(1);
-    let failed = r#"from="14.3.34",to="14.3.36",result="failed",reason="teleport-ent 14.3.36 not found "#;
+    let failed =
+        r#"from="14.3.34",to="14.3.36",result="failed",reason="teleport-ent 14.3.36 not found "#;
     assert!(series(&host).starts_with(failed), "{}", series(&host));
 
     host.set_version("14.3.33");
@@ -120,7 +127,10 @@ fn every_kind_of_change_is_listed_with_its_cause_and_user() {
         .run()
         .expect(0)
         .stdout;
-    assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+    assert!(
+        page.lines().all(|line| line.chars().count() <= 80),
+        "{page}"
+    );
     for part in [
         " UTC)       Change ",
         "14.3.34            restarted ",
@@ -136,8 +146,20 @@ fn every_kind_of_change_is_listed_with_its_cause_and_user() {
         assert!(page.contains(part), "{part:?} is missing in:\n{page}");
     }
     let command = "stty cols 160; teleport-upgrade history";
-    let script = ["script", "--quiet", "--return", "--command", command, "/dev/null"];
-    let wide = host.command(&script).env("TERM", "xterm").run().expect(0).stdout;
+    let script = [
+        "script",
+        "--quiet",
+        "--return",
+        "--command",
+        command,
+        "/dev/null",
+    ];
+    let wide = host
+        .command(&script)
+        .env("TERM", "xterm")
+        .run()
+        .expect(0)
+        .stdout;
     assert!(wide.contains("By             Why"), "{wide}");
     let status = host.upgrader("status").expect(0).stdout;
     assert!(status.contains(", 14.3.34, restarted, took "), "{status}");
@@ -147,7 +169,7 @@ fn every_kind_of_change_is_listed_with_its_cause_and_user() {
 }
 
 #[test]
-fn a_change_that_was_killed_and_resumed_is_one_entry_of_whoever_began_it() {
+fn a_change_that_was_killed_and_resumed_is_one_entry_of_the_user_who_began_it() {
     let host = Host::with_upgrade();
     host.offer(Package::agent("teleport-ent", "14.3.34").postinst(WAITS));
     let run = host.command(&["teleport-upgrade", "run"]);
@@ -155,7 +177,13 @@ fn a_change_that_was_killed_and_resumed_is_one_entry_of_whoever_began_it() {
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
-    let kill = ["systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", run.unit()];
+    let kill = [
+        "systemctl",
+        "kill",
+        "--kill-whom=all",
+        "--signal=SIGKILL",
+        run.unit(),
+    ];
     host.run(&kill).expect(0);
     run.wait();
     assert_eq!(entries(&host), [] as [Value; 0]);
@@ -166,13 +194,20 @@ fn a_change_that_was_killed_and_resumed_is_one_entry_of_whoever_began_it() {
     let upgraded = json!(["upgraded", "14.3.33", "14.3.34", "alice", false, 1]);
     assert_eq!(listed.iter().map(brief).collect::<Vec<_>>(), [upgraded]);
     let cause = listed[0]["cause"].as_str().unwrap();
-    assert!(cause.starts_with("maintenance window open until "), "{cause}");
+    assert!(
+        cause.starts_with("maintenance window open until "),
+        "{cause}"
+    );
 }
 
 #[test]
 fn a_history_that_cannot_be_read_is_saved_and_costs_nothing_else() {
     for (text, message, is_held) in [
-        (r#"{"held_by_us":true,"changes":[{"ended":"20"#, "corrupt (", false),
+        (
+            r#"{"held_by_us":true,"changes":[{"ended":"20"#,
+            "corrupt (",
+            false,
+        ),
         (
             r#"{"held_by_us":true,"changes":[{"result":"teleported"}]}"#,
             "list of changes is corrupt or of another version (",
@@ -185,12 +220,17 @@ fn a_history_that_cannot_be_read_is_saved_and_costs_nothing_else() {
         host.write(FILE, text);
         let ran = host.upgrader("history").expect(0);
         assert_eq!(ran.stdout, "No changes recorded.\n");
-        let saved = "starting a new one, old one saved as /var/lib/teleport-upgrade/history.json.corrupt";
+        let saved =
+            "starting a new one, old one saved as /var/lib/teleport-upgrade/history.json.corrupt";
         for part in [message, saved] {
-            assert!(ran.stderr.contains(part), "{part:?} is missing in: {}", ran.stderr);
+            assert!(
+                ran.stderr.contains(part),
+                "{part:?} is missing in: {}",
+                ran.stderr
+            );
         }
         if is_held {
-            // The hold that the history tells of is still known to be ours.
+            // The rest of the history still counts: the hold is known to be ours.
             host.configure("lock", "no\n");
             host.run(&["apt-mark", "hold", "teleport-ent"]).expect(0);
         }
@@ -218,7 +258,10 @@ fn the_last_fifty_are_kept_and_are_printable() {
     let listed = entries(&host);
     assert_eq!((listed.len(), &listed[0]["to"]), (50, &"14.2.59".into()));
     let page = host.upgrader("history").expect(0).stdout;
-    assert!(page.contains("\n  \\u{1b}[31m\\u{202e}\\n\n") && !page.contains('\u{1b}'), "{page}");
+    assert!(
+        page.contains("\n  \\u{1b}[31m\\u{202e}\\n\n") && !page.contains('\u{1b}'),
+        "{page}"
+    );
     host.offer(Package::agent("teleport-ent", "14.3.35"));
     host.upgrader("run").expect(0);
     let history: Value = serde_json::from_str(&host.read(FILE).unwrap()).unwrap();
@@ -236,7 +279,9 @@ fn runs_that_are_started_manually_leave_their_events_in_the_journal() {
             .expect(0)
             .stdout;
         let lines = lines.lines();
-        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     };
     let ran = host.upgrader("run").expect(0);
     assert_eq!(ran.stdout.matches("upgraded from ").count(), 1);

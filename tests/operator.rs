@@ -645,10 +645,7 @@ fn states_around_a_change() {
         "{page}"
     );
     assert_eq!(
-        (
-            &object["last_change"]["from"],
-            &object["last_change"]["to"]
-        ),
+        (&object["last_change"]["from"], &object["last_change"]["to"]),
         (&"14.3.33".into(), &"14.3.34".into())
     );
 

@@ -361,7 +361,7 @@ mod tests {
         for part in [
             "teleport_upgrade_last_upgrade_timestamp_seconds{to=",
             ",result!=\"upgraded\"}",
-            "\(.result): \(.reason // ",
+            r"\(.result): \(.reason // ",
         ] {
             assert!(advance.contains(part), "advance lacks {part}");
         }

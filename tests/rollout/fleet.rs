@@ -2,13 +2,13 @@
 
 use crate::project;
 use crate::prometheus::Prometheus;
+use chrono::{DateTime, Utc};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use chrono::{DateTime, Utc};
 use teleport_upgrade::report::{Report, metrics};
 use teleport_upgrade::state::changes::{Begun, Ending, Start};
 use teleport_upgrade::state::history::History;
@@ -198,14 +198,20 @@ impl Host {
         if let Some((result, reason)) = self.result {
             let at = i64::try_from(now - self.checked).unwrap();
             let written = last_upgrade(DateTime::from_timestamp(at, 0).unwrap(), result, reason);
-            let _ = writeln!(text, "{}", written.replacen('{', &format!("{{{instance},"), 1));
+            let _ = writeln!(
+                text,
+                "{}",
+                written.replacen('{', &format!("{{{instance},"), 1)
+            );
         }
     }
 }
 
 /// What the program itself writes of a host's last upgrade.
 fn last_upgrade(at: DateTime<Utc>, result: &str, reason: &str) -> String {
-    let ending = Ending::ALL.into_iter().find(|ending| ending.word() == result);
+    let ending = Ending::ALL
+        .into_iter()
+        .find(|ending| ending.word() == result);
     let failure = ending.filter(|ending| *ending != Ending::Upgraded);
     let begun = Begun {
         began: at,
@@ -222,7 +228,10 @@ fn last_upgrade(at: DateTime<Utc>, result: &str, reason: &str) -> String {
     metrics::write(directory.path(), &Report::new(at, &history, None)).unwrap();
     let text = fs::read_to_string(directory.path().join(metrics::FILE)).unwrap();
     let name = "teleport_upgrade_last_upgrade_timestamp_seconds{";
-    text.lines().find(|line| line.starts_with(name)).unwrap().into()
+    text.lines()
+        .find(|line| line.starts_with(name))
+        .unwrap()
+        .into()
 }
 
 /// A file of the version server's.

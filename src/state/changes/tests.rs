@@ -76,10 +76,10 @@ fn what_every_run_repeats_takes_one_place() {
     }
     assert_eq!(results(&changes), [(Ending::Failed, 3)]);
     assert_eq!(changes.0[0].begun.began, at(120));
-    // By somebody else.
-    let mut by_hand = failed(200, "14.3.33", "14.3.34", Ending::Failed);
-    by_hand.begun.start.user = Some("alice".into());
-    changes.add(by_hand);
+    // By another user.
+    let mut by_alice = failed(200, "14.3.33", "14.3.34", Ending::Failed);
+    by_alice.begun.start.user = Some("alice".into());
+    changes.add(by_alice);
     // Another version, and rollbacks, which only `force` repeats.
     changes.add(failed(300, "14.3.33", "14.3.35", Ending::RolledBack));
     changes.add(failed(400, "14.3.33", "14.3.35", Ending::RolledBack));
