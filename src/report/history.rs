@@ -191,9 +191,10 @@ Ended (UTC)       Change             Result       Took       By
 
     #[test]
     fn a_host_without_changes_shows_that() {
-        let text = render(&Changes::default(), 80, Colours::none());
+        let none = Changes::default();
+        let text = render(&none, 80, Colours::none());
         assert_eq!(text, "No changes recorded.\n");
-        let json = HistoryReport::new(&Changes::default(), DateTime::UNIX_EPOCH);
+        let json = HistoryReport::new(&none, DateTime::UNIX_EPOCH);
         let json = serde_json::to_value(json).unwrap();
         assert_eq!(json["changes"], serde_json::json!([]));
     }

@@ -21,6 +21,7 @@ use crate::decide::policy::decide;
 use crate::decide::rollout::Place;
 use crate::packages::package::{Database, Installed};
 use crate::server::answers::{Cluster, Percentage, Target};
+use crate::state::changes::Start;
 use crate::state::history::{Change, FailedTarget, History};
 use crate::system::address::Address;
 use crate::version::Version;
@@ -137,6 +138,7 @@ fn interrupted() -> Change {
         services: vec!["teleport.service".into()],
         units: vec!["teleport.service".into()],
         since: at(NOW - 60),
+        start: Start::default(),
     }
 }
 
