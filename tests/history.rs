@@ -56,7 +56,7 @@ fn every_kind_of_change_is_listed_with_its_cause_and_user() {
     host.offer(Package::agent("teleport-ent", "14.3.35").behaviour("crash-at-once"));
     host.upgrader("run").expect(11);
     let rolled_back =
-        r#"from="14.3.34",to="14.3.35",result="rolled-back",reason="teleport.service "#;
+        r#"from="14.3.34",to="14.3.35",result="rolled-back",reason="the new teleport.service "#;
     assert!(series(&host).starts_with(rolled_back), "{}", series(&host));
 
     // A repair is listed, but hides no rollback.

@@ -164,9 +164,9 @@ mod tests {
     fn narrow_terminals_show_why_below_each_row() {
         let expected = "\
 Ended (UTC)       Change             Result       Took       By
-2026-11-20 00:11  14.3.33 → 14.3.32  downgraded   1 min 0 s  alice (force)
+2026-11-20 02:11  14.3.33 → 14.3.32  downgraded   1 min 0 s  alice (force)
   maintenance window open until 2026-11-20 02:00 UTC
-2026-11-20 00:01  14.3.33 → 14.3.34  rolled back  1 min 0 s  timer
+2026-11-20 02:01  14.3.33 → 14.3.34  rolled back  1 min 0 s  timer
   maintenance window open until 2026-11-20 02:00 UTC. teleport.service crashed
   \\u{1b}[31m 8 s after it started: signal
 ";

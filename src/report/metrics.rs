@@ -356,19 +356,6 @@ mod tests {
     }
 
     #[test]
-    fn advance_reads_what_is_written_here() {
-        let advance = include_str!("../../packaging/version-server/advance");
-        for part in [
-            "teleport_upgrade_last_upgrade_timestamp_seconds{to=",
-            ",result!=\"upgraded\"}",
-            r"\(.result): \(.reason // ",
-        ] {
-            assert!(advance.contains(part), "advance lacks {part}");
-        }
-        assert_eq!(Ending::Upgraded.word(), "upgraded");
-    }
-
-    #[test]
     fn labels_cannot_end_their_line() {
         assert_eq!(escape("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
     }
