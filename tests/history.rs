@@ -1,7 +1,7 @@
 //! The history of changes: what each kind of change leaves in it, what reads it, and what it survives.
 
-use crate::host::{Host, Package, SOON, WAITS};
 use crate::operator::{METRICS, SERVICE, validate_part};
+use host::{Host, Package, SOON, WAITS};
 use serde_json::{Value, json};
 
 const FILE: &str = "/var/lib/teleport-upgrade/history.json";
