@@ -131,7 +131,7 @@ fn every_kind_of_change_is_listed_with_its_cause_and_user() {
         "{page}"
     );
     for part in [
-        " UTC)       Change ",
+        "(UTC)       Change ",
         "14.3.34            restarted ",
         "14.3.33 → 14.3.34  upgraded ",
         "alice (force)\n",

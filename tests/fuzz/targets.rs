@@ -44,7 +44,7 @@ use teleport_upgrade::report::words::action;
 use teleport_upgrade::server::answers;
 use teleport_upgrade::server::answers::{Cluster, Percentage, Target};
 use teleport_upgrade::server::http::proxy;
-use teleport_upgrade::state::changes::{Begun, Changes, Start};
+use teleport_upgrade::state::changes::{self, Begun, Changes};
 use teleport_upgrade::state::history::{Change, FailedTarget, History};
 use teleport_upgrade::state::record;
 use teleport_upgrade::system::address::Address;
@@ -924,7 +924,7 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         services: vec![bytes.word()],
         units: vec![bytes.word()],
         since: bytes.moment(),
-        start: Start::default(),
+        start: changes::Start::default(),
     };
     let failed = |bytes: &mut Bytes| FailedTarget {
         target: match (bytes.yes(), target) {
@@ -936,20 +936,21 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         at: bytes.moment(),
         rollback_failed: bytes.yes(),
     };
-    let mut changes = Changes::default();
-    if bytes.yes() {
+    let changes = |bytes: &mut Bytes| {
+        let (from, to, at) = (bytes.version(), bytes.version(), bytes.moment());
         let begun = Begun {
-            began: bytes.moment(),
-            from: bytes.version(),
-            to: bytes.version(),
+            began: at,
+            from,
+            to,
             goal: None,
             service: None,
-            start: Start::default(),
+            start: changes::Start::default(),
         };
-        changes.add(begun.end(bytes.moment(), None));
-    }
+        let mut changes = Changes::default();
+        changes.add(begun.end(at, None));
+        changes
+    };
     History {
-        changes,
         unfinished: bytes.perhaps(|bytes| bytes.perhaps(change)).flatten(),
         schedule_absent_since: bytes.perhaps(Bytes::moment),
         failed: bytes.perhaps(failed),
@@ -957,6 +958,7 @@ fn past(bytes: &mut Bytes, target: &Option<Target>) -> History {
         restarts: (0..bytes.byte() % 3)
             .map(|_| (bytes.word(), bytes.number() as u32))
             .collect::<BTreeMap<_, _>>(),
+        changes: bytes.perhaps(changes).unwrap_or_default(),
         // What else is kept is nothing that is decided by.
         ..History::default()
     }
