@@ -122,11 +122,17 @@ fn why(change: &Ended) -> String {
         ..
     } = &change.begun;
     let parts = [
-        service.clone(),
+        // Mostly the service is named by the cause.
+        service
+            .clone()
+            .filter(|unit| !start.cause.starts_with(unit)),
         goal.as_ref()
             .map(|goal| format!("intermediate version; target {goal}")),
         Some(start.cause.clone()).filter(|cause| !cause.is_empty()),
-        change.reason.clone(),
+        change
+            .reason
+            .as_ref()
+            .map(|reason| format!("Reason: {reason}")),
         (change.tries > 1).then(|| format!("{} runs in a row", change.tries)),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -167,8 +173,8 @@ Ended (UTC)       Change             Result       Took       By
 2026-11-20 02:11  14.3.33 → 14.3.32  downgraded   1 min 0 s  alice (force)
   maintenance window open until 2026-11-20 02:00 UTC
 2026-11-20 02:01  14.3.33 → 14.3.34  rolled back  1 min 0 s  timer
-  maintenance window open until 2026-11-20 02:00 UTC. teleport.service crashed
-  \\u{1b}[31m 8 s after it started: signal
+  maintenance window open until 2026-11-20 02:00 UTC. Reason: teleport.service
+  crashed \\u{1b}[31m 8 s after it started: signal
 ";
         assert_eq!(render(&changes(), 80, Colours::none()), expected);
     }
