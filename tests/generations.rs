@@ -63,10 +63,7 @@ fn what_no_known_key_has_signed_is_not_installed(generation: Generation, manager
         let ran = host.upgrader("run");
         println!("{what}: {}", ran.stdout);
         assert!(
-            ran.status != 0
-                && ran
-                    .stdout
-                    .contains("not signed by a trusted key"),
+            ran.status != 0 && ran.stdout.contains("not signed by a trusted key"),
             "{what}: {ran:?}"
         );
         host.assert_agent_runs("14.3.33");
@@ -226,10 +223,7 @@ fn a_source_with_its_key_inside(generation: Generation) {
     source(Key::Unknown);
     let ran = host.upgrader("run");
     assert!(
-        ran.status != 0
-            && ran
-                .stdout
-                .contains("not signed by a trusted key"),
+        ran.status != 0 && ran.stdout.contains("not signed by a trusted key"),
         "{ran:?}"
     );
     host.assert_agent_runs("14.3.33");
