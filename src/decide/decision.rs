@@ -12,7 +12,6 @@ use crate::version::Version;
 
 /// What follows from an observation.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub enum Next {
     /// This is to be done.
     Decide(Decision),
@@ -39,7 +38,7 @@ pub enum Question {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// Resume what an interrupted run began, then decide again.
-    Resume(Change),
+    Resume(Box<Change>),
     /// Nothing: the release channel has no target version.
     Paused,
     /// Nothing: the agent runs the target version and is healthy.

@@ -16,7 +16,7 @@ use crate::version::Version;
 /// The table in `src/README.md`, row by row: the first one that applies.
 pub fn decide(seen: &Observation) -> Next {
     if let Some(change) = &seen.history.unfinished {
-        return Next::Decide(Decision::Resume(change.clone()));
+        return Next::Decide(Decision::Resume(change.clone().into()));
     }
     if seen.windows == WindowStatus::Absent(Absence::Nop) {
         return Next::Decide(Decision::NotAllowed(NotAllowed::Nop));

@@ -131,7 +131,7 @@ impl Run<'_> {
             carried.announced = true;
         }
         match decision {
-            Decision::Resume(change) => Ok(self.resume(packages, seen, carried, change)),
+            Decision::Resume(change) => Ok(self.resume(packages, seen, carried, *change)),
             Decision::Go(action, cause) => self.act(packages, seen, carried, action, &cause),
             decision => Ok(Step::Finish(Finished {
                 end: outcome::rest(&seen, &decision),

@@ -593,7 +593,7 @@ pub fn decision(data: &[u8]) {
 fn assert_follows(seen: &Observation, decision: &Decision) {
     let installed = &seen.agent.package.version;
     match decision {
-        Decision::Resume(change) => assert_eq!(seen.history.unfinished.as_ref(), Some(change)),
+        Decision::Resume(change) => assert_eq!(seen.history.unfinished.as_ref(), Some(&**change)),
         Decision::Paused => assert_eq!(seen.target, Some(Target::None)),
         Decision::UpToDate => {
             assert_eq!(seen.target, Some(Target::Version(installed.clone())))

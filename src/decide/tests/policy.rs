@@ -35,10 +35,10 @@ fn an_interrupted_change_is_resumed_first() {
     let mut seen = seen();
     seen.history.unfinished = Some(interrupted());
     seen.forced = true;
-    assert_eq!(decided(&seen), Decision::Resume(interrupted()));
+    assert_eq!(decided(&seen), Decision::Resume(interrupted().into()));
     seen.target = None;
     let without_a_server = decided(&seen);
-    assert_eq!(without_a_server, Decision::Resume(interrupted()));
+    assert_eq!(without_a_server, Decision::Resume(interrupted().into()));
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_host_of_the_cluster_is_not_changed_and_nothing_is_asked() {
         Decision::NotAllowed(NotAllowed::ClusterHost(_))
     ));
     seen.history.unfinished = Some(interrupted());
-    assert_eq!(decided(&seen), Decision::Resume(interrupted()));
+    assert_eq!(decided(&seen), Decision::Resume(interrupted().into()));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_host_of_teleport_update_is_not_changed_and_nothing_is_asked() {
     let since = schedule_absent_since(&seen);
     assert_eq!(since, None, "a later schedule is waited for");
     seen.history.unfinished = Some(interrupted());
-    assert_eq!(decided(&seen), Decision::Resume(interrupted()));
+    assert_eq!(decided(&seen), Decision::Resume(interrupted().into()));
 }
 
 #[test]
