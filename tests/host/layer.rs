@@ -167,8 +167,10 @@ fn install_agent(manager: Manager, root: &Path, repository: &Repository, version
     let server = Server::https(&network, PACKAGES_SERVER, Cert::Good);
     server.directory(manager.served_below(), repository.root());
     let chroot = |lines: &str| {
-        let mut command = network.command("chroot");
+        // dnf leaves daemons of gpg behind: they end with their namespace.
+        let mut command = network.command("unshare");
         command
+            .args(["--pid", "--fork", "--kill-child", "chroot"])
             .arg(root)
             .args(["/bin/sh", "-euc", lines])
             .env("DEBIAN_FRONTEND", "noninteractive")
