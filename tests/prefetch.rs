@@ -27,15 +27,18 @@ pub fn downloaded(host: &Host) -> Vec<String> {
         .collect()
 }
 
-/// A run that waits.
+/// A run that waits to upgrade to 14.3.34.
 #[track_caller]
 fn wait(host: &Host) -> Ran {
+    wait_with(host, "14.3.34")
+}
+
+/// A run that waits to upgrade to this version.
+#[track_caller]
+fn wait_with(host: &Host, target: &str) -> Ran {
     let ran = host.upgrader("run").expect(0);
-    assert!(
-        ran.stdout
-            .contains("upgrade from 14.3.33 to 14.3.34 is pending"),
-        "{ran:?}"
-    );
+    let pending = format!("upgrade from 14.3.33 to {target} is pending");
+    assert!(ran.stdout.contains(&pending), "{ran:?}");
     assert_eq!(host.installed("teleport-ent"), "ii 14.3.33");
     ran
 }
@@ -83,7 +86,7 @@ fn what_is_not_wanted_any_more_is_removed() {
         let host = waiting(manager);
         wait(&host);
         host.offer(Package::agent("teleport-ent", "14.3.35"));
-        wait(&host);
+        wait_with(&host, "14.3.35");
         let files = downloaded(&host);
         assert!(
             !files.is_empty() && files.iter().all(|file| file.contains("14.3.35")),
@@ -303,7 +306,7 @@ fn what_a_killed_pass_left_of_a_download_is_removed_too() {
         assert!(left(), "{manager:?}");
         host.packages.remove_route(&path);
         host.offer(Package::agent("teleport-ent", "14.3.35"));
-        wait(&host);
+        wait_with(&host, "14.3.35");
         let files = downloaded(&host);
         assert!(
             !files.is_empty() && files.iter().all(|file| file.contains("14.3.35")),

@@ -466,7 +466,8 @@ fn only_a_run_with_something_to_install_looks() {
             .expect(status);
         (
             ran.stderr.contains("running apt-config"),
-            ran.stderr.contains("/etc/apt/apt.conf.d/50hurry says "),
+            ran.stderr
+                .contains(" is set in /etc/apt/apt.conf.d/50hurry"),
         )
     };
     // It tells people before the window opens.
