@@ -48,7 +48,8 @@ fn files(version: &str, critical: &str, percent: &str) -> Option<[String; 3]> {
 
 #[test]
 fn publish_writes_the_given_files_and_nothing_else() {
-    let directory = tempfile::tempdir().unwrap();
+    let parent = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir_in(parent.path()).unwrap();
     let channel = directory.path().join("current");
     for (arguments, expected) in [
         (&["14.3.34"][..], pair("14.3.34", "no")),
