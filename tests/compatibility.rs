@@ -221,15 +221,7 @@ fn a_run_that_was_killed_between_two_steps_is_continued_by_the_next() {
     host.wait_for("the second step", SOON, || {
         host.packages.paths().contains(&path)
     });
-    host.run(&[
-        "systemctl",
-        "kill",
-        "--kill-whom=all",
-        "--signal=SIGKILL",
-        pass.unit(),
-    ])
-    .expect(0);
-    assert_ne!(pass.wait().status, 0);
+    assert_ne!(pass.interrupt().status, 0);
     host.assert_agent_runs("13.4.15");
     host.packages.remove_route(&path);
     let said = host.upgrader("run").expect(0).stdout;
@@ -256,15 +248,7 @@ fn a_run_that_was_killed_within_the_first_step_is_finished_and_continued() {
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
-    host.run(&[
-        "systemctl",
-        "kill",
-        "--kill-whom=all",
-        "--signal=SIGKILL",
-        pass.unit(),
-    ])
-    .expect(0);
-    assert_ne!(pass.wait().status, 0);
+    assert_ne!(pass.interrupt().status, 0);
     host.write("/run/go-on", "");
     let said = host.upgrader("run").expect(0).stdout;
     assert!(
@@ -967,15 +951,7 @@ fn what_was_begun_before_the_word_nop_is_ended_first() {
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
-    host.run(&[
-        "systemctl",
-        "kill",
-        "--kill-whom=all",
-        "--signal=SIGKILL",
-        pass.unit(),
-    ])
-    .expect(0);
-    assert_ne!(pass.wait().status, 0);
+    assert_ne!(pass.interrupt().status, 0);
     host.write("/run/go-on", "");
     host.configure("schedule", "nop");
     // By then there is another.
@@ -1057,15 +1033,7 @@ fn what_was_begun_before_the_later_updater_came_is_ended_first() {
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
-    host.run(&[
-        "systemctl",
-        "kill",
-        "--kill-whom=all",
-        "--signal=SIGKILL",
-        pass.unit(),
-    ])
-    .expect(0);
-    assert_ne!(pass.wait().status, 0);
+    assert_ne!(pass.interrupt().status, 0);
     host.write("/run/go-on", "");
     // By then there is another.
     host.offer(agent("14.3.35"));

@@ -176,15 +176,7 @@ fn a_change_that_was_killed_and_resumed_is_one_entry_of_the_user_who_began_it() 
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
-    let kill = [
-        "systemctl",
-        "kill",
-        "--kill-whom=all",
-        "--signal=SIGKILL",
-        run.unit(),
-    ];
-    host.run(&kill).expect(0);
-    run.wait();
+    run.interrupt();
     assert_eq!(entries(&host), [] as [Value; 0]);
     host.write("/run/go-on", "");
     host.run(&["systemctl", "start", SERVICE]).expect(0);

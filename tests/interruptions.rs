@@ -4,19 +4,6 @@ use host::{Host, Package, Running, SOON, WAITS};
 
 const STATE: &str = "/var/lib/teleport-upgrade";
 
-/// Kills the run and all that it has started at once, as a power cut would.
-fn interrupt(host: &Host, pass: Running) {
-    host.run(&[
-        "systemctl",
-        "kill",
-        "--kill-whom=all",
-        "--signal=SIGKILL",
-        pass.unit(),
-    ])
-    .expect(0);
-    assert_ne!(pass.wait().status, 0);
-}
-
 /// A host on which an upgrade was interrupted while the package's script ran. The version server is down and the window closed since:
 /// neither has a say in whether a half-installed agent is repaired.
 fn interrupted_in_the_install(package: Package) -> Host {
@@ -26,7 +13,7 @@ fn interrupted_in_the_install(package: Package) -> Host {
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
-    interrupt(&host, pass);
+    assert_ne!(pass.interrupt().status, 0);
     assert!(
         host.installed("teleport-ent").starts_with("iF "),
         "{}",
@@ -86,7 +73,7 @@ fn a_version_is_finished_as_the_repository_spells_it() {
     host.wait_for("the install", SOON, || {
         host.read("/run/installing").is_some()
     });
-    interrupt(&host, pass);
+    assert_ne!(pass.interrupt().status, 0);
     host.write("/run/go-on", "");
     host.upgrader("run").expect(0);
     assert_eq!(
@@ -110,7 +97,7 @@ fn a_run_that_was_killed_before_the_install_has_changed_nothing() {
     host.wait_for("the download", SOON, || {
         host.packages.paths().contains(&path)
     });
-    interrupt(&host, pass);
+    assert_ne!(pass.interrupt().status, 0);
     host.packages.remove_route(&path);
     host.closed_window();
     // The operator has thought better of it.

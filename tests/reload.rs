@@ -321,15 +321,7 @@ fn while_a_new_process_is_waited_for_status_says_so() {
             "another teleport-upgrade is running (PID {pid}: upgrading from 14.3.33 to 14.3.34: waiting for"
         ),
     );
-    host.run(&[
-        "systemctl",
-        "kill",
-        "--kill-whom=all",
-        "--signal=SIGKILL",
-        run.unit(),
-    ])
-    .expect(0);
-    run.wait();
+    run.interrupt();
     let now = status();
     assert!(
         now.contains("was interrupted; the next run resumes it") && !now.contains("in progress"),

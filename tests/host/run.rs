@@ -158,15 +158,19 @@ impl Running<'_> {
 
     /// Sends a signal, such as `SIGTERM`, to its main process alone, as an administrator's `kill` does.
     pub fn signal(&self, signal: &str) {
-        let mut kill = self.machine.enter(&[
-            "systemctl",
-            "kill",
-            "--kill-who=main",
-            "--signal",
-            signal,
-            &self.unit,
-        ]);
-        super::outside(&mut kill);
+        self.send("main", signal);
+    }
+
+    /// Kills it and all that it has started at once, as a power cut would.
+    pub fn interrupt(self) -> Ran {
+        self.send("all", "SIGKILL");
+        self.wait()
+    }
+
+    fn send(&self, whom: &str, signal: &str) {
+        let whom = format!("--kill-who={whom}");
+        let kill = ["systemctl", "kill", &whom, "--signal", signal, &self.unit];
+        super::outside(&mut self.machine.enter(&kill));
     }
 
     /// Waits for its end.
