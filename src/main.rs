@@ -23,8 +23,7 @@ fn main() -> ExitCode {
         Verb::History { json } => status::history(&cli.options, json),
         Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),
         Verb::Version { .. } => {
-            outcome::say(env!("CARGO_PKG_VERSION"));
-            Ok(Exit::Success)
+            outcome::print(concat!(env!("CARGO_PKG_VERSION"), "\n")).map(|()| Exit::Success)
         }
     };
     // Without root there is no run.

@@ -1,19 +1,19 @@
 //! `status` and `dry-run`: observe, decide, and stop.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use chrono::Utc;
-use log::{LevelFilter, debug, warn};
+use log::{LevelFilter, warn};
 use serde::Serialize;
 
 use crate::agent::service::Binary;
 use crate::cli::Options;
-use crate::config::Config;
-use crate::config::unknown;
-use crate::decide::decision::Decision;
+use crate::config::{Config, SCHEDULE, unknown};
+use crate::decide::decision::{Cause, Decision, Wait};
 use crate::decide::observation::Agent;
 use crate::decide::observation::Observation;
 use crate::exit::Exit;
@@ -30,7 +30,7 @@ use crate::state::current_run::CurrentRun;
 use crate::state::history::{Change, History, LastRun};
 use crate::state::record;
 use crate::system::terminal::Colours;
-use crate::system::text::{io_problem, reasons};
+use crate::system::text::reasons;
 use crate::system::{terminal, timer};
 use crate::{observe, packages};
 
@@ -44,11 +44,13 @@ pub fn status(options: &Options, json: bool) -> Result<Exit> {
         log::set_max_level(LevelFilter::Error);
     }
     let mut survey = Survey::of(options, Patience::Until(Instant::now() + PATIENCE));
-    survey.timer();
+    survey.timer(options);
     if json {
         print_json(&survey.report)?;
     } else {
-        print(&page::render(&survey.report, Colours::of(&io::stdout())));
+        let stdout = io::stdout();
+        let width = terminal::width(&stdout);
+        outcome::print(&page::render(&survey.report, width, Colours::of(&stdout)))?;
     }
     let exit = survey.error.as_ref().map_or(Exit::Success, Exit::of);
     // A server that does not answer is a result like any other.
@@ -67,7 +69,7 @@ pub fn history(options: &Options, json: bool) -> Result<Exit> {
     } else {
         let stdout = io::stdout();
         let width = terminal::width(&stdout);
-        print(&history::render(&changes, width, Colours::of(&stdout)));
+        outcome::print(&history::render(&changes, width, Colours::of(&stdout)))?;
     }
     Ok(Exit::Success)
 }
@@ -77,7 +79,7 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
     let mut survey = Survey::of(options, Patience::Run);
     let exit = survey.exit();
     if json {
-        survey.timer();
+        survey.timer(options);
         print_json(&survey.report)?;
         return Ok(exit);
     }
@@ -154,30 +156,30 @@ impl Survey {
         self.report
             .problems
             .extend(unknown::warnings(&options.config_dir));
-        let config = Config::read(&options.config_dir)?;
+        let (config, problems) = Config::read_usable(&options.config_dir);
+        let mut problems = problems.into_iter();
+        let unusable = problems.next();
         self.report
             .problems
-            .extend(observe::windows::other_time_zone(&config));
-        let now = self.report.time;
-        let schedule = observe::windows::schedule(&config, now);
-        self.report.schedule = Some(ScheduleReport::of(&config, schedule, now));
-        let mut cache = Cache::read(Path::new(cache::FILE));
-        let mut seen = observe::first(&config, history, &mut cache, false)?;
-        self.report
-            .last_run
-            .iter()
-            .for_each(|last| recall(&mut seen.agent, last));
-        self.report.installer = Some(packages::installer(
-            config.installer,
-            seen.agent.package.database,
-        ));
-        self.report.observed(&config, &seen);
+            .extend(problems.map(|problem| problem.to_string()));
+        // The agent is shown whatever is wrong with the settings.
+        let seen = self.observe(&config, history, unusable.is_none());
+        if let Some(problem) = unusable {
+            return Err(problem.into());
+        }
+        config.channel()?;
+        let seen = seen?;
         let mut sources = Sources::new(&config, false, patience);
         let (mut seen, decision) = sources.decide_with_path(seen)?;
         if matches!(patience, Patience::Until(_)) {
             sources.ask_the_rest(&mut seen)?;
         }
         self.report.decided(&config, &seen, &decision);
+        let file = &config.schedule;
+        if depends_on_the_schedule(&decision) && is_hidden(file) {
+            let problem = "what happens next cannot be predicted: permission denied";
+            return Err(config.error(SCHEDULE, problem, "Try again as root").into());
+        }
         if let (Some(problem), Some(channel)) = (sources.problem, &mut self.report.channel) {
             channel.critical = None;
             // `dry-run` has logged it.
@@ -186,24 +188,53 @@ impl Survey {
                 .extend(Some(problem).filter(|_| patience != Patience::Run));
         }
         self.verdict = words::verdict(&decision);
-        if let Some(error) = observe::insecure_config(&config, &seen, &decision)? {
-            self.insecure_config(&decision, &error);
+        if let Some(error) = observe::obstacle(&config, &seen, &decision)? {
+            self.obstacle(&decision, &error);
         }
         self.decided = Some((seen, decision));
         Ok(())
     }
 
+    /// Observes the host, and adds that to the report; the maintenance windows only if it is known who sets them.
+    fn observe(
+        &mut self,
+        config: &Config,
+        history: History,
+        knows_windows: bool,
+    ) -> Result<Observation> {
+        if knows_windows {
+            self.report
+                .problems
+                .extend(observe::windows::other_time_zone(config));
+            let now = self.report.time;
+            let schedule = observe::windows::schedule(config, now);
+            self.report.schedule = Some(ScheduleReport::of(config, schedule, now));
+        }
+        let mut cache = Cache::read(Path::new(cache::FILE));
+        let mut seen = observe::first(config, history, &mut cache, false)?;
+        self.report
+            .last_run
+            .iter()
+            .for_each(|last| recall(&mut seen.agent, last));
+        let database = seen.agent.package.database;
+        self.report.installer = Some(packages::installer(config.installer, database));
+        self.report.observed(config, &seen);
+        Ok(seen)
+    }
+
     /// Adds the timer.
-    fn timer(&mut self) {
-        match timer::read(self.report.time) {
+    fn timer(&mut self, options: &Options) {
+        // As the service unit has it.
+        let is_enrolled = options.config_dir.join("endpoint").exists();
+        match timer::read(self.report.time, is_enrolled) {
             Ok(timer) => self.report.timer = Some(timer),
             Err(error) => self.report.problems.push(reasons(&error)),
         }
     }
 
     /// Adds why the decision cannot be carried out: now, or once it is due.
-    fn insecure_config(&mut self, decision: &Decision, error: &PackageError) {
-        let Decision::Go(change, _) = decision else {
+    fn obstacle(&mut self, decision: &Decision, error: &PackageError) {
+        let (Decision::Go(change, _), PackageError::InsecureSettings(_)) = (decision, error) else {
             self.report.problems.push(error.to_string());
             return;
         };
@@ -227,6 +258,20 @@ impl Survey {
     }
 }
 
+/// Whether it would be another one with other maintenance windows.
+fn depends_on_the_schedule(decision: &Decision) -> bool {
+    matches!(
+        decision,
+        Decision::Wait(_, Wait::NextCheck(_) | Wait::Schedule(_))
+            | Decision::Go(_, Cause::ScheduleAbsent(_))
+    )
+}
+
+/// Whether this user must not read a file.
+fn is_hidden(file: &Path) -> bool {
+    File::open(file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 /// Which program a process runs requires root to see. The last run saw it.
 fn recall(agent: &mut Agent, last: &LastRun) {
     let installed = &agent.package.version;
@@ -246,12 +291,5 @@ fn recall(agent: &mut Agent, last: &LastRun) {
 }
 
 fn print_json(report: &impl Serialize) -> Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(report)?));
-    Ok(())
-}
-
-fn print(text: &str) {
-    if let Err(error) = terminal::write(&mut io::stdout(), text.as_bytes()) {
-        debug!("cannot write to standard output: {}", io_problem(&error));
-    }
+    outcome::print(&format!("{}\n", serde_json::to_string_pretty(report)?))
 }

@@ -29,6 +29,7 @@ mod reload;
 mod rollback;
 mod rooms;
 mod stand_in;
+mod status;
 mod trust;
 mod upgrade;
 mod version_server;

@@ -712,9 +712,12 @@ fn needrestart_leaves_the_agent_alone() {
 #[test]
 fn linters_find_no_error_and_the_units_are_valid() {
     let packages = Packages::get();
+    // lintian leaves files among the temporary ones.
+    let scratch = tempfile::tempdir().unwrap();
     let run = |program: &str, arguments: &[&Path]| {
         let output = Command::new(program)
             .args(arguments)
+            .env("TMPDIR", scratch.path())
             .output()
             .unwrap_or_else(|error| panic!("{program}: {error} (run tests/setup)"));
         (

@@ -20,14 +20,26 @@ const MAX_BYTES: u64 = 16 * 1024;
 /// The longest duration that can be set.
 const MAX_SECONDS: u64 = 24 * 60 * 60;
 
-/// The configuration directory, whose owner and mode were checked.
+/// The configuration directory. A setting that cannot be used counts as not set, and is among the problems.
 pub struct Directory<'a> {
     path: &'a Path,
+    /// Why settings cannot be used. Where the directory itself cannot, none of its files is read.
+    pub problems: Vec<ConfigError>,
+    is_usable: bool,
 }
 
 impl<'a> Directory<'a> {
-    /// Checks the directory.
-    pub fn open(path: &'a Path) -> Result<Self, ConfigError> {
+    /// Checks the owner and the mode of the directory.
+    pub fn open(path: &'a Path) -> Self {
+        let problems: Vec<ConfigError> = Directory::check(path).err().into_iter().collect();
+        Directory {
+            path,
+            is_usable: problems.is_empty(),
+            problems,
+        }
+    }
+
+    fn check(path: &Path) -> Result<(), ConfigError> {
         let error = |problem: &str| {
             ConfigError::new(path, problem, "Create the directory and set endpoint in it")
         };
@@ -35,8 +47,15 @@ impl<'a> Directory<'a> {
         if !metadata.is_dir() {
             return Err(error("not a directory"));
         }
-        ownership::check(path, &metadata)?;
-        Ok(Directory { path })
+        ownership::check(path, &metadata)
+    }
+
+    /// What was read; nothing, and one problem more, if it cannot be used.
+    fn usable<T: Default>(&mut self, read: Result<T, ConfigError>) -> T {
+        read.unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            T::default()
+        })
     }
 
     fn error(&self, name: &str, problem: &str, remedy: &str) -> ConfigError {
@@ -45,6 +64,9 @@ impl<'a> Directory<'a> {
 
     /// The text of a file; empty if there is no such file.
     fn text(&self, name: &str) -> Result<String, ConfigError> {
+        if !self.is_usable {
+            return Ok(String::new());
+        }
         let path = self.path.join(name);
         let unreadable = |error: io::Error| {
             let remedy = match error.kind() {
@@ -93,24 +115,24 @@ impl<'a> Directory<'a> {
 
     /// The value of a file, parsed; if it cannot be, `what` it is and what is `allowed` are named.
     fn parsed<T>(
-        &self,
+        &mut self,
         name: &str,
         what: &str,
         allowed: &str,
         parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, ConfigError> {
-        let Some(value) = self.value(name)? else {
-            return Ok(None);
-        };
-        let parsed = parse(&value).ok_or_else(|| {
-            let problem = format!("invalid {what} \"{}\"", printable(&value, 80));
-            self.error(name, &problem, allowed)
-        })?;
-        Ok(Some(parsed))
+    ) -> Option<T> {
+        let parsed = self.value(name).and_then(|value| {
+            let Some(value) = value else { return Ok(None) };
+            parse(&value).map(Some).ok_or_else(|| {
+                let problem = format!("invalid {what} \"{}\"", printable(&value, 80));
+                self.error(name, &problem, allowed)
+            })
+        });
+        self.usable(parsed)
     }
 
     /// One of these values.
-    pub fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<String>, ConfigError> {
+    pub fn one_of(&mut self, name: &str, allowed: &[&str]) -> Option<String> {
         let remedy = format!("Allowed: {}", allowed.join(", "));
         self.parsed(name, "value", &remedy, |value| {
             allowed.contains(&value).then(|| value.to_string())
@@ -118,22 +140,22 @@ impl<'a> Directory<'a> {
     }
 
     /// `yes` or `no`.
-    pub fn yes_or_no(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
-        let value = self.one_of(name, &["yes", "no"])?;
-        Ok(value.map_or(default, |value| value == "yes"))
+    pub fn yes_or_no(&mut self, name: &str, default: bool) -> bool {
+        let value = self.one_of(name, &["yes", "no"]);
+        value.map_or(default, |value| value == "yes")
     }
 
     /// A duration in seconds.
-    pub fn seconds(&self, name: &str, default: u64) -> Result<Duration, ConfigError> {
+    pub fn seconds(&mut self, name: &str, default: u64) -> Duration {
         let remedy = format!("Use seconds, 0 to {MAX_SECONDS}");
         let seconds = self.parsed(name, "value", &remedy, |value| {
             value.parse().ok().filter(|seconds| *seconds <= MAX_SECONDS)
-        })?;
-        Ok(Duration::from_secs(seconds.unwrap_or(default)))
+        });
+        Duration::from_secs(seconds.unwrap_or(default))
     }
 
     /// A number from 0 to 1.
-    pub fn fraction(&self, name: &str) -> Result<Option<f64>, ConfigError> {
+    pub fn fraction(&mut self, name: &str) -> Option<f64> {
         self.parsed(
             name,
             "value",
@@ -149,7 +171,7 @@ impl<'a> Directory<'a> {
     }
 
     /// A path from the root.
-    pub fn absolute_path(&self, name: &str) -> Result<Option<PathBuf>, ConfigError> {
+    pub fn absolute_path(&mut self, name: &str) -> Option<PathBuf> {
         let remedy = "Use an absolute path, such as /var/lib/prometheus/node-exporter";
         self.parsed(name, "path", remedy, |value| {
             let path = PathBuf::from(value);
@@ -158,96 +180,91 @@ impl<'a> Directory<'a> {
     }
 
     /// A package manager.
-    pub fn installer(&self, name: &str) -> Result<Option<Installer>, ConfigError> {
+    pub fn installer(&mut self, name: &str) -> Option<Installer> {
         let value = self.one_of(name, &Installer::ALL.map(Installer::name))?;
-        Ok(value.and_then(|value| Installer::ALL.into_iter().find(|one| one.name() == value)))
+        Installer::ALL.into_iter().find(|one| one.name() == value)
     }
 
     /// A version or a major version.
-    pub fn pin(&self, name: &str) -> Result<Option<Pin>, ConfigError> {
+    pub fn pin(&mut self, name: &str) -> Option<Pin> {
         let remedy = "Use a version (14.3.33) or a major version (14)";
         self.parsed(name, "pin", remedy, Pin::parse)
     }
 
     /// Maintenance windows, one per line.
-    pub fn windows(&self, name: &str) -> Result<Option<Windows>, ConfigError> {
-        Windows::parse(&self.text(name)?).map_err(|problem| {
-            let remedy =
-                "Use one window per line, such as Mon,Wed,Fri 02:00-04:00 or daily 23:00-01:00 UTC";
-            self.error(name, &problem, remedy)
-        })
+    pub fn windows(&mut self, name: &str) -> Option<Windows> {
+        let windows = self.text(name).and_then(|text| {
+            Windows::parse(&text).map_err(|problem| {
+                let remedy = "Use one window per line, such as Mon,Wed,Fri 02:00-04:00 or daily 23:00-01:00 UTC";
+                self.error(name, &problem, remedy)
+            })
+        });
+        self.usable(windows)
     }
 
     /// Names of systemd services, one per line, with or without `.service`.
-    pub fn units(&self, name: &str, default: &str) -> Result<Vec<String>, ConfigError> {
-        let mut units = self.lines(name)?;
+    pub fn units(&mut self, name: &str, default: &str) -> Vec<String> {
+        let units = self.lines(name).and_then(|lines| {
+            lines
+                .into_iter()
+                .map(|line| self.unit(name, line))
+                .collect()
+        });
+        let mut units: Vec<String> = self.usable(units);
         if units.is_empty() {
             units.push(default.to_string());
         }
-        for unit in &mut units {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
-            let has_type = unit.ends_with(".service");
-            if !unit.chars().all(allowed)
-                || unit.starts_with(['-', '.'])
-                || unit.contains('.') && !has_type
-            {
-                let problem = format!("invalid unit name \"{}\"", printable(unit, 40));
-                return Err(self.error(
-                    name,
-                    &problem,
-                    "Use one service per line, such as teleport.service",
-                ));
-            }
-            if !has_type {
-                unit.push_str(".service");
-            }
+        units
+    }
+
+    fn unit(&self, name: &str, mut unit: String) -> Result<String, ConfigError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        let has_type = unit.ends_with(".service");
+        if !unit.chars().all(allowed)
+            || unit.starts_with(['-', '.'])
+            || unit.contains('.') && !has_type
+        {
+            let problem = format!("invalid unit name \"{}\"", printable(&unit, 40));
+            let remedy = "Use one service per line, such as teleport.service";
+            return Err(self.error(name, &problem, remedy));
         }
-        Ok(units)
+        if !has_type {
+            unit.push_str(".service");
+        }
+        Ok(unit)
     }
 
     /// The release channel.
-    pub fn endpoint(&self, name: &str) -> Result<Endpoint, ConfigError> {
-        let Some(text) = self.value(name)? else {
-            let file = self.path.join(name);
-            let remedy = format!(
-                "Set it with: echo releases.example.com/prod | sudo tee {}",
-                file.display()
-            );
-            return Err(self.error(name, "no release channel configured", &remedy));
-        };
-        let (endpoint, canonical) = Endpoint::parse(&text, self.yes_or_no("insecure", false)?)
-            .map_err(|problem| {
-                self.error(
-                    name,
-                    &problem,
-                    "Use an address such as releases.example.com/prod",
-                )
-            })?;
-        self.suggest(name, canonical.as_deref());
-        Ok(endpoint)
+    pub fn endpoint(&mut self, name: &str) -> Option<Endpoint> {
+        let is_insecure = self.yes_or_no("insecure", false);
+        let remedy = "Use an address such as releases.example.com/prod";
+        self.address(name, remedy, |text| Endpoint::parse(text, is_insecure))
     }
 
     /// The address of the cluster's Proxy.
-    pub fn proxy(&self, name: &str) -> Result<Option<Address>, ConfigError> {
-        let Some(text) = self.value(name)? else {
-            return Ok(None);
-        };
-        let bare = text
-            .strip_prefix("https://")
-            .unwrap_or(&text)
-            .trim_end_matches('/');
-        let address = Address::parse(bare, HTTPS).map_err(|problem| {
-            self.error(
-                name,
-                &problem,
-                "Set the address of the cluster's Proxy, such as teleport.example.com:443",
-            )
-        })?;
-        self.suggest(name, Some(bare).filter(|bare| *bare != text));
-        Ok(Some(address))
+    pub fn proxy(&mut self, name: &str) -> Option<Address> {
+        let remedy = "Set the address of the cluster's Proxy, such as teleport.example.com:443";
+        self.address(name, remedy, |text| {
+            let bare = text.strip_prefix("https://").unwrap_or(text);
+            let bare = bare.trim_end_matches('/');
+            let canonical = (bare != text).then(|| bare.to_string());
+            Ok((Address::parse(bare, HTTPS)?, canonical))
+        })
     }
 
-    fn suggest(&self, name: &str, canonical: Option<&str>) {
+    /// An address, and its canonical form if the file has another.
+    fn address<T>(
+        &mut self,
+        name: &str,
+        remedy: &str,
+        parse: impl Fn(&str) -> Result<(T, Option<String>), String>,
+    ) -> Option<T> {
+        let parsed = self.value(name).and_then(|value| {
+            let Some(text) = value else { return Ok(None) };
+            let parsed = parse(&text).map_err(|problem| self.error(name, &problem, remedy))?;
+            Ok(Some(parsed))
+        });
+        let (address, canonical) = self.usable(parsed)?;
         if let Some(canonical) = canonical {
             let path = self.path.join(name);
             warn!(
@@ -255,5 +272,6 @@ impl<'a> Directory<'a> {
                 path.display()
             );
         }
+        Some(address)
     }
 }

@@ -46,21 +46,23 @@ macro_rules! settings {
         pub const SETTINGS: &[&str] = &[$($file,)* SCHEDULE];
 
         impl Config {
-            /// Reads the configuration directory.
-            pub fn read(path: &Path) -> Result<Config, ConfigError> {
-                let directory = Directory::open(path)?;
-                Ok(Config {
-                    $($field: directory.$reader($file $(, $argument)*)?,)*
+            /// Reads the configuration directory. A setting that cannot be used has its default, and is among the problems: `status`
+            /// shows what is known nevertheless.
+            pub fn read_usable(path: &Path) -> (Config, Vec<ConfigError>) {
+                let mut directory = Directory::open(path);
+                let config = Config {
+                    $($field: directory.$reader($file $(, $argument)*),)*
                     schedule: path.join(SCHEDULE),
-                })
+                };
+                (config, directory.problems)
             }
         }
     };
 }
 
 settings! {
-    /// The release channel to follow.
-    endpoint: Endpoint = endpoint("endpoint");
+    /// The release channel to follow, if one is configured.
+    endpoint: Option<Endpoint> = endpoint("endpoint");
     /// The package to upgrade; detected if not set.
     package: Option<String> = one_of("package", &PACKAGES);
     /// The package manager; detected if not set.
@@ -99,6 +101,27 @@ settings! {
 }
 
 impl Config {
+    /// Reads the configuration directory of a host with a release channel.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let (config, problems) = Config::read_usable(path);
+        match problems.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => config.channel().cloned().map(|_| config),
+        }
+    }
+
+    /// The release channel.
+    pub fn channel(&self) -> Result<&Endpoint, ConfigError> {
+        self.endpoint.as_ref().ok_or_else(|| {
+            let file = self.schedule.with_file_name("endpoint");
+            let remedy = format!(
+                "Set it with: echo releases.example.com/prod | sudo tee {}",
+                file.display()
+            );
+            self.error("endpoint", "no release channel configured", &remedy)
+        })
+    }
+
     /// The error for an `installer` that does not use the database that contains the agent's package.
     pub fn wrong_installer(
         &self,

@@ -27,7 +27,7 @@ fn read(files: &[(&str, &str)]) -> Result<Config, String> {
 fn only_the_endpoint_is_required() {
     let config = read(&[("endpoint", "releases.example.com/current\n")]).unwrap();
     assert_eq!(
-        config.endpoint.file("version"),
+        config.endpoint.unwrap().file("version"),
         "https://releases.example.com/current/version"
     );
     assert_eq!(config.package, None);
@@ -67,7 +67,7 @@ fn values_are_trimmed_and_comments_skipped() {
     ])
     .unwrap();
     assert_eq!(
-        config.endpoint.file("version"),
+        config.endpoint.unwrap().file("version"),
         "https://example.com:8443/a/b/version"
     );
     assert_eq!(config.package.as_deref(), Some("teleport"));

@@ -21,7 +21,7 @@ use crate::decide::observation::Observation;
 use crate::decide::rollout::Place;
 use crate::packages;
 use crate::packages::common::locks;
-use crate::packages::package::Database;
+use crate::packages::package::{Database, Installed};
 use crate::packages::{PackageError, PackageManager};
 use crate::state::cache::Cache;
 use crate::state::history::History;
@@ -133,24 +133,32 @@ pub fn package_manager(
     })
 }
 
-/// The settings of this host, if there are any, that would make `run` refuse to install what is decided.
-pub fn insecure_config(
+/// What `run` would find before it installs what is decided: settings of this host that accept unsigned packages, or no repository.
+pub fn obstacle(
     config: &Config,
     seen: &Observation,
     decision: &Decision,
 ) -> Result<Option<PackageError>> {
-    match decision {
-        Decision::Go(action, _) | Decision::Wait(action, _)
-            if !matches!(action, Action::Restart(..)) => {}
-        _ => return Ok(None),
+    let (Decision::Go(action, _) | Decision::Wait(action, _)) = decision else {
+        return Ok(None);
+    };
+    if matches!(action, Action::Restart(..)) {
+        return Ok(None);
     }
-    let checked = package_manager(config, seen.agent.package.database)?.check_trust();
-    Ok(checked.err().and_then(|error| match error {
-        PackageError::InsecureSettings(_) => Some(error),
+    let Installed { name, database, .. } = &seen.agent.package;
+    let packages = package_manager(config, *database)?;
+    match packages.check_trust() {
+        Ok(()) => {}
+        Err(error @ PackageError::InsecureSettings(_)) => return Ok(Some(error)),
         // Not every file can be read without root.
-        other => {
-            warn!("{other}");
-            None
-        }
-    }))
+        Err(other) => warn!("{other}"),
+    }
+    Ok(
+        (!packages.may_offer(name)).then(|| PackageError::NotOffered {
+            name: name.clone(),
+            target: action.target().to_string(),
+            source: packages.source(),
+            latest: None,
+        }),
+    )
 }

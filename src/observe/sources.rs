@@ -89,14 +89,14 @@ impl<'a> Sources<'a> {
     }
 
     fn ask(&mut self, question: Question, seen: &mut Observation) -> Result<()> {
-        let _step = (question != Question::Offer)
-            .then(|| Step::new(format!("asking {}", self.config.endpoint)));
         let (config, patience) = (self.config, self.patience);
-        let is_secure = config.endpoint.is_secure();
+        let endpoint = config.channel()?;
+        let _step = (question != Question::Offer).then(|| Step::new(format!("asking {endpoint}")));
+        let is_secure = endpoint.is_secure();
         let client = self
             .client
             .get_or_insert_with(|| Client::new(is_secure, patience));
-        let channel = Channel::new(&config.endpoint, client);
+        let channel = Channel::new(endpoint, client);
         match question {
             Question::Target => seen.target = Some(channel.target()?),
             Question::Critical => {

@@ -128,15 +128,16 @@ impl fmt::Display for PackageError {
                 name,
                 target,
                 source,
-                latest,
-            } => {
-                let latest = latest.as_deref().unwrap_or("none");
-                write!(
-                    f,
-                    "{name} {target} not found in the repository configured in {source} (latest: {latest}). \
-                     Publish an available version, or switch the repository to stable/rolling (stable/vN has only major version N)"
-                )
-            }
+                latest: Some(latest),
+            } => write!(
+                f,
+                "{name} {target} not found in the repository configured in {source} (latest: {latest}). \
+                 Publish an available version, or switch the repository to stable/rolling (stable/vN has only major version N)"
+            ),
+            PackageError::NotOffered { name, source, .. } => write!(
+                f,
+                "no repository with {name} is configured in {source}. Add Teleport's: https://goteleport.com/docs/installation"
+            ),
             PackageError::ChangesOthers(others) => write!(
                 f,
                 "the upgrade would also change other packages: {}. If that is intended, install it manually",

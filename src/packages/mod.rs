@@ -53,6 +53,11 @@ pub trait PackageManager {
     /// Refreshes the index of Teleport's repository, and lists the versions of the package in it, with the repository's spelling.
     fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError>;
 
+    /// Whether a repository may have the package, as far as that is known without asking its server.
+    fn may_offer(&self, _name: &str) -> bool {
+        true
+    }
+
     /// The versions of the package in the index as it is, if that can be read without changing a file of this host.
     fn peek(&self, _name: &str) -> Vec<Version> {
         Vec::new()

@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::agent::schedule::{Absence, Schedule, Window, WindowStatus};
+use crate::config::endpoint::Endpoint;
 use crate::config::{Config, WINDOWS};
 use crate::decide::decision::Decision;
 use crate::decide::observation::Observation;
@@ -228,7 +229,8 @@ impl Report {
     pub fn observed(&mut self, config: &Config, seen: &Observation) {
         let last_run = self.last_run.as_ref();
         self.agent = Some(AgentReport::of(&seen.agent, self.installer, last_run));
-        self.channel = Some(ChannelReport::of(config, seen));
+        let channel = config.endpoint.as_ref();
+        self.channel = channel.map(|channel| ChannelReport::of(channel, seen));
         self.rollout = Standing::of(seen).map(RolloutReport::of);
         self.cluster = seen.cluster.as_ref().map(ClusterReport::of);
         let pin = seen.limits.pin.as_ref().map(ToString::to_string);
@@ -236,7 +238,8 @@ impl Report {
             pin,
             prerelease: seen.limits.prerelease,
         });
-        self.lock = Some(LockReport {
+        // Without a channel there are no checks that would change it.
+        self.lock = channel.map(|_| LockReport {
             enabled: config.lock,
             held: seen.agent.package.held,
             ours: seen.history.held_by_us,
@@ -260,13 +263,13 @@ impl Report {
 }
 
 impl ChannelReport {
-    fn of(config: &Config, seen: &Observation) -> ChannelReport {
+    fn of(channel: &Endpoint, seen: &Observation) -> ChannelReport {
         let target = match &seen.target {
             Some(Target::Version(version)) => Some(version.clone()),
             _ => None,
         };
         ChannelReport {
-            address: config.endpoint.to_string(),
+            address: channel.to_string(),
             answered: seen.target.is_some(),
             target,
             critical: seen.critical,

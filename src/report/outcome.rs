@@ -1,7 +1,9 @@
 //! How a run ends: its last line, the priority of that line, and the exit status.
 
+use std::io;
 use std::time::Duration;
 
+use anyhow::{Result, anyhow};
 use log::Level;
 
 use crate::decide::compatibility::NotAllowed;
@@ -13,7 +15,8 @@ use crate::report::words;
 use crate::report::words::action;
 use crate::system::journal::Event;
 use crate::system::logging;
-use crate::system::text::reasons;
+use crate::system::terminal;
+use crate::system::text::{io_problem, reasons};
 use crate::system::times;
 use crate::upgrade::{Outcome, UpgradeError};
 
@@ -204,4 +207,14 @@ fn said(line: String) -> End {
 /// Logs a line of the result.
 pub fn say(line: &str) {
     logging::outcome(Level::Info, line);
+}
+
+/// Prints what was asked for, and nothing else.
+pub fn print(text: &str) -> Result<()> {
+    match terminal::write(&mut io::stdout(), text.as_bytes()) {
+        // The reader, such as head, has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written
+            .map_err(|error| anyhow!("cannot write to standard output: {}", io_problem(&error))),
+    }
 }

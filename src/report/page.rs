@@ -1,4 +1,4 @@
-//! The report as a page for people: sections of aligned lines that fit a terminal of 80 columns.
+//! The report as a page for people: sections of aligned lines.
 
 use chrono::{DateTime, Utc};
 
@@ -16,8 +16,6 @@ use crate::system::text::{printable, wrap};
 use crate::system::timer::Timer;
 use crate::system::times::{ago, local, span, took};
 
-/// The width of a terminal.
-const WIDTH: usize = 80;
 /// The column where the text of a line begins.
 const INDENT: usize = 19;
 /// The length at which a text is cut.
@@ -25,10 +23,11 @@ const LONGEST: usize = 1000;
 /// How many windows are shown.
 const WINDOWS: usize = 3;
 
-/// Renders the page.
-pub fn render(report: &Report, colours: Colours) -> String {
+/// Renders the page, in lines of `width` columns.
+pub fn render(report: &Report, width: usize, colours: Colours) -> String {
     let mut page = Page {
         text: String::new(),
+        width,
         colours,
     };
     let now = report.time;
@@ -81,6 +80,7 @@ pub fn render(report: &Report, colours: Colours) -> String {
 
 struct Page {
     text: String,
+    width: usize,
     colours: Colours,
 }
 
@@ -101,7 +101,7 @@ impl Page {
         } else {
             format!("{name}:")
         };
-        for part in wrap(&text, WIDTH - INDENT) {
+        for part in wrap(&text, self.width - INDENT) {
             let part = colour.map_or(part.clone(), |colour| self.colours.paint(colour, &part));
             let line = format!("  {name:<width$}{part}\n", width = INDENT - 2);
             self.text.push_str(&line);
@@ -200,7 +200,12 @@ impl Page {
         let FailedTarget {
             target, at, reason, ..
         } = failed;
-        let words = format!("{target}, failed {}: {reason}", ago(*at, now));
+        let rollback = if failed.rollback_failed {
+            ", and so did its rollback"
+        } else {
+            ""
+        };
+        let words = format!("{target}, failed {}{rollback}: {reason}", ago(*at, now));
         self.line("Skipped version", None, words);
     }
 
@@ -325,6 +330,10 @@ fn window_words(window: &Window, now: DateTime<Utc>) -> String {
 /// The timer, and what to do unless it is enabled and running.
 fn timer_words(timer: &Timer, now: DateTime<Utc>) -> (String, Option<&'static str>) {
     const ENABLE: Option<&str> = Some("Try: sudo systemctl enable --now teleport-upgrade.timer");
+    if timer.active && timer.skips {
+        let words = "running, but skips every check: no release channel is configured";
+        return (words.into(), None);
+    }
     let problem = match (timer.enabled, timer.active, timer.next) {
         (true, true, Some(next)) => {
             let words = format!(

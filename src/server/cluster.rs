@@ -5,6 +5,7 @@ use log::warn;
 use crate::agent::service::Reach;
 use crate::agent::settings::Settings;
 use crate::config::Config;
+use crate::config::endpoint::Endpoint;
 use crate::server::answers::{self, Cluster};
 use crate::server::http::Client;
 use crate::server::http::error::RequestError;
@@ -56,7 +57,7 @@ pub fn look(config: &Config, settings: &Settings, client: &Client) -> Cluster {
 fn servers<'a>(config: &'a Config, settings: &'a Settings) -> (Vec<&'a Address>, String) {
     if let Some(proxy) = &config.proxy {
         (vec![proxy], "Check proxy".into())
-    } else if let Some(proxy) = config.endpoint.teleport_proxy() {
+    } else if let Some(proxy) = config.endpoint.as_ref().and_then(Endpoint::teleport_proxy) {
         (vec![proxy], "Check endpoint, or set proxy".into())
     } else {
         let advice = format!("Check proxy_server in {}, or set proxy", settings.source);

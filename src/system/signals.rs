@@ -1,11 +1,16 @@
 //! Signals that ask this program to end are deferred while a change is in progress.
 
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use anyhow::{Context, Result};
+use log::warn;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::low_level::pipe;
 
 /// What a SIGTERM, SIGINT or SIGHUP does: it ends the program at once, except while a [`Deferred`] lives.
 ///
@@ -16,7 +21,7 @@ pub struct Signals {
     received: Arc<AtomicBool>,
 }
 
-/// While it lives, signals are only recorded: the change is finished first.
+/// While it lives, signals are only recorded, and that is said at once: the change is finished first.
 #[derive(Debug)]
 pub struct Deferred<'a>(&'a Signals);
 
@@ -27,12 +32,17 @@ impl Signals {
             at_once: Arc::new(AtomicBool::new(true)),
             received: Arc::default(),
         };
+        let (received, woken) = UnixStream::pair().context("cannot handle signals")?;
         for signal in [SIGTERM, SIGINT, SIGHUP] {
             flag::register_conditional_default(signal, Arc::clone(&signals.at_once))
                 .context("cannot handle signals")?;
             flag::register(signal, Arc::clone(&signals.received))
                 .context("cannot handle signals")?;
+            let woken = woken.try_clone().context("cannot handle signals")?;
+            pipe::register(signal, woken).context("cannot handle signals")?;
         }
+        // A handler must not print.
+        thread::spawn(move || say_when_deferred(received));
         Ok(signals)
     }
 
@@ -45,6 +55,15 @@ impl Signals {
     /// Whether a signal was received while they were deferred.
     pub fn asked_to_end(&self) -> bool {
         self.received.load(Ordering::SeqCst)
+    }
+}
+
+/// Waits for the first signal. One that is not deferred has ended the program before it can be received here.
+fn say_when_deferred(mut received: UnixStream) {
+    if received.read_exact(&mut [0]).is_ok() {
+        warn!(
+            "asked to stop: the current step is finished first, as an install must not be interrupted"
+        );
     }
 }
 

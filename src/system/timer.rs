@@ -21,12 +21,14 @@ pub struct Timer {
     pub enabled: bool,
     /// Whether it is started now.
     pub active: bool,
+    /// Whether the checks that it starts are skipped, as no release channel is configured.
+    pub skips: bool,
     /// When it elapses next, if it does.
     pub next: Option<DateTime<Utc>>,
 }
 
-/// Asks systemd.
-pub fn read(now: DateTime<Utc>) -> Result<Timer> {
+/// Asks systemd. The service of a host that is not enrolled is skipped.
+pub fn read(now: DateTime<Utc>, is_enrolled: bool) -> Result<Timer> {
     let properties =
         "--property=UnitFileState,ActiveState,NextElapseUSecMonotonic,NextElapseUSecRealtime";
     let output = Command::new("systemctl", ["show", properties, "--", UNIT])
@@ -40,7 +42,11 @@ pub fn read(now: DateTime<Utc>) -> Result<Timer> {
         );
     }
     let uptime = TimeDelta::from_std(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?))?;
-    Ok(timer(&output.answer().collect::<Vec<_>>(), now, uptime))
+    let timer = timer(&output.answer().collect::<Vec<_>>(), now, uptime);
+    Ok(Timer {
+        skips: !is_enrolled,
+        ..timer
+    })
 }
 
 fn timer(lines: &[&str], now: DateTime<Utc>, uptime: TimeDelta) -> Timer {
@@ -59,6 +65,7 @@ fn timer(lines: &[&str], now: DateTime<Utc>, uptime: TimeDelta) -> Timer {
     Timer {
         enabled: get("UnitFileState").starts_with("enabled"),
         active: get("ActiveState") == "active",
+        skips: false,
         next: counted
             .into_iter()
             .chain(dated.map(|dated| dated.and_utc()))
@@ -126,6 +133,7 @@ mod tests {
             Timer {
                 enabled: true,
                 active: true,
+                skips: false,
                 next: Some(now + TimeDelta::minutes(25))
             }
         );
@@ -158,6 +166,7 @@ mod tests {
             Timer {
                 enabled: false,
                 active: false,
+                skips: false,
                 next: None
             }
         );

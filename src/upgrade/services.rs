@@ -1,7 +1,9 @@
 //! The services of a change.
 
+use chrono::Utc;
+
 use crate::agent::service::verify::{Old, Unhealthy};
-use crate::agent::service::{Health, Service};
+use crate::agent::service::{Health, Service, log};
 use crate::decide::observation::Agent;
 
 /// Why some services failed.
@@ -15,7 +17,14 @@ pub struct Failed {
 pub fn each(units: &[String], act: impl Fn(&str) -> Result<(), Unhealthy>) -> Result<(), Failed> {
     let problems: Vec<(&String, Unhealthy)> = units
         .iter()
-        .filter_map(|unit| Some((unit, act(unit).err()?)))
+        .filter_map(|unit| {
+            let began = Utc::now();
+            let mut problem = act(unit).err()?;
+            if let Some(error) = log::last_error(unit, began) {
+                problem.reason += &format!("; its last error: {error}");
+            }
+            Some((unit, problem))
+        })
         .collect();
     if problems.is_empty() {
         return Ok(());

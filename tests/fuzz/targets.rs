@@ -154,9 +154,10 @@ pub fn configuration(data: &[u8]) {
     }
     match Config::read(directory) {
         Ok(config) => {
-            let Address { host, .. } = config.endpoint.server().clone();
+            let channel = config.channel().unwrap();
+            let Address { host, .. } = channel.server().clone();
             assert!(!host.is_empty());
-            let address = config.endpoint.file("version");
+            let address = channel.file("version");
             assert!(address.chars().all(|c| c.is_ascii_graphic()), "{address:?}");
             assert!(
                 address.starts_with("https://") || is_this_host(&host),

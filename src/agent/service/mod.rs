@@ -1,5 +1,6 @@
 //! The systemd services that run the agent. The types are here; what reads and changes a service is in the files below.
 
+pub mod log;
 mod processes;
 pub mod properties;
 pub mod readiness;

@@ -270,6 +270,10 @@ impl PackageManager for Apt {
         }
     }
 
+    fn may_offer(&self, name: &str) -> bool {
+        self.source.is_some() || !self.peek(name).is_empty()
+    }
+
     fn peek(&self, name: &str) -> Vec<Version> {
         let listed = self.madison(name).map(|madison| output::listed(&madison));
         let listed = listed.unwrap_or_default().into_iter();

@@ -241,6 +241,11 @@ impl PackageManager for Yum {
             .map_or_else(default, |file| file.display().to_string())
     }
 
+    fn may_offer(&self, _: &str) -> bool {
+        let has_any = |directories: Vec<PathBuf>| !rpm::repo_files(&directories).is_empty();
+        self.source.is_some() || trust::repositories(self.dialect).is_ok_and(has_any)
+    }
+
     fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
         self.check_trust()?;
         let output = self.query(name)?;

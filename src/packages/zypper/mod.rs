@@ -239,6 +239,10 @@ impl PackageManager for Zypper {
             .map_or_else(default, |file| file.display().to_string())
     }
 
+    fn may_offer(&self, _: &str) -> bool {
+        !rpm::repo_files(&REPOSITORIES).is_empty()
+    }
+
     fn offered(&self, name: &str) -> Result<Vec<(Version, String)>, PackageError> {
         self.check_trust()?;
         self.refresh()?;
