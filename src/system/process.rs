@@ -69,14 +69,28 @@ impl Process {
 
     /// Its children that have ended and that it has not waited for yet, with how long ago they started.
     pub fn ended_children(&self) -> Vec<(i32, Duration)> {
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let ended = |pid: i32| {
-            let stat = stat(pid)?;
-            let is_one = stat.first()? == "Z" && stat.get(PARENT)?.parse() == Ok(self.pid);
+        let ended = |(pid, stat): (i32, Vec<String>)| {
+            let is_one = stat.first()? == "Z";
             is_one.then_some((pid, age(stat.get(STARTED)?.parse().ok()?)))
         };
-        pids.filter_map(ended).collect()
+        self.all_children().filter_map(ended).collect()
+    }
+
+    /// Its children that run.
+    pub fn children(&self) -> Vec<i32> {
+        let running = |pid: i32| Process::of(pid).map(|process| process.pid);
+        self.all_children()
+            .filter_map(|(pid, _)| running(pid))
+            .collect()
+    }
+
+    /// Its children, with what `stat` has about each.
+    fn all_children(&self) -> impl Iterator<Item = (i32, Vec<String>)> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let parent = self.pid.to_string();
+        pids.filter_map(|pid: i32| Some((pid, stat(pid)?)))
+            .filter(move |(_, stat)| stat.get(PARENT) == Some(&parent))
     }
 }
 

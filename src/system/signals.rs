@@ -52,6 +52,11 @@ impl Signals {
         Deferred(self)
     }
 
+    /// True once a signal was received while they were deferred.
+    pub fn received(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.received)
+    }
+
     /// Whether a signal was received while they were deferred.
     pub fn asked_to_end(&self) -> bool {
         self.received.load(Ordering::SeqCst)

@@ -1,5 +1,6 @@
 //! Child processes: fixed programs, a clean environment, timeouts, captured output.
 
+mod descendants;
 mod output;
 mod waiting;
 
@@ -10,7 +11,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,7 @@ use log::{Level, log, warn};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::system::command::descendants::Descendants;
 use crate::system::command::output::Stream;
 use crate::system::command::waiting::Waiting;
 use crate::system::text::printable;
@@ -49,18 +53,26 @@ const GRACE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(10);
 /// A longer line is split, so that no program fills the memory.
 const MAX_LINE: u64 = 64 * 1024;
+/// How many lines may wait to be handled. A program that prints faster is slowed down, and does not fill the memory either.
+const QUEUE: usize = 64;
+/// How often a running program is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How many lines of an executable of the host's are logged and kept.
+const MAX_FOREIGN_LINES: usize = 200;
 
 /// A program to run.
 #[derive(Debug)]
 pub struct Command {
     inner: std::process::Command,
-    name: &'static str,
+    name: String,
     limit: Option<Duration>,
     level: Level,
     /// The level at which its output is logged.
     lines: Level,
     /// When it is to be ended rather than waited for.
     waiting: Option<Waiting>,
+    /// For an executable of the host's: ends it once this is true.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// The file of a program, which may be given by its path already. If there is none, running it fails.
@@ -100,8 +112,24 @@ impl Command {
         I: IntoIterator<Item = S>,
         S: AsRef<std::ffi::OsStr>,
     {
-        let mut inner = std::process::Command::new(absolute(name));
-        inner.args(arguments).current_dir("/").env_clear();
+        let mut command = Command::of(&absolute(name), name);
+        command.inner.args(arguments);
+        command
+    }
+
+    /// An executable of the host's, which may do anything, until `stop` is true. Its output is logged, but not without end; if it is
+    /// ended, so is everything that it started.
+    pub fn foreign(file: &Path, name: &str, stop: Arc<AtomicBool>) -> Self {
+        Command {
+            lines: Level::Info,
+            stop: Some(stop),
+            ..Command::of(file, name)
+        }
+    }
+
+    fn of(file: &Path, name: &str) -> Self {
+        let mut inner = std::process::Command::new(file);
+        inner.current_dir("/").env_clear();
         inner
             .env("PATH", PATH)
             .env("LC_ALL", "C.UTF-8")
@@ -112,11 +140,12 @@ impl Command {
         inner.stdin(Stdio::null()).process_group(0);
         Command {
             inner,
-            name,
+            name: name.into(),
             limit: None,
             level: Level::Debug,
             lines: Level::Debug,
             waiting: None,
+            stop: None,
         }
     }
 
@@ -157,6 +186,7 @@ impl Command {
         let (out, out_writer) = std::io::pipe().context("cannot make a pipe")?;
         let (err, err_writer) = std::io::pipe().context("cannot make a pipe")?;
         self.inner.stdout(out_writer).stderr(err_writer);
+        let descendants = self.stop.as_ref().map(|_| Descendants::adopt());
         let started = Instant::now();
         let child = self
             .inner
@@ -166,14 +196,20 @@ impl Command {
         // Closes this process's copies of the pipes' writing ends; otherwise the end of the output would never be seen.
         self.inner.stdout(Stdio::null()).stderr(Stdio::null());
 
-        let (sender, events) = mpsc::channel();
+        let (sender, events) = mpsc::sync_channel(QUEUE);
         let (errors, exits) = (sender.clone(), sender.clone());
         thread::spawn(move || send_lines(BufReader::new(out), Stream::Output, &sender));
         thread::spawn(move || send_lines(BufReader::new(err), Stream::Error, &errors));
         thread::spawn(move || wait(child, &exits));
 
-        let mut output = Output::new(self.name, ExitStatus::from_raw(0), self.lines);
+        let mut output = Output::new(&self.name, ExitStatus::from_raw(0), self.lines);
+        if self.stop.is_some() {
+            output.most = MAX_FOREIGN_LINES;
+        }
         output.status = self.follow(&events, group, started, &mut output)?;
+        if let Some(descendants) = descendants.filter(|_| output.was_ended()) {
+            descendants.end();
+        }
         let deadline = Instant::now() + DRAIN;
         let left = || deadline.saturating_duration_since(Instant::now());
         while let Ok(Event::Line(stream, line)) = events.recv_timeout(left()) {
@@ -200,11 +236,27 @@ impl Command {
         let mut signals = [Signal::SIGTERM, Signal::SIGKILL].into_iter();
         let mut deadline = self.limit.map(|limit| started + limit);
         loop {
-            let event = match deadline {
-                Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
-                None => events.recv().map_err(RecvTimeoutError::from),
-            };
-            match event {
+            let is_to_stop = |stop: &Arc<AtomicBool>| stop.load(Ordering::SeqCst);
+            if !output.stopped && self.stop.as_ref().is_some_and(is_to_stop) {
+                (output.stopped, deadline) = (true, Some(Instant::now()));
+            }
+            let left = deadline.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()));
+            // Before its lines: one that prints without end must end in time too.
+            if left.is_zero() {
+                output.timed_out = self.limit.filter(|_| !output.stopped);
+                deadline = signals.next().map(|signal| {
+                    warn!(
+                        "{} is still running after {} s; sending {signal}",
+                        self.name,
+                        started.elapsed().as_secs()
+                    );
+                    // It may have ended this very moment.
+                    let _ = killpg(group, signal);
+                    Instant::now() + GRACE
+                });
+                continue;
+            }
+            match events.recv_timeout(left.min(LOOK)) {
                 Ok(Event::Line(stream, line)) => {
                     output.gave_up |= self
                         .waiting
@@ -215,19 +267,7 @@ impl Command {
                     return status.with_context(|| format!("cannot wait for {}", self.name));
                 }
                 Err(RecvTimeoutError::Disconnected) => bail!("lost track of {}", self.name),
-                Err(RecvTimeoutError::Timeout) => {
-                    output.timed_out = self.limit;
-                    deadline = signals.next().map(|signal| {
-                        warn!(
-                            "{} is still running after {} s; sending {signal}",
-                            self.name,
-                            started.elapsed().as_secs()
-                        );
-                        // It may have ended this very moment.
-                        let _ = killpg(group, signal);
-                        Instant::now() + GRACE
-                    });
-                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
@@ -235,14 +275,14 @@ impl Command {
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)?;
+        f.write_str(&self.name)?;
         self.inner
             .get_args()
             .try_for_each(|argument| write!(f, " {}", printable(&argument.to_string_lossy(), 200)))
     }
 }
 
-fn send_lines(mut reader: impl BufRead, stream: Stream, lines: &Sender<Event>) {
+fn send_lines(mut reader: impl BufRead, stream: Stream, lines: &SyncSender<Event>) {
     loop {
         let mut line = Vec::new();
         match reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
@@ -257,7 +297,7 @@ fn send_lines(mut reader: impl BufRead, stream: Stream, lines: &Sender<Event>) {
     }
 }
 
-fn wait(mut child: std::process::Child, exits: &Sender<Event>) {
+fn wait(mut child: std::process::Child, exits: &SyncSender<Event>) {
     // Nobody listens any more only when the program itself is ending.
     let _ = exits.send(Event::Exited(child.wait()));
 }

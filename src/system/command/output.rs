@@ -15,12 +15,17 @@ pub(super) const MAX_LINES: usize = 2000;
 /// What a program printed, both streams in order, and how it ended.
 #[derive(Debug)]
 pub struct Output {
-    name: &'static str,
+    name: String,
     pub(super) status: ExitStatus,
     level: Level,
     pub(super) lines: VecDeque<(Stream, String)>,
     pub(super) timed_out: Option<Duration>,
     pub(super) gave_up: bool,
+    /// Whether it was to stop before its time was over.
+    pub(super) stopped: bool,
+    /// How many lines are logged, the first ones, and how many are kept, the last ones.
+    pub(super) most: usize,
+    logged: usize,
 }
 
 /// Where a line came from.
@@ -46,14 +51,17 @@ impl Output {
         output
     }
 
-    pub(super) fn new(name: &'static str, status: ExitStatus, level: Level) -> Output {
+    pub(super) fn new(name: &str, status: ExitStatus, level: Level) -> Output {
         Output {
-            name,
+            name: name.into(),
             status,
             level,
             lines: VecDeque::new(),
             timed_out: None,
             gave_up: false,
+            stopped: false,
+            most: usize::MAX,
+            logged: 0,
         }
     }
 
@@ -70,6 +78,11 @@ impl Output {
     /// Whether the program was ended because its time was over.
     pub fn timed_out(&self) -> bool {
         self.timed_out.is_some()
+    }
+
+    /// Whether the program was ended because its time was over, or because it was to stop.
+    pub(super) fn was_ended(&self) -> bool {
+        self.timed_out() || self.stopped
     }
 
     /// The exit status, if the program ended by itself.
@@ -126,8 +139,13 @@ impl Output {
     }
 
     pub(super) fn push(&mut self, stream: Stream, line: String) {
-        log!(self.level, "{}: {}", self.name, printable(&line, 500));
-        if self.lines.len() == MAX_LINES {
+        if self.logged < self.most {
+            log!(self.level, "{}: {}", self.name, printable(&line, 500));
+        } else if self.logged == self.most {
+            log!(self.level, "{}: further output is not logged", self.name);
+        }
+        self.logged = self.logged.saturating_add(1);
+        if self.lines.len() == self.most.min(MAX_LINES) {
             self.lines.pop_front();
         }
         self.lines.push_back((stream, line));

@@ -1,10 +1,11 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::system::command::output::MAX_LINES;
-use crate::system::command::{Command, PASSED};
+use crate::system::command::{Command, MAX_FOREIGN_LINES, PASSED};
 
 fn sh(script: &str) -> Command {
     Command::new("sh", ["-c", script])
@@ -98,6 +99,24 @@ fn a_flood_of_output_is_bounded() {
     let output = sh("yes | head -c 1000000; echo; echo last").run().unwrap();
     assert_eq!(output.lines.len(), MAX_LINES);
     assert_eq!(output.answer().last(), Some("last"));
+}
+
+#[test]
+fn a_flood_of_output_keeps_no_program_from_being_ended() {
+    let started = Instant::now();
+    let output = sh("yes").limit(Duration::from_millis(200)).run().unwrap();
+    assert!(output.timed_out() && started.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn the_output_of_a_foreign_program_is_bounded() {
+    let command = Command {
+        stop: Some(Arc::default()),
+        ..sh("seq 1 1000")
+    };
+    let output = command.run().unwrap();
+    assert_eq!(output.lines.len(), MAX_FOREIGN_LINES);
+    assert!(output.success() && output.says("1000"));
 }
 
 #[test]
