@@ -434,3 +434,47 @@ fn an_agent_whose_unit_has_no_pid_file_is_restarted() {
         "/proc/$(systemctl show --value --property=MainPID teleport.service)/exe version --raw";
     assert_eq!(host.shell(version).stdout, "14.3.34\n");
 }
+
+/// A terminal on which alice is logged in, as the list of logins has it. What it shows is in `/run/screen`.
+const TERMINAL: &str = "import os, pty, struct, time
+main, terminal = pty.openpty()
+name = os.ttyname(terminal).removeprefix('/dev/').encode()
+login = struct.pack('hi32s4s32s256shhiii16s20x', 7, os.getpid(), name, name[-4:], b'alice', b'', 0, 0, 0, int(time.time()), 0, b'')
+open('/run/utmp', 'wb').write(login)
+screen = open('/run/screen', 'ab', 0)
+while True: screen.write(os.read(main, 4096))
+";
+
+#[test]
+fn a_restart_that_ends_sessions_is_announced_on_all_terminals() {
+    let host = Host::with_upgrade();
+    host.write("/run/terminal.py", TERMINAL);
+    let terminal = host.spawn(&["python3", "/run/terminal.py"]);
+    host.wait_for("the login", SOON, || host.read("/run/screen").is_some());
+    // A reload keeps them, and nobody is disturbed.
+    host.run(&["systemctl", "start", "teleport-upgrade.service"])
+        .expect(0);
+    host.assert_agent_runs("14.3.34");
+    assert_eq!(host.read("/run/screen").as_deref(), Some(""));
+    host.offer(Package::agent("teleport-ent", "14.3.35").without_reload());
+    host.run(&["systemctl", "start", "teleport-upgrade.service"])
+        .expect(0);
+    host.assert_agent_runs("14.3.35");
+    let text = "teleport-upgrade restarts the Teleport agent (teleport.service) now.";
+    let mut screen = String::new();
+    host.wait_for("the message", SOON, || {
+        screen = host.read("/run/screen").unwrap_or_default();
+        screen
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .contains(text)
+    });
+    // Without the program, nothing is said about it.
+    host.shell("mv /usr/bin/wall /usr/bin/no-wall").expect(0);
+    host.offer(Package::agent("teleport-ent", "14.3.36").without_reload());
+    let ran = host.upgrader("run").expect(0);
+    assert!(!ran.stderr.contains("wall"), "{ran:?}");
+    host.assert_agent_runs("14.3.36");
+    terminal.interrupt();
+}

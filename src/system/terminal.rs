@@ -9,8 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::system::command::absolute;
-use crate::system::text::printable;
+use log::debug;
+
+use crate::system::command::{self, absolute};
+use crate::system::text::{printable, reasons};
 
 /// How often the line is updated: it counts seconds.
 const TICK: Duration = Duration::from_millis(250);
@@ -19,6 +21,8 @@ const SHORT: Duration = Duration::from_millis(600);
 /// Goes to the start of the line and erases it.
 const ERASE: &[u8] = b"\r\x1b[K";
 
+/// How long a message to all terminals may take.
+const BROADCAST: Duration = Duration::from_secs(5);
 /// The columns that every terminal has.
 const WIDTH: usize = 80;
 
@@ -94,6 +98,16 @@ pub fn width(stream: &(impl IsTerminal + AsFd)) -> usize {
     };
     let known = stream.is_terminal().then(by_terminal).flatten();
     known.map_or(WIDTH, |known: usize| known.max(WIDTH))
+}
+
+/// Shows a message on the terminals of everyone who is logged in, where the system has `wall`.
+pub fn broadcast(message: &str) {
+    let wall = command::Command::new("wall", [message]);
+    match wall.limit(BROADCAST).run() {
+        Ok(output) if output.success() => {}
+        Ok(output) => debug!("{}", output.summary()),
+        Err(error) => debug!("{}", reasons(&error)),
+    }
 }
 
 /// A step that takes time. While it lives, a terminal shows what it is and how long it has taken.

@@ -15,7 +15,7 @@ use crate::agent::service::verify::{Old, Rules, Unhealthy, verify};
 use crate::agent::service::{Health, PidFile, Service, readiness, reload};
 use crate::agent::settings::start::Exports;
 use crate::system::process::Process;
-use crate::system::terminal::Step;
+use crate::system::terminal::{self, Step};
 
 /// How long a process may take to be in charge after a restart.
 const TAKE_OVER: Duration = Duration::from_secs(60);
@@ -56,9 +56,8 @@ pub fn run_rolled_back(unit: &str, old: Old, rules: &Rules) -> Result<(), Unheal
     match old {
         Old::InCharge if is_running => Ok(verify(&now, rules, false)?),
         Old::Draining if is_running => {
-            warn!(
-                "the remaining process of {unit} accepts no new sessions; restarting it (this ends open sessions)"
-            );
+            let why = format!("the remaining process of {unit} accepts no new sessions");
+            announce(&why, unit);
             Ok(verify(&restart(&now, rules)?, rules, false)?)
         }
         _ => replace(unit, rules, Running::Failed),
@@ -83,8 +82,16 @@ fn replace(unit: &str, rules: &Rules, running: Running) -> Result<(), Unhealthy>
             Err(failed) => reason_to_restart(failed, &before, rules)?,
         },
     };
-    warn!("{why}; restarting {unit} (this ends open sessions)");
+    announce(&why, unit);
     Ok(verify(&restart(&before, rules)?, rules, was_ready)?)
+}
+
+/// Announces a restart that ends sessions: in the log, and to everyone at a terminal.
+fn announce(why: &str, unit: &str) {
+    warn!("{why}; restarting {unit} (this ends open sessions)");
+    terminal::broadcast(&format!(
+        "teleport-upgrade restarts the Teleport agent ({unit}) now. Sessions through this agent end."
+    ));
 }
 
 /// Why a service cannot be reloaded, if it cannot.
