@@ -100,7 +100,8 @@ pub const EXIT_STATUS: &str = "\
 11  upgrade failed and was rolled back
 12  upgrade and rollback failed; manual intervention required
 75  temporary failure: version server unreachable, package manager locked,
-    or another run in progress; retried at the next check";
+    another run in progress, or postponed by a hook; retried at the next
+    check";
 
 fn after_help() -> String {
     let indented: Vec<String> = EXIT_STATUS

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::agent::service::Binary;
 use crate::cli::Options;
+use crate::config::hooks::PRE_UPGRADE;
 use crate::config::{Config, SCHEDULE, unknown};
 use crate::decide::decision::{Cause, Decision, Wait};
 use crate::decide::observation::Agent;
@@ -159,9 +160,10 @@ impl Survey {
         let (config, problems) = Config::read_usable(&options.config_dir);
         let mut problems = problems.into_iter();
         let unusable = problems.next();
+        let hooks = config.hook_problems();
         self.report
             .problems
-            .extend(problems.map(|problem| problem.to_string()));
+            .extend(problems.map(|problem| problem.to_string()).chain(hooks));
         // The agent is shown whatever is wrong with the settings.
         let seen = self.observe(&config, history, unusable.is_none());
         if let Some(problem) = unusable {
@@ -188,6 +190,14 @@ impl Survey {
                 .extend(Some(problem).filter(|_| patience != Patience::Run));
         }
         self.verdict = words::verdict(&decision);
+        if let Decision::Go(_, cause) = &decision
+            && !matches!(cause, Cause::Down(..))
+            && let Err(error) = config.hooks(PRE_UPGRADE)
+        {
+            let is_other = |problem: &String| *problem != error.to_string();
+            self.report.problems.retain(is_other);
+            return Err(error.into());
+        }
         if let Some(error) = observe::obstacle(&config, &seen, &decision)? {
             self.obstacle(&decision, &error);
         }

@@ -246,6 +246,11 @@ fn the_example_alerts_are_good_rules_on_metrics_that_there_are() {
     );
     let host = host();
     host.upgrader("run").expect(0);
+    let hook = "/etc/teleport-upgrade.d/pre-upgrade.d/busy";
+    host.write(hook, "#!/bin/false\n");
+    host.set_mode(hook, 0o755);
+    host.open_window();
+    host.upgrader("run").expect(75);
     let metrics = host.read(METRICS).unwrap();
     let alerts = std::fs::read_to_string(alerts).unwrap();
     let named: Vec<&str> = alerts

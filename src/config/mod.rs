@@ -2,6 +2,7 @@
 
 mod directory;
 pub mod endpoint;
+pub mod hooks;
 pub mod ownership;
 pub mod unknown;
 pub mod values;
@@ -94,6 +95,8 @@ settings! {
     refresh: Duration = seconds("refresh-seconds", 180);
     /// The verification period.
     observe: Duration = seconds("observe-seconds", 20);
+    /// How long a hook may take.
+    hook: Duration = seconds("hook-seconds", 300);
     /// The directory of Prometheus' textfile collector; no metrics are written if not set.
     metrics: Option<PathBuf> = absolute_path("metrics");
     /// Whether to show a login message while an upgrade is pending.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::config::SETTINGS;
+use crate::config::hooks::{POST_UPGRADE, PRE_UPGRADE};
 use crate::system::text::printable;
 
 /// Suffixes of files that package managers and editors leave, and of copies.
@@ -26,8 +27,13 @@ pub fn warnings(directory: &Path) -> Vec<String> {
 
 fn is_known(name: &str) -> bool {
     SETTINGS.contains(&name)
-        || name == "README"
-        || name.starts_with(['.', '#'])
+        || [PRE_UPGRADE, POST_UPGRADE, "README"].contains(&name)
+        || is_leftover(name)
+}
+
+/// Whether a package manager or an editor left it there, or it is hidden.
+pub(super) fn is_leftover(name: &str) -> bool {
+    name.starts_with(['.', '#'])
         || LEFTOVERS.iter().any(|end| name.ends_with(end))
         || DEBIAN_LEFTOVERS.iter().any(|part| name.contains(part))
 }
@@ -48,7 +54,9 @@ fn warning(directory: &Path, name: &str) -> String {
 fn meant(name: &str) -> Option<&'static str> {
     let name = name.to_lowercase();
     let stem = name.split('.').next().unwrap_or_default();
-    SETTINGS.iter().find(|known| is_close(stem, known)).copied()
+    let directories = [PRE_UPGRADE, POST_UPGRADE];
+    let mut known = SETTINGS.iter().copied().chain(directories);
+    known.find(|known| is_close(stem, known.trim_end_matches(".d")))
 }
 
 /// Whether one character added, removed, changed, or swapped with its neighbor makes the names equal.
@@ -82,6 +90,8 @@ mod tests {
             ("lock-wait", None),
             ("pen-and-paper", None),
             ("p", None),
+            ("post-upgrade", Some("post-upgrade.d")),
+            ("pre-upgrades.d", Some("pre-upgrade.d")),
             ("", None),
         ] {
             assert_eq!(meant(name), expected, "{name}");
@@ -93,6 +103,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let quiet = [
             "README",
+            "pre-upgrade.d",
+            "post-upgrade.d",
             "README.dpkg-new",
             "pin.dpkg-old",
             "pin.rpmsave",

@@ -104,3 +104,16 @@ pub enum Cause {
         until: DateTime<Utc>,
     },
 }
+
+impl Cause {
+    /// In a word, as hooks get it. People compare it: it never changes.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Cause::Forced => "forced",
+            Cause::Critical => "critical",
+            Cause::Down(..) => "down",
+            Cause::ScheduleAbsent(_) => "no-schedule",
+            Cause::Window { .. } => "window",
+        }
+    }
+}

@@ -108,6 +108,12 @@ fn render(report: &Report) -> String {
         "Exit status of the last check.",
         last.map(|last| f64::from(last.exit)),
     );
+    if let Some(postponed) = last.and_then(|last| last.postponed.as_ref()) {
+        let name = "postponed_since_timestamp_seconds";
+        text.heading(name, "gauge", "Since when a hook postpones the upgrade.");
+        let labels = [("hook", postponed.hook.as_str())];
+        text.sample(name, &labels, postponed.since.timestamp());
+    }
     attempt(&mut text, report);
     text.counter(
         "upgrades_total",
@@ -271,6 +277,7 @@ mod tests {
             outcome: String::new(),
             target: None,
             last_success: Some(at),
+            postponed: None,
             running: BTreeMap::new(),
         };
         Report::new(at, &history, Some(last))

@@ -85,6 +85,13 @@ pub fn would(exit: Exit, line: &str) {
     logging::outcome(level(exit), line);
 }
 
+/// Logs why a change is made later.
+pub fn postpone(line: String) -> End {
+    let exit = Exit::Temporary;
+    logging::outcome(level(exit), &line);
+    End { exit, line }
+}
+
 /// A change that was made, or tried.
 pub struct Attempt<'a> {
     /// What was seen before.
@@ -168,10 +175,7 @@ pub fn conclude(attempt: &Attempt, outcome: &Outcome) -> End {
     let event = match exit {
         Exit::Success => Event::Upgraded,
         Exit::RolledBack => Event::RolledBack,
-        Exit::Temporary => {
-            logging::outcome(level(exit), &line);
-            return End { exit, line };
-        }
+        Exit::Temporary => return postpone(line),
         _ => Event::Failed,
     };
     logging::event(event, level(exit), &line, &versions(action));

@@ -256,6 +256,10 @@ impl Page {
                 if last.outcome != report.decision.sentence {
                     self.line("", colour, &last.outcome);
                 }
+                if let Some(one) = &last.postponed {
+                    let words = format!("since {}, by {}", local(one.since), one.hook);
+                    self.line("Postponed", Some(Colour::Yellow), words);
+                }
             }
             None => self.line("Last check", None, "never"),
         }

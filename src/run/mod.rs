@@ -1,5 +1,6 @@
 //! One run: observe, decide, act, record. How `run` and `force` differ.
 
+mod hooks;
 mod publish;
 mod steps;
 
@@ -24,7 +25,7 @@ use crate::report::{Report, notice, outcome};
 use crate::run::steps::{Finished, Prefetch};
 use crate::server::http::Patience;
 use crate::state::cache::Cache;
-use crate::state::history::{Download, Fetched};
+use crate::state::history::{Download, Fetched, Postponed};
 use crate::state::lock::{Lock, Taken};
 use crate::state::record::Record;
 use crate::state::{cache, lock, record};
@@ -80,6 +81,8 @@ fn start(options: &Options, forced: bool) -> Result<Exit> {
         user: user::of_this_run(),
         lock,
         signals: &Signals::new()?,
+        postponed: last_run.as_ref().and_then(|last| last.postponed.clone()),
+        hooks_ran: false,
         report: Report::new(began, record.history(), last_run),
         record,
     };
@@ -98,6 +101,10 @@ struct Run<'a> {
     lock: Lock,
     signals: &'a Signals,
     record: Record,
+    /// The hook that postpones the change that is due.
+    postponed: Option<Postponed>,
+    /// Whether the hooks before the recorded change ran in this run.
+    hooks_ran: bool,
     /// What was observed and decided.
     report: Report,
 }
@@ -135,6 +142,7 @@ impl Run<'_> {
         if is_agent_only && managed::managed_by_another().is_none() {
             self.hold(packages.as_ref(), &package);
         }
+        self.after_no_change(&finished);
         let Finished { end, prefetch } = finished?;
         self.prefetch(packages.as_ref(), prefetch);
         Ok(end)

@@ -48,11 +48,17 @@ impl Run<'_> {
             None => before.and_then(|before| before.target.clone()),
         };
         let agent = self.report.agent.as_ref();
+        let is_pending = matches!(
+            self.report.decision.state,
+            State::Due | State::Waiting | State::Unknown
+        );
+        let postponed = self.postponed.clone();
         LastRun {
             at,
             seconds,
             exit: end.exit as u8,
             outcome: end.line,
+            postponed: postponed.filter(|one| is_pending && target.as_ref() == Some(&one.target)),
             target,
             last_success: if end.exit == Exit::Success {
                 Some(at)

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
 use log::{debug, warn};
 
@@ -25,6 +25,7 @@ use crate::report::outcome;
 use crate::report::outcome::{Attempt, End, conclude};
 use crate::report::words::action;
 use crate::run::Run;
+use crate::run::hooks::Before;
 use crate::server::answers::{Cluster, Percentage};
 use crate::state::changes::{Begun, Start};
 use crate::state::history::{Change, History};
@@ -157,6 +158,7 @@ impl Run<'_> {
         let outcome = self.transaction(packages, &seen, change.start.clone(), |transaction| {
             transaction.finish(&change)
         });
+        outcome.iter().for_each(|outcome| self.after(outcome));
         drop(deferred);
         // Resumed once a run: what it could not finish, or not record, is left to the next one.
         seen.history.unfinished = None;
@@ -184,7 +186,8 @@ impl Run<'_> {
         Step::Look(seen, carried)
     }
 
-    /// Makes a change, or prepares it: that takes time, and whether the change may be made is decided again afterwards.
+    /// Makes a change, or prepares it, or runs the hooks before it: both take time, and whether the change may be made is decided again
+    /// afterwards.
     fn act(
         &mut self,
         packages: &dyn PackageManager,
@@ -196,32 +199,46 @@ impl Run<'_> {
         self.lock.note(&action::doing(&action));
         let prepared = carried.prepared.take();
         let goal = goal(&action);
-        let (began, signals) = (Instant::now(), self.signals);
-        let _deferred;
         let start = Start {
             cause: action::cause(cause),
             user: self.user.clone(),
             forced: self.forced,
         };
-        let outcome = if let Action::Restart(version, unit) = &action {
-            _deferred = signals.defer();
-            self.transaction(packages, &seen, start, |transaction| {
-                transaction.restart(version, unit)
-            })
-        } else {
-            let version = match &action {
-                Action::Upgrade(path) => path.next().context("the upgrade path is not known")?,
-                other => other.target(),
-            };
-            let ready = prepared.filter(|(prepared, ..)| prepared == version);
-            let Some((_, found, prepared)) = ready else {
-                return Ok(self.prepare(packages, seen, carried, (&action, version), start));
-            };
-            _deferred = signals.defer();
-            self.transaction(packages, &seen, start, |transaction| {
-                transaction.upgrade(&seen.agent, version, goal.as_ref(), (found, prepared))
-            })?
+        let ready = match &action {
+            Action::Restart(..) => None,
+            action => {
+                let version = match action {
+                    Action::Upgrade(path) => {
+                        path.next().context("the upgrade path is not known")?
+                    }
+                    other => other.target(),
+                };
+                let Some(ready) = prepared.filter(|(prepared, ..)| prepared == version) else {
+                    return Ok(self.prepare(packages, seen, carried, (action, version), start));
+                };
+                Some(ready)
+            }
         };
+        let signals = self.signals;
+        let _deferred = signals.defer();
+        match self.before(&seen, &action, cause)? {
+            Before::Go => {}
+            Before::DecideAgain => {
+                carried.prepared = ready;
+                return Ok(Step::Look(seen, carried));
+            }
+            Before::Postponed(end) => return Ok(self.finish(seen, end)),
+        }
+        let began = Instant::now();
+        let outcome = self.transaction(packages, &seen, start, |transaction| {
+            match (&action, ready) {
+                (Action::Restart(version, unit), _) => Ok(transaction.restart(version, unit)),
+                (_, Some((version, found, prepared))) => {
+                    transaction.upgrade(&seen.agent, &version, goal.as_ref(), (found, prepared))
+                }
+                (_, None) => bail!("no package is prepared"),
+            }
+        })?;
         let attempt = Attempt {
             seen: &seen,
             action: &action,
@@ -229,6 +246,7 @@ impl Run<'_> {
             took: began.elapsed(),
         };
         let end = conclude(&attempt, &outcome);
+        self.after(&outcome);
         // After a restart there may be other services; after an intermediate version there is the next one.
         let goes_on = matches!(action, Action::Restart(..))
             || (goal.is_some() && !self.signals.asked_to_end());

@@ -28,6 +28,9 @@ pub struct History {
     /// How often systemd had restarted each service at the last run.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
+    /// The change that hooks ran before, until those that run after it have run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooked: Option<Hooked>,
     /// A package that is pre-downloaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub download: Option<Download>,
@@ -127,6 +130,17 @@ pub struct Change {
     pub start: Start,
 }
 
+/// A change, as hooks get it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooked {
+    /// The installed version.
+    pub from: Version,
+    /// The version to install; the same for a repair.
+    pub to: Version,
+    /// Why it is made, in a word.
+    pub cause: String,
+}
+
 /// A version that was installed here, failed verification, and was rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedTarget {
@@ -161,9 +175,23 @@ pub struct LastRun {
     /// When the last run began that ended with exit status 0.
     #[serde(default)]
     pub last_success: Option<DateTime<Utc>>,
+    /// The hook that postpones a change, until a change is made or no longer due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postponed: Option<Postponed>,
     /// Which version each service ran. Once the program on the disk is replaced, this is the only trace of it.
     #[serde(default)]
     pub running: BTreeMap<String, Running>,
+}
+
+/// A change that a hook postpones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Postponed {
+    /// The hook, with its directory.
+    pub hook: String,
+    /// When it first did so.
+    pub since: DateTime<Utc>,
+    /// The target version.
+    pub target: Version,
 }
 
 /// A process that runs the agent.

@@ -211,6 +211,7 @@ mod tests {
             outcome: "cannot reach".into(),
             target: None,
             last_success: Some(at),
+            postponed: None,
             running: BTreeMap::new(),
         };
         Record::open(dir.path()).note(&run).unwrap();
