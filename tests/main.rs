@@ -13,6 +13,7 @@ mod dry_run;
 mod generations;
 mod hardening;
 mod history;
+mod hook_examples;
 mod hooks;
 mod hostile;
 mod hosts_work;
