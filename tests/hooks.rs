@@ -631,7 +631,8 @@ fn a_stop_during_a_hook_is_obeyed_at_once() {
         let said = match run {
             Some(run) => {
                 run.signal("SIGINT");
-                run.wait().expect(75).stdout
+                let ran = run.wait().expect(75);
+                format!("{}{}", ran.stdout, ran.stderr)
             }
             None => {
                 let stopped = host.run(&["systemctl", "stop", SERVICE]).expect(0);
@@ -643,6 +644,7 @@ fn a_stop_during_a_hook_is_obeyed_at_once() {
         let line = "upgrade from 14.3.33 to 14.3.34 is postponed: this run was asked to stop during pre-upgrade.d/50-slow";
         assert!(said.contains(line), "{said}");
         assert!(!host.is_alive(pid.unwrap()));
+        assert!(!said.contains("finished first"), "{said}");
         assert_eq!(ran(&host), ["undrain 14.3.33 14.3.34 window postponed"]);
         host.assert_agent_runs("14.3.33");
         assert!(!is_unfinished(&host));

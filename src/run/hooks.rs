@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Error, Result};
 use log::{info, warn};
@@ -68,7 +67,7 @@ impl Run<'_> {
             hooks => hooks?,
         };
         for hook in &hooks {
-            let ended = self.hook(hook, &change, &[], self.signals.received());
+            let ended = self.hook(hook, &change, &[]);
             let name = name(hook);
             match ended {
                 _ if self.signals.asked_to_end() => {
@@ -167,33 +166,34 @@ impl Run<'_> {
             ("TELEPORT_UPGRADE_REASON", &reason),
         ];
         for hook in hooks {
-            if let Err(problem) = self.hook(&hook, &change, &ended, Arc::default()) {
+            if let Err(problem) = self.hook(&hook, &change, &ended) {
                 warn!("{problem}");
             }
         }
     }
 
-    /// Runs one hook, until `stop` is true. Returns why it failed.
-    fn hook(
-        &self,
-        file: &Path,
-        change: &Hooked,
-        ended: &[(&str, &str)],
-        stop: Arc<AtomicBool>,
-    ) -> Result<(), String> {
+    /// Runs one hook; a request to stop ends one before a change, for which nothing has `ended` yet. Returns why it failed.
+    fn hook(&self, file: &Path, change: &Hooked, ended: &[(&str, &str)]) -> Result<(), String> {
         let what = format!("running {}", name(file));
         info!("{what}");
         self.lock.step(&what);
         let _step = Step::new(what);
-        let command = Command::foreign(file, &name(file), stop)
-            .limit(self.config.hook)
-            .env("TELEPORT_UPGRADE_FROM", &change.from.to_string())
-            .env("TELEPORT_UPGRADE_TO", &change.to.to_string())
-            .env("TELEPORT_UPGRADE_CAUSE", &change.cause);
-        let command = ended
-            .iter()
-            .fold(command, |command, (key, value)| command.env(key, value));
-        match command.run() {
+        let run = |stop| {
+            let command = Command::foreign(file, &name(file), stop)
+                .limit(self.config.hook)
+                .env("TELEPORT_UPGRADE_FROM", &change.from.to_string())
+                .env("TELEPORT_UPGRADE_TO", &change.to.to_string())
+                .env("TELEPORT_UPGRADE_CAUSE", &change.cause);
+            let variables = ended.iter();
+            variables
+                .fold(command, |command, (key, value)| command.env(key, value))
+                .run()
+        };
+        let ran = match ended {
+            [] => self.signals.interruptible(run),
+            _ => run(Arc::default()),
+        };
+        match ran {
             Ok(output) if output.success() => Ok(()),
             Ok(output) => Err(output.summary()),
             Err(error) => Err(reasons(&error)),

@@ -19,6 +19,8 @@ use signal_hook::low_level::pipe;
 pub struct Signals {
     at_once: Arc<AtomicBool>,
     received: Arc<AtomicBool>,
+    /// Whether the current step ends by itself once a signal was received.
+    interruptible: Arc<AtomicBool>,
 }
 
 /// While it lives, signals are only recorded, and that is said at once: the change is finished first.
@@ -31,6 +33,7 @@ impl Signals {
         let signals = Signals {
             at_once: Arc::new(AtomicBool::new(true)),
             received: Arc::default(),
+            interruptible: Arc::default(),
         };
         let (received, woken) = UnixStream::pair().context("cannot handle signals")?;
         for signal in [SIGTERM, SIGINT, SIGHUP] {
@@ -42,7 +45,8 @@ impl Signals {
             pipe::register(signal, woken).context("cannot handle signals")?;
         }
         // A handler must not print.
-        thread::spawn(move || say_when_deferred(received));
+        let interruptible = Arc::clone(&signals.interruptible);
+        thread::spawn(move || say_when_deferred(received, &interruptible));
         Ok(signals)
     }
 
@@ -52,9 +56,12 @@ impl Signals {
         Deferred(self)
     }
 
-    /// True once a signal was received while they were deferred.
-    pub fn received(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.received)
+    /// Takes a step that ends by itself once its argument is true: a signal was received.
+    pub fn interruptible<T>(&self, step: impl FnOnce(Arc<AtomicBool>) -> T) -> T {
+        self.interruptible.store(true, Ordering::SeqCst);
+        let ended = step(Arc::clone(&self.received));
+        self.interruptible.store(false, Ordering::SeqCst);
+        ended
     }
 
     /// Whether a signal was received while they were deferred.
@@ -64,8 +71,8 @@ impl Signals {
 }
 
 /// Waits for the first signal. One that is not deferred has ended the program before it can be received here.
-fn say_when_deferred(mut received: UnixStream) {
-    if received.read_exact(&mut [0]).is_ok() {
+fn say_when_deferred(mut received: UnixStream, interruptible: &AtomicBool) {
+    if received.read_exact(&mut [0]).is_ok() && !interruptible.load(Ordering::SeqCst) {
         warn!(
             "asked to stop: the current step is finished first, as an install must not be interrupted"
         );
