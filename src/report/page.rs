@@ -206,7 +206,7 @@ impl Page {
             ""
         };
         let words = format!("{target}, failed {}{rollback}: {reason}", ago(*at, now));
-        self.line("Skipped version", None, words);
+        self.line("Failed version", None, words);
     }
 
     fn schedule(&mut self, schedule: &ScheduleReport, now: DateTime<Utc>) {

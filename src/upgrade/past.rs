@@ -14,13 +14,16 @@ pub fn ended(begun: Begun, outcome: &Outcome) -> Option<Ended> {
         Outcome::Untouched(error) => Some((Ending::Failed, error.to_string())),
         Outcome::RolledBack { reason } => Some((Ending::RolledBack, reason.clone())),
         Outcome::Broken {
-            reason, rollback, ..
+            reason,
+            rollback,
+            restored,
         } => {
-            let is_repair = begun.from == begun.to || reason == rollback;
-            let why = if is_repair {
-                reason.clone()
-            } else {
-                format!("{reason}. Rollback failed too: {rollback}")
+            let why = match reason == rollback {
+                _ if begun.from == begun.to => reason.clone(),
+                // No rollback was tried, or both versions fail alike.
+                true if !restored => reason.clone(),
+                true => format!("{reason}. Rollback failed too, for the same reason"),
+                false => format!("{reason}. Rollback failed too: {rollback}"),
             };
             Some((Ending::Broken, why))
         }
@@ -67,5 +70,16 @@ mod tests {
         });
         let why = Some("a. Rollback failed too: b".into());
         assert_eq!(broken, Some((Ending::Broken, why)));
+        let alike = |restored| {
+            let (reason, rollback) = ("a".into(), "a".into());
+            end(&Outcome::Broken {
+                reason,
+                rollback,
+                restored,
+            })
+        };
+        let why = Some("a. Rollback failed too, for the same reason".into());
+        assert_eq!(alike(true), Some((Ending::Broken, why)));
+        assert_eq!(alike(false), Some((Ending::Broken, Some("a".into()))));
     }
 }
