@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_version() {
+    fn rejects_what_is_not_a_version() {
         for text in [
             "",
             "v",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Asserts that nothing happened to the agent, and that one line says why, with all of `parts` in it.
 #[track_caller]
-fn refused(host: &Host, ran: Ran, status: i32, parts: &[&str]) {
+fn fails(host: &Host, ran: Ran, status: i32, parts: &[&str]) {
     let ran = ran.expect(status);
     let said: Vec<&str> = ran
         .stderr
@@ -118,14 +118,14 @@ fn every_setting_with_an_invalid_value() {
     ] {
         let before = host.read(&format!("/etc/teleport-upgrade.d/{name}"));
         host.configure(name, text);
-        refused(&host, host.upgrader("run"), status, &parts);
+        fails(&host, host.upgrader("run"), status, &parts);
         match before {
             Some(text) => host.configure(name, &text),
             None => host.remove(&format!("/etc/teleport-upgrade.d/{name}")),
         }
     }
     host.remove("/etc/teleport-upgrade.d/endpoint");
-    refused(
+    fails(
         &host,
         host.upgrader("run"),
         2,
@@ -133,14 +133,14 @@ fn every_setting_with_an_invalid_value() {
     );
     host.configure("endpoint", endpoint);
     host.set_mode("/etc/teleport-upgrade.d/endpoint", 0o666);
-    refused(
+    fails(
         &host,
         host.upgrader("run"),
         2,
         &["/endpoint: writable by users other than root (mode 0666). Fix with: chmod go-w /"],
     );
     host.remove("/etc/teleport-upgrade.d");
-    refused(
+    fails(
         &host,
         host.upgrader("run"),
         2,
@@ -296,7 +296,7 @@ fn every_answer_that_is_no_version() {
         ),
     ] {
         host.releases.route("/current/version", response);
-        refused(
+        fails(
             &host,
             host.upgrader("run"),
             1,
@@ -326,7 +326,7 @@ fn a_transient_failure_is_tried_three_times_and_then_temporary() {
     let host = Host::with_upgrade();
     host.releases
         .route("/current/version", Response::status(500));
-    refused(
+    fails(
         &host,
         host.upgrader("run"),
         75,
@@ -336,9 +336,9 @@ fn a_transient_failure_is_tried_three_times_and_then_temporary() {
     );
     assert_eq!(host.releases.paths().len(), 3);
     host.releases.stop();
-    refused(&host, host.upgrader("run"), 75, &["connection refused"]);
+    fails(&host, host.upgrader("run"), 75, &["connection refused"]);
     host.configure("endpoint", "no-such-host.example.com/current");
-    refused(
+    fails(
         &host,
         host.upgrader("run"),
         75,
@@ -374,7 +374,7 @@ fn a_server_that_says_nothing_costs_a_bounded_time() {
     });
     let ran = host.upgrader("run");
     assert!(ran.elapsed < Duration::from_secs(60), "{:?}", ran.elapsed);
-    refused(&host, ran, 75, &["timed out"]);
+    fails(&host, ran, 75, &["timed out"]);
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn certificates_that_must_not_be_trusted() {
         ),
     ] {
         host.releases.set_cert(certificate);
-        refused(
+        fails(
             &host,
             host.upgrader("run"),
             1,
@@ -453,7 +453,7 @@ fn two_editions_on_the_host() {
     host.run(&["apt-get", "-q", "update"]).expect(0);
     host.run(&["apt-get", "-q", "-y", "install", "teleport"])
         .expect(0);
-    refused(
+    fails(
         &host,
         host.upgrader("run"),
         2,

@@ -74,7 +74,7 @@ fn goes_through_the_major_version_between(manager: Manager) {
     );
 }
 
-fn is_refused_when_the_repository_has_none_of_the_major_version_between(manager: Manager) {
+fn is_not_allowed_when_the_repository_has_none_of_the_major_version_between(manager: Manager) {
     let host = two_behind_without_13(manager);
     // Nor is one of its release candidates any good.
     host.repository.publish(&[agent("13.0.0~rc.1")]);
@@ -133,7 +133,7 @@ macro_rules! on_every_package_manager {
 
 on_every_package_manager! {
     goes_through_the_major_version_between
-    is_refused_when_the_repository_has_none_of_the_major_version_between
+    is_not_allowed_when_the_repository_has_none_of_the_major_version_between
     follows_release_candidates_if_it_may
 }
 
@@ -349,7 +349,7 @@ fn force_goes_all_the_way() {
 }
 
 #[test]
-fn a_target_ahead_of_the_cluster_is_refused_even_when_critical_and_by_force() {
+fn a_target_ahead_of_the_cluster_is_not_allowed_even_when_critical_and_by_force() {
     let host = Host::with_upgrade();
     let proxy = host.named_cluster("14.3.33");
     host.set_critical("yes");
@@ -360,7 +360,7 @@ fn a_target_ahead_of_the_cluster_is_refused_even_when_critical_and_by_force() {
         assert_eq!(last_line(&ran.stdout), reason, "{command}");
     }
     host.assert_agent_runs("14.3.33");
-    // Two major versions behind is refused too.
+    // Two major versions behind is not allowed either.
     proxy.route("/webapi/ping", pong("16.0.0"));
     let ran = host.upgrader("force").expect(10);
     assert!(
@@ -736,7 +736,7 @@ fn a_pin_is_held_and_moved_by_its_file_alone() {
 }
 
 #[test]
-fn a_host_of_the_cluster_itself_is_refused_and_left_alone() {
+fn a_host_of_the_cluster_itself_is_left_alone() {
     const ADVICE: &str = "Upgrade cluster services manually (man teleport-upgrade, CLUSTER) and run: \
                           systemctl disable --now teleport-upgrade.timer";
     for (text, reason) in [
@@ -800,7 +800,7 @@ fn the_command_line_and_the_environment_have_the_last_word() {
             &format!("ExecStart=\nExecStart={command} {arguments}"),
         );
     };
-    let refused = |part: &str| {
+    let not_allowed = |part: &str| {
         let said = last_line(&host.upgrader("dry-run").expect(10).stdout).to_string();
         assert!(said.contains(part), "{part}: {said}");
     };
@@ -813,10 +813,10 @@ fn the_command_line_and_the_environment_have_the_last_word() {
         )
     };
     start("--roles=auth,node");
-    refused("it runs the Auth Service (--roles=auth,node of teleport.service)");
+    not_allowed("it runs the Auth Service (--roles=auth,node of teleport.service)");
     host.write("/etc/default/teleport", "ROLES='-r proxy'\n");
     start("$ROLES");
-    refused("it runs the Proxy Service (--roles=proxy of teleport.service)");
+    not_allowed("it runs the Proxy Service (--roles=proxy of teleport.service)");
     host.remove("/etc/default/teleport");
     // The process that runs is what it was, whatever the unit says by now.
     start("--roles=proxy");
@@ -824,7 +824,7 @@ fn the_command_line_and_the_environment_have_the_last_word() {
         .expect(0);
     start("--roles=node");
     host.write("/etc/teleport.yaml", "");
-    refused("it runs the Proxy Service (--roles=proxy of teleport.service)");
+    not_allowed("it runs the Proxy Service (--roles=proxy of teleport.service)");
     host.run(&["systemctl", "restart", "teleport.service"])
         .expect(0);
     host.wait_for("the agent", SOON, || {
@@ -834,7 +834,7 @@ fn the_command_line_and_the_environment_have_the_last_word() {
     start("--auth-server=auth.example.com");
     host.run(&["systemctl", "restart", "teleport.service"])
         .expect(0);
-    refused("the Proxy Service is enabled by default");
+    not_allowed("the Proxy Service is enabled by default");
     host.write("/etc/teleport.yaml", "proxy_service: {enabled: no}\n");
     allowed();
     // In place of the file: `auth_service: {enabled: yes}`, and neither service.
@@ -852,7 +852,9 @@ fn the_command_line_and_the_environment_have_the_last_word() {
             &format!("# of the agent\nTELEPORT_CONFIG=\"{auth}\"\n"),
         );
         starts_with(&host, &lines);
-        refused("it runs the Auth Service (auth_service in TELEPORT_CONFIG of teleport.service)");
+        not_allowed(
+            "it runs the Auth Service (auth_service in TELEPORT_CONFIG of teleport.service)",
+        );
     }
     // One that was given to the process by nothing that the unit names.
     starts_with(&host, "");
@@ -866,7 +868,7 @@ fn the_command_line_and_the_environment_have_the_last_word() {
         .expect(0);
     host.run(&["systemctl", "unset-environment", "TELEPORT_CONFIG"])
         .expect(0);
-    refused("it runs the Auth Service (auth_service in TELEPORT_CONFIG of teleport.service)");
+    not_allowed("it runs the Auth Service (auth_service in TELEPORT_CONFIG of teleport.service)");
     start(&format!("--config-string={neither}"));
     host.run(&["systemctl", "restart", "teleport.service"])
         .expect(0);
@@ -876,7 +878,7 @@ fn the_command_line_and_the_environment_have_the_last_word() {
     host.write("/etc/teleport.yaml", "auth_service: {enabled: yes}\n");
     allowed();
     start("--config-string=what?");
-    refused("cannot read --config-string of teleport.service: not base64");
+    not_allowed("cannot read --config-string of teleport.service: not base64");
     host.assert_agent_runs("14.3.33");
 }
 
@@ -894,8 +896,8 @@ fn any_service_of_a_host_may_make_it_one_of_the_cluster() {
     host.write("/srv/auth.yaml", "auth_service: {enabled: yes}\n");
     host.run(&["systemctl", "daemon-reload"]).expect(0);
     host.configure("service", "teleport.service\nauth.service\n");
-    let refused = "it runs the Auth Service (auth_service in /srv/auth.yaml)";
-    assert!(last_line(&host.upgrader("run").expect(10).stdout).contains(refused));
+    let not_allowed = "it runs the Auth Service (auth_service in /srv/auth.yaml)";
+    assert!(last_line(&host.upgrader("run").expect(10).stdout).contains(not_allowed));
     // The other way round.
     host.write("/srv/auth.yaml", &settings(""));
     host.write("/etc/teleport.yaml", "auth_service: {enabled: yes}\n");
@@ -972,7 +974,7 @@ fn what_was_begun_before_the_word_nop_is_ended_first() {
 }
 
 #[test]
-fn a_host_of_teleports_later_updater_is_refused_before_anything_is_changed() {
+fn a_host_of_teleports_later_updater_is_not_allowed_before_anything_is_changed() {
     let host = Host::with_upgrade();
     let link_into = |directory: &str| {
         let lines = format!(

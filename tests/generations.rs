@@ -59,7 +59,7 @@ fn the_agent_goes_up_and_down_and_back(generation: Generation, manager: Manager)
 
 fn what_no_known_key_has_signed_is_not_installed(generation: Generation, manager: Manager) {
     let host = Host::with_upgrade_from(generation.with(manager));
-    let refused = |what: &str| {
+    let fails = |what: &str| {
         let ran = host.upgrader("run");
         println!("{what}: {}", ran.stdout);
         assert!(
@@ -70,7 +70,7 @@ fn what_no_known_key_has_signed_is_not_installed(generation: Generation, manager
     };
     host.repository.sign_with(Key::Unknown);
     if manager == Manager::Apt {
-        refused("signed by an unknown key");
+        fails("signed by an unknown key");
         host.repository.sign_with(Key::Trusted);
         let suite = host
             .repository
@@ -83,9 +83,9 @@ fn what_no_known_key_has_signed_is_not_installed(generation: Generation, manager
             signed.replacen("Label: Teleport", "Label: teleport", 1),
         )
         .unwrap();
-        refused("changed after it was signed");
+        fails("changed after it was signed");
         std::fs::remove_file(suite.join("InRelease")).unwrap();
-        refused("without a signature");
+        fails("without a signature");
     } else {
         // The package itself would do, but not the index.
         let ran = host.upgrader("run");
@@ -94,9 +94,9 @@ fn what_no_known_key_has_signed_is_not_installed(generation: Generation, manager
         host.assert_agent_runs("14.3.33");
         host.repository.sign_with(Key::Trusted);
         host.offer(Package::agent("teleport-ent", "14.3.34").signed(Some(Key::Unknown)));
-        refused("a package signed by an unknown key");
+        fails("a package signed by an unknown key");
         host.offer(Package::agent("teleport-ent", "14.3.34").signed(None));
-        refused("a package without a signature");
+        fails("a package without a signature");
     }
     host.offer(Package::agent("teleport-ent", "14.3.34"));
     host.upgrader("run").expect(0);

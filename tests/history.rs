@@ -284,8 +284,8 @@ fn runs_that_are_started_manually_leave_their_events_in_the_journal() {
     assert_eq!(upgraded[0]["SYSLOG_IDENTIFIER"], "teleport-upgrade");
     // An error that ends the run, but not what an ordinary user may not do, nor a question.
     host.set_version("garbage");
-    let refused = host.command(&["teleport-upgrade", "run"]).user("alice");
-    refused.run().expect(2);
+    let failed = host.command(&["teleport-upgrade", "run"]).user("alice");
+    failed.run().expect(2);
     host.upgrader("dry-run").expect(1);
     host.upgrader("run").expect(1);
     host.wait_for("the event", SOON, || !found(FAILED).is_empty());

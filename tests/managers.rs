@@ -653,11 +653,11 @@ fn an_installer_that_contradicts_the_database(manager: Manager) {
              {database}. Set it to "
         );
         for command in ["run", "force", "dry-run"] {
-            let refused = host.upgrader(command).expect(2);
+            let failed = host.upgrader(command).expect(2);
             assert!(
-                refused.stderr.starts_with(&said) && refused.stderr.contains(right),
+                failed.stderr.starts_with(&said) && failed.stderr.contains(right),
                 "{}",
-                refused.stderr
+                failed.stderr
             );
         }
     }

@@ -13,7 +13,7 @@ pub const SERVICE: &str = "teleport-upgrade.service";
 
 const UPGRADED: &str = "MESSAGE_ID=d73848e0daba4ea7bc98ba73e7cc9969";
 const ROLLED_BACK: &str = "MESSAGE_ID=e722150c07674f9ea3a5534839d893fc";
-const REFUSED: &str = "MESSAGE_ID=20795cce71dc43ab9284faa088707dba";
+const NOT_ALLOWED: &str = "MESSAGE_ID=20795cce71dc43ab9284faa088707dba";
 const FAILED: &str = "MESSAGE_ID=8f3f3f92afd14fc689d5042250f08770";
 
 /// A host with everything that can be shown.
@@ -810,7 +810,7 @@ fn events_are_found_in_the_journal_by_their_identity() {
             "3",
             "upgrade from 14.3.34 to 14.3.35 failed and was rolled back: ",
         ),
-        (REFUSED, 1, "3", "not allowed: "),
+        (NOT_ALLOWED, 1, "3", "not allowed: "),
         (
             FAILED,
             2,

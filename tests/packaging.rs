@@ -610,16 +610,12 @@ fn unlock_releases_what_run_has_set() {
     let host = Host::with_agent("14.3.33");
     host.upgrader("run").expect(0);
     assert!(is_locked(&host));
-    let refused = host
+    let failed = host
         .command(&["teleport-upgrade", "unlock"])
         .user("alice")
         .run()
         .expect(2);
-    assert!(
-        refused.stderr.contains("requires root"),
-        "{}",
-        refused.stderr
-    );
+    assert!(failed.stderr.contains("requires root"), "{}", failed.stderr);
     let said = host.upgrader("unlock").expect(0).stdout;
     assert_eq!(
         said,

@@ -156,7 +156,7 @@ fn a_channel_without_a_target_changes_nothing() {
 }
 
 #[test]
-fn what_the_compatibility_rule_forbids_is_refused_even_when_critical_and_forced() {
+fn what_the_compatibility_rule_forbids_is_not_allowed_even_when_critical_and_forced() {
     let host = Host::with_upgrade();
     host.set_critical("yes");
     for (target, reason) in [

@@ -291,7 +291,7 @@ const ZYPPER_CASES: [Case; 6] = [
     Case {
         set: "echo pkg_gpgcheck=False >>/etc/zypp/repos.d/teleport.repo",
         says: "pkg_gpgcheck=False is set in /etc/zypp/repos.d/teleport.repo. Set pkg_gpgcheck=1",
-        // With `repo_gpgcheck=0` alone it is refused still: the package is checked.
+        // With `repo_gpgcheck=0` alone it fails still: the package is checked.
         bare: "echo repo_gpgcheck=0 >>/etc/zypp/repos.d/teleport.repo; zypper --non-interactive refresh; \
                zypper --non-interactive install teleport-ent=14.3.34",
         repository: Bad::Unsigned,
@@ -344,7 +344,7 @@ fn with_bad_upgrade(manager: Manager, bad: Bad) -> Host {
     host
 }
 
-fn refuses_and_then_upgrades(manager: Manager, cases: &[Case]) {
+fn fails_and_then_upgrades(manager: Manager, cases: &[Case]) {
     for case in cases {
         let set = case
             .set
@@ -396,23 +396,23 @@ fn refuses_and_then_upgrades(manager: Manager, cases: &[Case]) {
 }
 
 #[test]
-fn apt_settings_are_refused_by_name() {
-    refuses_and_then_upgrades(Manager::Apt, &APT_CASES);
+fn insecure_apt_settings_are_named() {
+    fails_and_then_upgrades(Manager::Apt, &APT_CASES);
 }
 
 #[test]
-fn yum_settings_are_refused_by_name() {
-    refuses_and_then_upgrades(Manager::Yum, &YUM_CASES);
+fn insecure_yum_settings_are_named() {
+    fails_and_then_upgrades(Manager::Yum, &YUM_CASES);
 }
 
 #[test]
-fn dnf5_settings_are_refused_by_name() {
-    refuses_and_then_upgrades(Manager::Dnf5, &DNF5_CASES);
+fn insecure_dnf5_settings_are_named() {
+    fails_and_then_upgrades(Manager::Dnf5, &DNF5_CASES);
 }
 
 #[test]
-fn zypper_settings_are_refused_by_name() {
-    refuses_and_then_upgrades(Manager::Zypper, &ZYPPER_CASES);
+fn insecure_zypper_settings_are_named() {
+    fails_and_then_upgrades(Manager::Zypper, &ZYPPER_CASES);
 }
 
 #[test]

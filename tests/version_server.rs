@@ -197,7 +197,7 @@ fn publish_changes_the_percentage_with_the_version_or_alone() {
         );
         assert_eq!(served(&channel), expected, "{arguments:?}");
     }
-    let refused = |arguments: &[&str]| {
+    let failed = |arguments: &[&str]| {
         let before = served(&channel);
         let ran = publish(&channel, arguments);
         assert_eq!(ran.status.code(), Some(2), "{arguments:?}");
@@ -207,14 +207,14 @@ fn publish_changes_the_percentage_with_the_version_or_alone() {
     for percent in [
         "101", "100.5", "-1", "1e1", "05", ".5", "5.", "5.1234", "5 ", "5%%", "%", "half", "",
     ] {
-        let said = refused(&["--percent", percent]);
+        let said = failed(&["--percent", percent]);
         assert!(said.starts_with("publish: "), "{percent}: {said}");
-        refused(&["14.3.36", "--percent", percent]);
+        failed(&["14.3.36", "--percent", percent]);
     }
-    refused(&["14.3.36", "--percent"]);
-    refused(&["--percent"]);
-    refused(&["none", "--percent", "5"]);
-    let said = refused(&["14.3.36", "--critical", "--percent", "5"]);
+    failed(&["14.3.36", "--percent"]);
+    failed(&["--percent"]);
+    failed(&["none", "--percent", "5"]);
+    let said = failed(&["14.3.36", "--critical", "--percent", "5"]);
     assert!(said.contains("for all hosts at once"), "{said}");
     // Hosts that are not to wait for anything would not stop at this either.
     assert!(
@@ -222,13 +222,13 @@ fn publish_changes_the_percentage_with_the_version_or_alone() {
             .status
             .success()
     );
-    let said = refused(&["--percent", "0"]);
+    let said = failed(&["--percent", "0"]);
     assert!(
         said.contains("14.3.36 is critical, so hosts do not wait for a percentage"),
         "{said}"
     );
     assert!(publish(&channel, &["none"]).status.success());
-    assert!(refused(&["--percent", "5"]).contains("upgrades are paused"));
+    assert!(failed(&["--percent", "5"]).contains("upgrades are paused"));
 }
 
 #[test]

@@ -23,6 +23,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("passes of|that|which|make|run|have", "runs"),
     ("pass|passes by itself", "transient"),
     ("make|makes|made|making passes", "run"),
+    ("is|are|was|were|be refused", "not allowed, fails"),
     ("whoever", "a noun"),
     ("unfit", "failed verification"),
     ("way back", "rollback, rollback package"),

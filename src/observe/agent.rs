@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_to_guess() {
+    fn does_not_guess() {
         assert!(
             selected(&[], None)
                 .unwrap_err()

@@ -56,7 +56,7 @@ pub fn announce(seen: &Observation) {
 /// Logs why nothing is done now.
 pub fn rest(seen: &Observation, decision: &Decision) -> End {
     if let Decision::NotAllowed(reason) = decision {
-        return refuse(reason);
+        return disallow(reason);
     }
     match words::verdict(decision) {
         Some(line) => said(line),
@@ -68,12 +68,12 @@ pub fn rest(seen: &Observation, decision: &Decision) -> End {
 }
 
 /// Logs why a change is not allowed.
-pub fn refuse(reason: &NotAllowed) -> End {
+pub fn disallow(reason: &NotAllowed) -> End {
     let line = words::not_allowed(reason);
     if reason.is_a_pin() {
         return said(line);
     }
-    logging::event(Event::Refused, Level::Error, &line, &[]);
+    logging::event(Event::NotAllowed, Level::Error, &line, &[]);
     End {
         exit: Exit::NotAllowed,
         line,

@@ -65,7 +65,7 @@ fn start(options: &Options, forced: bool) -> Result<Exit> {
         if let Err(error) = notice::remove(Path::new(notice::FILE)) {
             warn!("cannot remove {}: {}", notice::FILE, io_problem(&error));
         }
-        return Ok(outcome::refuse(&reason).exit);
+        return Ok(outcome::disallow(&reason).exit);
     }
     let config = Config::read(&options.config_dir)?;
     scope::leave(&config.services);

@@ -92,7 +92,7 @@ impl Run<'_> {
                     // By what was just installed, or by an administrator meanwhile.
                     if let (Some(link), None) = (managed::managed_by_another(), &carried.broken) {
                         return Ok(Finished {
-                            end: outcome::refuse(&NotAllowed::Managed(link)),
+                            end: outcome::disallow(&NotAllowed::Managed(link)),
                             prefetch: Prefetch::Keep,
                         });
                     }

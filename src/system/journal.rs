@@ -21,7 +21,7 @@ pub enum Event {
     /// A version failed verification and was rolled back.
     RolledBack,
     /// The target is not allowed on this host.
-    Refused,
+    NotAllowed,
     /// A run failed with a non-transient error.
     Failed,
 }
@@ -31,7 +31,7 @@ impl Event {
     pub const ALL: [Event; 4] = [
         Event::Upgraded,
         Event::RolledBack,
-        Event::Refused,
+        Event::NotAllowed,
         Event::Failed,
     ];
 
@@ -40,7 +40,7 @@ impl Event {
         match self {
             Event::Upgraded => "upgraded",
             Event::RolledBack => "rolled back",
-            Event::Refused => "refused",
+            Event::NotAllowed => "not allowed",
             Event::Failed => "failed",
         }
     }
@@ -50,7 +50,7 @@ impl Event {
         match self {
             Event::Upgraded => "d73848e0daba4ea7bc98ba73e7cc9969",
             Event::RolledBack => "e722150c07674f9ea3a5534839d893fc",
-            Event::Refused => "20795cce71dc43ab9284faa088707dba",
+            Event::NotAllowed => "20795cce71dc43ab9284faa088707dba",
             Event::Failed => "8f3f3f92afd14fc689d5042250f08770",
         }
     }

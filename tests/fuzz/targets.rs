@@ -519,9 +519,9 @@ pub fn managers(data: &[u8]) {
     }
     let _ = (
         apt::output::sources(&output).count(),
-        apt::output::refusal(&output),
-        yum::output::refusal(&output),
-        zypper::output::refusal(&output),
+        apt::output::busy(&output),
+        yum::output::busy(&output),
+        zypper::output::busy(&output),
     );
     let changes = [
         apt::output::changed(&output).map(str::to_string).collect(),

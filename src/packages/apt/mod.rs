@@ -67,7 +67,7 @@ impl Apt {
     pub fn new(limits: Limits) -> Apt {
         let locks = Locks {
             held: &LOCKS,
-            refusal: output::refusal,
+            busy: output::busy,
             limit: limits.lock_wait,
         };
         let source = SOURCES

@@ -46,7 +46,7 @@ pub fn distrusts(refresh: &Output, source: &str) -> bool {
 }
 
 /// The holder of a lock that was taken after we looked.
-pub fn refusal(output: &Output) -> Option<String> {
+pub fn busy(output: &Output) -> Option<String> {
     // "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 42 (apt-get)"
     let line = output
         .lines()

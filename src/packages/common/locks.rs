@@ -43,7 +43,7 @@ pub struct Locks {
     /// What must be free before it is started.
     pub held: &'static [Lock],
     /// The holder of a lock, if that is why the package manager did nothing.
-    pub refusal: fn(&Output) -> Option<String>,
+    pub busy: fn(&Output) -> Option<String>,
     /// How long to wait.
     pub limit: Duration,
 }
@@ -56,7 +56,7 @@ impl Locks {
         loop {
             self.wait(deadline, &mut logged)?;
             let output = attempt()?;
-            let Some(holder) = (self.refusal)(&output) else {
+            let Some(holder) = (self.busy)(&output) else {
                 return Ok(output);
             };
             self.pause(deadline, holder, "its lock", &mut logged)?;

@@ -81,7 +81,7 @@ impl Yum {
         let dialect = dialect::of(program, &file);
         let locks = Locks {
             held: &LOCKS,
-            refusal: output::refusal,
+            busy: output::busy,
             limit: limits.lock_wait,
         };
         Some(Yum {

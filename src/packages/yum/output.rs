@@ -10,7 +10,7 @@ pub fn is_own_fault(output: &Output) -> bool {
 }
 
 /// The holder of a lock that was taken after we looked.
-pub fn refusal(output: &Output) -> Option<String> {
+pub fn busy(output: &Output) -> Option<String> {
     if output.gave_up() {
         // dnf 5: "42\tdnf5 upgrade", a line for each.
         let pid = output

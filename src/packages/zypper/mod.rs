@@ -63,7 +63,7 @@ impl Zypper {
         // zypper leaves its PID file behind: only zypper itself can tell whether the lock is held.
         let locks = Locks {
             held: &rpm::TRANSACTION_LOCKS,
-            refusal: output::refusal,
+            busy: output::busy,
             limit: limits.lock_wait,
         };
         Some(Zypper {

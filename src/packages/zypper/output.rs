@@ -4,7 +4,7 @@ use crate::packages::common::locks::{pid_after, process};
 use crate::system::command::Output;
 
 /// The holder of a lock, if zypper did nothing because of one.
-pub fn refusal(output: &Output) -> Option<String> {
+pub fn busy(output: &Output) -> Option<String> {
     // zypper: 7, "System management is locked by the application with pid 42 (zypper)."
     let locked = output.code() == Some(7) || output.says("transaction lock");
     locked.then(|| process(pid_after(output, "locked by the application with pid ")))
