@@ -219,7 +219,7 @@ fn a_proxys_channel_is_for_all_hosts() {
 }
 
 #[test]
-fn a_rollout_costs_one_more_request_at_most() {
+fn a_rollout_costs_one_more_request_and_an_upgrade_another() {
     let host = rollout("5");
     let (version, critical) = ("/current/version", "/current/critical");
     assert_eq!(requests(&host), [version, ROLLOUT, critical]);
@@ -227,8 +227,9 @@ fn a_rollout_costs_one_more_request_at_most() {
     assert_eq!(requests(&host), [version, critical, ROLLOUT]);
     set(&host, "40");
     assert_eq!(requests(&host), [version, critical, ROLLOUT]);
+    // Whether the percentage is for that version is asked only by a host that would upgrade.
     host.open_window();
-    assert_eq!(requests(&host), [version, ROLLOUT]);
+    assert_eq!(requests(&host), [version, ROLLOUT, version]);
     host.assert_agent_runs("14.3.34");
     // Up to date: none.
     assert_eq!(requests(&host), [version]);

@@ -455,6 +455,11 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
         host.run(&["curl", "-sSf", &rollout]).expect(0).stdout,
         "5\n"
     );
+    let headers = host.run(&["curl", "-sSI", &rollout]).expect(0).stdout;
+    assert!(
+        headers.to_lowercase().contains("cache-control: no-cache\r"),
+        "{headers}"
+    );
     host.shell("publish /srv/releases/current --percent 100")
         .expect(0);
     let headers = host
@@ -524,14 +529,10 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
     host.assert_agent_runs("14.3.34");
 }
 
-#[test]
-fn what_is_critical_is_the_version_that_was_asked_for() {
-    let host = Host::with_agent("14.3.33");
+/// Goes on to 14.3.35 once 14.3.34 was asked for: then both files are those of the next version.
+fn publish_between_two_requests(host: &Host) {
     host.repository
-        .publish(&[Package::agent("teleport-ent", "14.3.34")]);
-    host.closed_window();
-    host.set_version("14.3.34");
-    // Between the two requests the channel goes on to a version that is critical.
+        .publish(&["14.3.34", "14.3.35"].map(|version| Package::agent("teleport-ent", version)));
     let asked = AtomicBool::new(false);
     host.releases
         .raw_route("/current/version", move |_, stream| {
@@ -545,6 +546,13 @@ fn what_is_critical_is_the_version_that_was_asked_for() {
             );
             stream.write_all(answer.as_bytes()).unwrap();
         });
+}
+
+#[test]
+fn what_is_critical_is_the_version_that_was_asked_for() {
+    let host = Host::with_agent("14.3.33");
+    host.closed_window();
+    publish_between_two_requests(&host);
     host.releases
         .route("/current/critical", Response::ok("yes\n"));
     let said = host.upgrader("run").expect(0).stdout;
@@ -553,6 +561,27 @@ fn what_is_critical_is_the_version_that_was_asked_for() {
         "{said}"
     );
     host.assert_agent_runs("14.3.33");
+}
+
+/// The first version was halted, and the percentage is for the one that repairs it.
+#[test]
+fn a_percentage_is_for_the_version_that_was_asked_for() {
+    for percent in ["1", "100"] {
+        let host = Host::with_agent("14.3.33");
+        host.configure("observe-seconds", "1\n");
+        host.configure("rollout-wariness", "0\n");
+        host.open_window();
+        publish_between_two_requests(&host);
+        host.releases
+            .route("/current/rollout", Response::ok(format!("{percent}\n")));
+        let said = host.upgrader("run").expect(0).stdout;
+        let waits = "upgrade from 14.3.33 to 14.3.34 is pending: the percentage of the rollout is unknown \
+                     (the target version changed at the same time)";
+        assert!(said.contains(waits), "{said}");
+        host.assert_agent_runs("14.3.33");
+        host.upgrader("run").expect(0);
+        host.assert_agent_runs("14.3.35");
+    }
 }
 
 /// The blocks of a Terraform file, by their labels: `resource/aws_s3_object/version`.
@@ -596,11 +625,15 @@ fn inner(body: &Body, name: &str) -> Body {
 
 /// What the objects of both clouds have in common.
 fn assert_objects(terraform: &Terraform, kind: &str, name: &str) {
-    for file in ["version", "critical", "rollout"] {
+    for (file, cache) in [
+        ("version", "public, max-age=60"),
+        ("critical", "public, max-age=60"),
+        ("rollout", "no-cache"),
+    ] {
         let object = terraform.block(&format!("resource/{kind}/{file}"));
         assert_eq!(value(&object, name), format!("${{each.key}}/{file}"));
         assert_eq!(value(&object, "content_type"), "text/plain; charset=utf-8");
-        assert_eq!(value(&object, "cache_control"), "public, max-age=60");
+        assert_eq!(value(&object, "cache_control"), cache);
         assert_eq!(value(&object, "for_each"), "var.channels");
     }
     let critical = terraform.block(&format!("resource/{kind}/critical"));

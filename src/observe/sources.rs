@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use log::{debug, warn};
 
+use crate::agent::schedule::WindowStatus;
 use crate::agent::service::Reach;
 use crate::config::Config;
 use crate::decide::decision::{Action, Decision, Next, Question};
@@ -12,7 +13,7 @@ use crate::decide::policy;
 use crate::decide::rollout::{Place, Standing};
 use crate::observe::{MACHINE_ID, package_manager};
 use crate::packages::package::Installed;
-use crate::server::answers::Target;
+use crate::server::answers::{Percentage, Target};
 use crate::server::channel::Channel;
 use crate::server::cluster;
 use crate::server::http::{Client, Patience};
@@ -117,6 +118,12 @@ impl<'a> Sources<'a> {
                         "{MACHINE_ID}: {problem}. This host comes last in every rollout. Run systemd-machine-id-setup, or set \
                          rollout-wariness"
                     );
+                }
+                // As for `critical`: the percentage may be that of another version, after one that was halted.
+                let starts = !waits && !matches!(seen.windows, WindowStatus::Before(_));
+                if starts && seen.target != Some(channel.target()?) {
+                    let problem = "the target version changed at the same time".into();
+                    seen.percentage = Some(Percentage::Unknown(problem));
                 }
             }
             Question::Cluster => {

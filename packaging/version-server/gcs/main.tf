@@ -101,7 +101,7 @@ resource "google_storage_bucket_object" "rollout" {
   name          = "${each.key}/rollout"
   content       = "${each.value.percent}\n"
   content_type  = "text/plain; charset=utf-8"
-  cache_control = "public, max-age=60"
+  cache_control = "no-cache"
 }
 
 resource "google_storage_bucket_object" "version" {

@@ -122,7 +122,7 @@ resource "aws_s3_object" "rollout" {
   key           = "${each.key}/rollout"
   content       = "${each.value.percent}\n"
   content_type  = "text/plain; charset=utf-8"
-  cache_control = "public, max-age=60"
+  cache_control = "no-cache"
 }
 
 resource "aws_s3_object" "version" {
