@@ -33,6 +33,7 @@ mod rooms;
 mod stand_in;
 mod status;
 mod trust;
+mod two_updaters;
 mod upgrade;
 mod version_server;
 mod windows;
