@@ -1,5 +1,5 @@
-//! `advance`, the alert rules and the dashboard, with a real Prometheus that scrapes a real node_exporter. The hosts are pretended:
-//! what they would report is written for the exporter's textfile collector.
+//! `advance`, the alert rules and the dashboard, with a real Prometheus that scrapes a real node_exporter. Most hosts are pretended:
+//! what they would report is written for the exporter's textfile collector. Those of `real.rs` are real.
 #![allow(
     clippy::unwrap_used,
     reason = "what goes wrong fails the test, as it should"
@@ -13,8 +13,16 @@ mod alerts;
 mod dashboard;
 #[path = "rollout/fleet.rs"]
 mod fleet;
+#[path = "rollout/picture.rs"]
+mod picture;
 #[path = "rollout/prometheus.rs"]
 mod prometheus;
+#[path = "rollout/real.rs"]
+mod real;
+#[path = "rollout/site.rs"]
+mod site;
+#[path = "rollout/version_server.rs"]
+mod version_server;
 
 use std::path::{Path, PathBuf};
 

@@ -52,7 +52,7 @@ impl Host {
 
     /// The same of another generation or package manager, as in `Generation::Sid.with(Manager::Apt)`.
     pub fn of(system: impl Into<System>) -> Host {
-        Host::from_layer(system.into(), None)
+        Host::from_layer(system.into(), None, None)
     }
 
     /// A host that runs the agent of this version, installed from the repository by apt, with a channel that says the
@@ -63,14 +63,22 @@ impl Host {
 
     /// The same with another package manager, or of another generation.
     pub fn with_agent_from(system: impl Into<System>, version: &str) -> Host {
-        let host = Host::from_layer(system.into(), Some(version));
-        host.wait_for("an agent that is ready", SOON, || {
-            host.root().join(session::SOCKET).exists()
-        });
-        host
+        Host::from_layer(system.into(), Some(version), None).wait_for_agent()
     }
 
-    fn from_layer(system: System, agent: Option<&str>) -> Host {
+    /// A host that runs the agent of this version, installed by apt, whose machine ID is this one.
+    pub fn with_agent_and_id(version: &str, id: &str) -> Host {
+        Host::from_layer(Manager::Apt.into(), Some(version), Some(id)).wait_for_agent()
+    }
+
+    fn wait_for_agent(self) -> Host {
+        self.wait_for("an agent that is ready", SOON, || {
+            self.root().join(session::SOCKET).exists()
+        });
+        self
+    }
+
+    fn from_layer(system: System, agent: Option<&str>, id: Option<&str>) -> Host {
         let System {
             generation,
             manager,
@@ -80,7 +88,8 @@ impl Host {
         let (directory, name) = scratch::new_host_directory();
         let root = layer.mount(&directory);
         fs::write(root.join("etc/hostname"), "host\n").unwrap();
-        fs::write(root.join("etc/machine-id"), machine_id(&name)).unwrap();
+        let id = id.map_or_else(|| machine_id(&name), |id| format!("{id}\n"));
+        fs::write(root.join("etc/machine-id"), id).unwrap();
         let network = Network::new();
         let repository = layer.repository.copy(&directory.join("repository"));
         let packages = Server::https(&network, PACKAGES_SERVER, Cert::Good);

@@ -5,9 +5,9 @@ use crate::project;
 use crate::prometheus::free_address;
 use crate::tool;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 #[test]
 fn a_good_release_reaches_everybody_by_itself() {
@@ -272,14 +272,6 @@ fn it_is_alone_and_knows_its_arguments() {
 
 #[test]
 fn killed_at_any_point_the_next_run_finishes() {
-    // Kills the script before its n-th command from where it has decided.
-    let directory = tempfile::tempdir().unwrap();
-    let stepper = directory.path().join("stepper");
-    fs::write(
-        &stepper,
-        "steps=0; set -T; trap '[[ -z ${decision-} ]] || (( ++steps != STOP )) || kill -KILL $$' DEBUG\n",
-    )
-    .unwrap();
     let mut fleet = Fleet::new("killed", 100);
     for (bad, percent, expected) in [(false, "100", Some(0)), (true, "0", Some(3))] {
         fleet.publish(&["--percent", "25"]);
@@ -288,31 +280,47 @@ fn killed_at_any_point_the_next_run_finishes() {
             fleet.reached()[0].roll_back();
         }
         fleet.report();
-        let (mut killed, mut changed) = (0, 0);
-        // Every fifth point of some sixty.
-        for stop in (1..).step_by(5) {
-            let _ = fs::remove_file(fleet.beside("rollout"));
-            fleet.publish(&["--percent", "25"]);
-            let mut cut = fleet.command(&[]);
-            cut.env("BASH_ENV", &stepper).env("STOP", stop.to_string());
-            let ended = cut.output().unwrap().status;
-            let found = fleet.percent();
-            assert!(found == "25" || found == percent, "{stop}: {found}");
-            changed += usize::from(found == percent);
-            if ended.code().is_some() {
-                assert_eq!((ended.code(), &*found), (expected, percent));
-                break;
+        // Every third point from where it has decided, and of what it has publish do.
+        for script in ["advance", "publish"] {
+            let (mut killed, mut changed) = (0, 0);
+            for stop in (1..).step_by(3) {
+                let _ = fs::remove_file(fleet.beside("rollout"));
+                fleet.publish(&["--percent", "25"]);
+                let ended = killed_before(script, stop, fleet.command(&[]));
+                let found = fleet.percent();
+                assert_eq!(fleet.files(), [NEW, "no", &found], "they belong together");
+                assert!(found == "25" || found == percent, "{stop}: {found}");
+                changed += usize::from(found == percent);
+                if ended.code().is_some() {
+                    assert_eq!((ended.code(), &*found), (expected, percent));
+                    break;
+                }
+                assert_eq!(ended.signal(), Some(9));
+                killed += 1;
+                // Time enough at the new step, if it is the new one, before anything else can happen.
+                let after =
+                    fleet.advance(&["--min-time", if found == percent { "1h" } else { "0s" }]);
+                assert_eq!(after.status, expected, "{stop}: {}", after.said);
+                assert_eq!(fleet.files(), [NEW, "no", percent], "{}", after.said);
+                assert_eq!(fleet.beside("halted").exists(), bad, "{stop}");
             }
-            assert_eq!(ended.signal(), Some(9));
-            killed += 1;
-            // Time enough at the new step, if it is the new one, before anything else can happen.
-            let after = fleet.advance(&["--min-time", if found == percent { "1h" } else { "0s" }]);
-            assert_eq!(after.status, expected, "{stop}: {}", after.said);
-            assert_eq!(fleet.percent(), percent, "{stop}: {}", after.said);
-            assert_eq!(fleet.beside("halted").exists(), bad, "{stop}");
+            assert!(killed > 8 && changed > 1, "{script}: {killed}, {changed}");
         }
-        assert!(killed > 5 && changed > 1, "{killed}, {changed}");
     }
+}
+
+/// Kills a run of `advance`, and all that it started, before the n-th command of this script; of `advance` itself from where it has
+/// decided.
+fn killed_before(script: &str, number: usize, mut run: Command) -> ExitStatus {
+    let directory = tempfile::tempdir().unwrap();
+    let stepper = directory.path().join("stepper");
+    let counts = format!(
+        "case $0 in */{script}) steps=0; set -T\ntrap '[[ $0 = */advance && -z ${{decision-}} ]] || \
+         (( ++steps != {number} )) || kill -KILL 0' DEBUG;; esac\n"
+    );
+    fs::write(&stepper, counts).unwrap();
+    run.process_group(0).env("BASH_ENV", &stepper);
+    run.output().unwrap().status
 }
 
 #[test]

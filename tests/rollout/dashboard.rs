@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 
-fn dashboard() -> Value {
+/// The dashboard.
+pub fn dashboard() -> Value {
     let text = fs::read_to_string(project("packaging/dashboard.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }

@@ -100,10 +100,18 @@ impl Fleet {
         self.directory.path().join(format!(".{}.{end}", self.name))
     }
 
-    /// What the hosts read.
+    /// What the hosts read: the version, whether it is critical, and the percentage.
+    pub fn files(&self) -> [String; 3] {
+        ["version", "critical", "rollout"].map(|file| {
+            let text = fs::read_to_string(self.channel().join(file)).unwrap();
+            text.trim().into()
+        })
+    }
+
+    /// The percentage alone.
     pub fn percent(&self) -> String {
-        let text = fs::read_to_string(self.channel().join("rollout")).unwrap();
-        text.trim().into()
+        let [_, _, percent] = self.files();
+        percent
     }
 
     /// The hosts that the present percentage is for.
