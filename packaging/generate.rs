@@ -78,8 +78,9 @@ fn commands(command: &Command) -> String {
         .get_subcommands()
         .filter(|verb| verb.get_name() != "help")
     {
+        let values = verb.get_positionals().map(value).collect::<String>();
         page += &format!(
-            ".SS {}\n{}.\n",
+            ".SS {}{values}\n{}.\n",
             literal(verb.get_name()),
             styled(verb.get_about())
         );
@@ -104,16 +105,25 @@ fn option(argument: &Arg) -> String {
         .map(|short| format!("-{short}, "))
         .unwrap_or_default();
     let long = argument.get_long().unwrap_or_default();
-    let value = if argument.get_action().takes_values() {
-        " \\fIDIR\\fR"
-    } else {
-        ""
+    let names = match argument.is_positional() {
+        true => String::new(),
+        false => format!("\\fB{}\\fR", literal(&format!("{short}--{long}"))),
     };
-    let names = literal(&format!("{short}--{long}"));
+    let entry = names + &value(argument);
     format!(
-        ".TP\n\\fB{names}\\fR{value}\n{}.\n",
+        ".TP\n{}\n{}.\n",
+        entry.trim_start(),
         styled(argument.get_help())
     )
+}
+
+/// The name of an argument's value, if it takes one.
+fn value(argument: &Arg) -> String {
+    let names = argument.get_value_names().unwrap_or_default();
+    match names.first() {
+        Some(name) if argument.get_action().takes_values() => format!(" \\fI{name}\\fR"),
+        _ => String::new(),
+    }
 }
 
 /// An entry for each line `term  meaning`; an indented line continues the one before.

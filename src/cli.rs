@@ -17,7 +17,7 @@ pub struct Cli {
 }
 
 /// The commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Verb {
     /// Check for an upgrade and install it if allowed (run by the timer)
     #[command(after_help = RUN)]
@@ -46,11 +46,23 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Release the package hold set by teleport-upgrade
-    #[command(after_help = UNLOCK)]
-    Unlock {
-        /// The history showed a hold before it was removed; for the scripts of this program's packages
-        #[arg(long, hide = true)]
+    /// Check a release channel from this host, then upgrade from it
+    #[command(after_help = ENABLE)]
+    Enable {
+        /// The release channel, as host[:port]/path
+        channel: String,
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Stop automatic upgrades on this host
+    #[command(after_help = DISABLE)]
+    Disable {
+        /// Release the package hold set by teleport-upgrade, too
+        #[arg(long)]
+        unhold: bool,
+        /// Only release the hold that the history showed before it was removed; for the scripts of this program's packages
+        #[arg(long, hide = true, requires = "unhold")]
         recorded: bool,
     },
     /// Print the version of this program
@@ -116,7 +128,7 @@ Examples:
   teleport-upgrade status        show the current state
   teleport-upgrade dry-run       preview
   sudo teleport-upgrade run      check and upgrade now
-  sudo systemctl enable --now teleport-upgrade.timer
+  sudo teleport-upgrade enable releases.example.com/prod
                                  enable automatic upgrades";
 
 const RUN: &str = "\
@@ -154,12 +166,25 @@ Examples:
   teleport-upgrade history
   teleport-upgrade history --json | jq '.changes[] | select(.reason)'";
 
-const UNLOCK: &str = "\
-Releases the hold set because `lock` is enabled. A hold set by an
-administrator is kept.
+const ENABLE: &str = "\
+Checks the channel, the compatibility rule, the repository and its
+signatures, shows what a run would do, and asks for confirmation. Then
+sets endpoint, and enables and starts the timer. If a check fails,
+nothing is changed.
 
 Examples:
-  sudo teleport-upgrade unlock   before uninstalling manually";
+  sudo teleport-upgrade enable releases.example.com/prod
+  sudo teleport-upgrade enable --yes releases.example.com/prod
+                                 in scripts";
+
+const DISABLE: &str = "\
+Disables and stops the timer. A run in progress finishes, and the
+settings are kept. A hold set by an administrator is never released.
+
+Examples:
+  sudo teleport-upgrade disable  pause upgrades of this host
+  sudo teleport-upgrade disable --unhold
+                                 before uninstalling manually";
 
 const VERSION: &str = "\
 Examples:

@@ -9,24 +9,25 @@ use teleport_upgrade::cli::{Cli, Verb};
 use teleport_upgrade::exit::Exit;
 use teleport_upgrade::report::outcome;
 use teleport_upgrade::system::{command, logging};
-use teleport_upgrade::{run, status, unlock};
+use teleport_upgrade::{disable, enable, run, status};
 
 fn main() -> ExitCode {
     command::close_inherited();
     let cli = Cli::parse();
     logging::set_up(cli.options.verbose, cli.options.quiet);
+    // Without root there is no run.
+    let is_run = matches!(cli.command, Verb::Run | Verb::Force) && geteuid().is_root();
     let ended = match cli.command {
         Verb::Run => run::run(&cli.options),
         Verb::Force => run::force(&cli.options),
         Verb::DryRun { json } => status::dry_run(&cli.options, json),
         Verb::Status { json } => status::status(&cli.options, json),
         Verb::History { json } => status::history(&cli.options, json),
-        Verb::Unlock { recorded } => unlock::unlock(&cli.options, recorded),
+        Verb::Enable { channel, yes } => enable::enable(&cli.options, &channel, yes),
+        Verb::Disable { unhold, recorded } => disable::disable(&cli.options, unhold, recorded),
         Verb::Version { .. } => {
             outcome::print(concat!(env!("CARGO_PKG_VERSION"), "\n")).map(|()| Exit::Success)
         }
     };
-    // Without root there is no run.
-    let is_run = matches!(cli.command, Verb::Run | Verb::Force) && geteuid().is_root();
     ExitCode::from(ended.unwrap_or_else(|error| outcome::fail(&error, is_run)) as u8)
 }

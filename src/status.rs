@@ -44,7 +44,7 @@ pub fn status(options: &Options, json: bool) -> Result<Exit> {
         // Warnings are on the page.
         log::set_max_level(LevelFilter::Error);
     }
-    let mut survey = Survey::of(options, Patience::Until(Instant::now() + PATIENCE));
+    let mut survey = Survey::of(options, Patience::Until(Instant::now() + PATIENCE), None);
     survey.timer(options);
     if json {
         print_json(&survey.report)?;
@@ -77,29 +77,14 @@ pub fn history(options: &Options, json: bool) -> Result<Exit> {
 
 /// Shows what `run` would do.
 pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
-    let mut survey = Survey::of(options, Patience::Run);
+    let mut survey = Survey::of(options, Patience::Run, None);
     let exit = survey.exit();
     if json {
         survey.timer(options);
         print_json(&survey.report)?;
         return Ok(exit);
     }
-    if let Some(change) = &survey.unfinished {
-        outcome::say(&words::unfinished(
-            change,
-            survey.report.in_progress.as_ref(),
-        ));
-    }
-    if let Some((seen, _)) = &survey.decided {
-        outcome::announce(seen);
-    }
-    for problem in &survey.report.problems {
-        warn!("{problem}");
-    }
-    survey
-        .report
-        .export_advice()
-        .for_each(|advice| warn!("{advice}"));
+    survey.announce();
     if let Some(error) = survey.error {
         return Err(error);
     }
@@ -110,20 +95,22 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
 }
 
 /// What was found out about the host.
-struct Survey {
-    report: Report,
-    /// What was observed and decided, unless that failed.
-    decided: Option<(Observation, Decision)>,
+pub(crate) struct Survey {
+    pub(crate) report: Report,
+    /// The settings, what was observed and what was decided, unless that failed.
+    pub(crate) decided: Option<(Config, Observation, Decision)>,
     /// The sentence about the decision, unless there is nothing to do.
-    verdict: Option<String>,
+    pub(crate) verdict: Option<String>,
     /// A change that was begun and has not ended.
-    unfinished: Option<Change>,
+    pub(crate) unfinished: Option<Change>,
     /// Why nothing could be decided.
-    error: Option<anyhow::Error>,
+    pub(crate) error: Option<anyhow::Error>,
 }
 
 impl Survey {
-    fn of(options: &Options, patience: Patience) -> Survey {
+    /// Observes and decides. With `channel`, by that release channel instead of the one that is set, and by a fresh index of the
+    /// repository.
+    pub(crate) fn of(options: &Options, patience: Patience, channel: Option<&str>) -> Survey {
         let mut history = record::history(&options.state_dir);
         let mut report = Report::new(Utc::now(), &history, record::last_run(&options.state_dir));
         report.in_progress = CurrentRun::read(&options.state_dir);
@@ -135,7 +122,7 @@ impl Survey {
             unfinished,
             error: None,
         };
-        if let Err(error) = survey.decide(options, history, patience) {
+        if let Err(error) = survey.decide(options, history, patience, channel) {
             survey.report.decision = DecisionReport::unknown(reasons(&error));
             survey.error = Some(error);
         }
@@ -147,7 +134,13 @@ impl Survey {
     }
 
     /// Observes and decides, and keeps what was found out before an error.
-    fn decide(&mut self, options: &Options, history: History, patience: Patience) -> Result<()> {
+    fn decide(
+        &mut self,
+        options: &Options,
+        history: History,
+        patience: Patience,
+        channel: Option<&str>,
+    ) -> Result<()> {
         if let Some(reason) = observe::managed_by_another(options) {
             self.report.decision = DecisionReport::not_allowed(&reason);
             self.verdict = Some(self.report.decision.sentence.clone());
@@ -157,7 +150,7 @@ impl Survey {
         self.report
             .problems
             .extend(unknown::warnings(&options.config_dir));
-        let (config, problems) = Config::read_usable(&options.config_dir);
+        let (config, problems) = Config::read_usable(&options.config_dir, channel);
         let mut problems = problems.into_iter();
         let unusable = problems.next();
         let hooks = config.hook_problems();
@@ -171,7 +164,7 @@ impl Survey {
         }
         config.channel()?;
         let seen = seen?;
-        let mut sources = Sources::new(&config, false, patience);
+        let mut sources = Sources::new(&config, channel.is_some(), patience);
         let (mut seen, decision) = sources.decide_with_path(seen)?;
         if matches!(patience, Patience::Until(_)) {
             sources.ask_the_rest(&mut seen)?;
@@ -201,7 +194,7 @@ impl Survey {
         if let Some(error) = observe::obstacle(&config, &seen, &decision)? {
             self.obstacle(&decision, &error);
         }
-        self.decided = Some((seen, decision));
+        self.decided = Some((config, seen, decision));
         Ok(())
     }
 
@@ -232,6 +225,20 @@ impl Survey {
         Ok(seen)
     }
 
+    /// Logs what was found out, without the decision.
+    pub(crate) fn announce(&self) {
+        if let Some(change) = &self.unfinished {
+            outcome::say(&words::unfinished(change, self.report.in_progress.as_ref()));
+        }
+        if let Some((_, seen, _)) = &self.decided {
+            outcome::announce(seen);
+        }
+        let problems = self.report.problems.iter();
+        problems
+            .chain(self.report.export_advice())
+            .for_each(|problem| warn!("{problem}"));
+    }
+
     /// Adds the timer.
     fn timer(&mut self, options: &Options) {
         // As the service unit has it.
@@ -259,7 +266,7 @@ impl Survey {
         match (&self.error, self.report.decision.state, &self.decided) {
             (Some(error), _, _) => Exit::of(error),
             (_, State::Pinned, _) => Exit::Success,
-            (_, State::NotAllowed, _) | (_, _, Some((_, Decision::NotAllowed(_)))) => {
+            (_, State::NotAllowed, _) | (_, _, Some((.., Decision::NotAllowed(_)))) => {
                 Exit::NotAllowed
             }
             (_, State::InsecureConfig, _) => Exit::Failed,

@@ -36,7 +36,7 @@ fn every_setting_with_an_invalid_value() {
             "",
             2,
             vec![
-                "/etc/teleport-upgrade.d/endpoint: no release channel configured. Set it with: echo ",
+                "/etc/teleport-upgrade.d/endpoint: no release channel configured. Set one with: sudo teleport-upgrade enable ",
             ],
         ),
         (

@@ -10,6 +10,7 @@ mod compatibility;
 mod dnf5;
 mod documents;
 mod dry_run;
+mod enrol;
 mod generations;
 mod hardening;
 mod history;

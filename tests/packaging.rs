@@ -256,7 +256,7 @@ fn installed_upgraded_downgraded_reinstalled_and_removed(manager: Manager) {
     let said = said.stdout + &said.stderr;
     assert!(said.contains(RESTART_FIRST), "{said}");
     assert!(
-        !said.contains("set a release channel"),
+        !said.contains("to enable upgrades"),
         "there is a release channel: {said}"
     );
     assert_eq!(host.mode("/etc/teleport-upgrade.d"), 0o755);
@@ -559,7 +559,7 @@ fn an_administrators_own_lock_outlives_us() {
     install(&host, "teleport-upgrade", None);
     host.upgrader("run").expect(0);
     assert!(
-        host.upgrader("unlock")
+        host.run(&["teleport-upgrade", "disable", "--unhold"])
             .expect(0)
             .stdout
             .contains("no hold was set by teleport-upgrade")
@@ -597,30 +597,11 @@ fn a_run_begun_manually_is_waited_for_by_a_removal() {
     // One that still holds its lock while the release begins.
     let holder =
         "touch /run/held; until pgrep -x teleport-upgrad; do :; done; sleep 2; touch /run/ended";
-    let removal = "until [ -e /run/held ]; do :; done; teleport-upgrade unlock --recorded && [ -e /run/ended ]";
+    let removal = "until [ -e /run/held ]; do :; done; teleport-upgrade disable --unhold --recorded && [ -e /run/ended ]";
     host.shell(&format!(
         "flock /var/lib/teleport-upgrade/lock sh -c '{holder}' & {removal}"
     ))
     .expect(0);
-    assert!(!is_locked(&host));
-}
-
-#[test]
-fn unlock_releases_what_run_has_set() {
-    let host = Host::with_agent("14.3.33");
-    host.upgrader("run").expect(0);
-    assert!(is_locked(&host));
-    let failed = host
-        .command(&["teleport-upgrade", "unlock"])
-        .user("alice")
-        .run()
-        .expect(2);
-    assert!(failed.stderr.contains("requires root"), "{}", failed.stderr);
-    let said = host.upgrader("unlock").expect(0).stdout;
-    assert_eq!(
-        said,
-        "released the hold on teleport-ent; regular system updates can upgrade it\n"
-    );
     assert!(!is_locked(&host));
 }
 
@@ -635,7 +616,7 @@ fn without_a_release_channel_no_run_fails_and_with_one_they_begin() {
     let said = install(&host, "teleport-upgrade", None);
     assert!(
         said.stdout
-            .contains("to enable upgrades, set a release channel: echo "),
+            .contains("to enable upgrades from a release channel: sudo teleport-upgrade enable "),
         "{}",
         said.stdout
     );

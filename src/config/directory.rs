@@ -23,6 +23,8 @@ const MAX_SECONDS: u64 = 24 * 60 * 60;
 /// The configuration directory. A setting that cannot be used counts as not set, and is among the problems.
 pub struct Directory<'a> {
     path: &'a Path,
+    /// The release channel in place of the one that is set.
+    pub channel: Option<&'a str>,
     /// Why settings cannot be used. Where the directory itself cannot, none of its files is read.
     pub problems: Vec<ConfigError>,
     is_usable: bool,
@@ -34,6 +36,7 @@ impl<'a> Directory<'a> {
         let problems: Vec<ConfigError> = Directory::check(path).err().into_iter().collect();
         Directory {
             path,
+            channel: None,
             is_usable: problems.is_empty(),
             problems,
         }
@@ -104,7 +107,7 @@ impl<'a> Directory<'a> {
     }
 
     /// The only value of a file.
-    fn value(&self, name: &str) -> Result<Option<String>, ConfigError> {
+    pub fn value(&self, name: &str) -> Result<Option<String>, ConfigError> {
         let mut lines = self.lines(name)?;
         if lines.len() > 1 {
             let problem = format!("expected one value, found {}", lines.len());
@@ -238,7 +241,28 @@ impl<'a> Directory<'a> {
     pub fn endpoint(&mut self, name: &str) -> Option<Endpoint> {
         let is_insecure = self.yes_or_no("insecure", false);
         let remedy = "Use an address such as releases.example.com/prod";
-        self.address(name, remedy, |text| Endpoint::parse(text, is_insecure))
+        let parse = |text: &str| Endpoint::parse(text, is_insecure);
+        let Some(channel) = self.channel else {
+            return self.address(name, remedy, parse);
+        };
+        let parsed = parse(channel.trim())
+            .map(|(endpoint, _)| Some(endpoint))
+            .map_err(|problem| ConfigError::of_channel(problem, remedy));
+        // The file is checked although its value is to be replaced.
+        let known = self.value(name).and(parsed);
+        self.usable(known)
+    }
+
+    /// The text of a file with another value; comments stay.
+    pub fn with_value(&self, name: &str, value: &str) -> Result<String, ConfigError> {
+        let text = self.text(name)?;
+        let mut lines: Vec<&str> = text.lines().collect();
+        let is_value = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with('#');
+        match lines.iter().position(is_value) {
+            Some(index) => lines[index] = value,
+            None => lines.push(value),
+        }
+        Ok(lines.join("\n") + "\n")
     }
 
     /// The address of the cluster's Proxy.

@@ -6,13 +6,15 @@ use std::net::IpAddr;
 use crate::system::address::{Address, HTTPS};
 use crate::system::text::printable;
 
-/// The address of a release channel: `https://HOST[:PORT]/PATH`, or plain HTTP to localhost.
+/// The address of a release channel: `https://HOST[:PORT]/PATH`, or plain HTTP to localhost. Displayed in its canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     is_secure: bool,
     server: Address,
     /// `HOST[:PORT]/PATH`, as configured.
     rest: String,
+    /// What precedes that in the canonical form: where plain HTTP is allowed, it is what an address without a scheme means.
+    scheme: &'static str,
 }
 
 impl Endpoint {
@@ -51,16 +53,18 @@ impl Endpoint {
                 server.host
             ));
         }
-        let rest = rest.to_string();
-        let canonical = (rest != text).then(|| rest.clone());
-        Ok((
-            Endpoint {
-                is_secure,
-                server,
-                rest,
+        let endpoint = Endpoint {
+            is_secure,
+            server,
+            rest: rest.to_string(),
+            scheme: if insecure && is_secure {
+                "https://"
+            } else {
+                ""
             },
-            canonical,
-        ))
+        };
+        let canonical = Some(endpoint.to_string()).filter(|canonical| canonical != text);
+        Ok((endpoint, canonical))
     }
 
     /// The address of a file of the channel, such as `version`.
@@ -90,7 +94,7 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.rest)
+        write!(f, "{}{}", self.scheme, self.rest)
     }
 }
 
@@ -214,6 +218,14 @@ mod tests {
                 "{text}"
             );
         }
+        let insecure = |text: &str| Endpoint::parse(text, true).unwrap();
+        let (secure, canonical) = insecure("HTTPS://localhost/x/");
+        assert_eq!(canonical.as_deref(), Some("https://localhost/x"));
+        assert_eq!(insecure(&secure.to_string()), (secure, None));
+        assert_eq!(
+            insecure("http://localhost/x").1.as_deref(),
+            Some("localhost/x")
+        );
     }
 
     #[test]

@@ -12,12 +12,17 @@ pub mod windows;
 mod tests;
 
 use std::fmt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use anyhow::{Context, Result};
 
 use crate::packages::installer::Installer;
 use crate::packages::package::{Database, PACKAGES};
 use crate::system::address::Address;
+use crate::system::files::{Durability, replace_as};
 use directory::Directory;
 use endpoint::Endpoint;
 use values::Pin;
@@ -25,6 +30,9 @@ use windows::Windows;
 
 /// The setting that the agent writes: the maintenance schedule that it exports.
 pub const SCHEDULE: &str = "schedule";
+
+/// The setting with the release channel.
+pub const ENDPOINT: &str = "endpoint";
 
 /// The setting that replaces the exported schedule.
 pub const WINDOWS: &str = "windows";
@@ -48,9 +56,10 @@ macro_rules! settings {
 
         impl Config {
             /// Reads the configuration directory. A setting that cannot be used has its default, and is among the problems: `status`
-            /// shows what is known nevertheless.
-            pub fn read_usable(path: &Path) -> (Config, Vec<ConfigError>) {
+            /// shows what is known nevertheless. `channel`, if given, replaces the release channel that is set.
+            pub fn read_usable(path: &Path, channel: Option<&str>) -> (Config, Vec<ConfigError>) {
                 let mut directory = Directory::open(path);
+                directory.channel = channel;
                 let config = Config {
                     $($field: directory.$reader($file $(, $argument)*),)*
                     schedule: path.join(SCHEDULE),
@@ -103,10 +112,26 @@ settings! {
     notice: bool = yes_or_no("notice", true);
 }
 
+/// The release channel that is set, in whatever form.
+pub fn channel_set(path: &Path) -> Result<Option<String>, ConfigError> {
+    Directory::open(path).value(ENDPOINT)
+}
+
+/// Sets the release channel. Comments in the file, its mode, and a link to it stay.
+pub fn set_channel(path: &Path, channel: &str) -> Result<()> {
+    let text = Directory::open(path).with_value(ENDPOINT, channel)?;
+    let file = path.join(ENDPOINT);
+    let file = file.canonicalize().unwrap_or(file);
+    let permissions = fs::metadata(&file).map(|metadata| metadata.permissions());
+    let permissions = permissions.unwrap_or(Permissions::from_mode(0o644));
+    replace_as(&file, &text, Durability::Synced, permissions)
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
 impl Config {
     /// Reads the configuration directory of a host with a release channel.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
-        let (config, problems) = Config::read_usable(path);
+        let (config, problems) = Config::read_usable(path, None);
         match problems.into_iter().next() {
             Some(problem) => Err(problem),
             None => config.channel().cloned().map(|_| config),
@@ -116,12 +141,8 @@ impl Config {
     /// The release channel.
     pub fn channel(&self) -> Result<&Endpoint, ConfigError> {
         self.endpoint.as_ref().ok_or_else(|| {
-            let file = self.schedule.with_file_name("endpoint");
-            let remedy = format!(
-                "Set it with: echo releases.example.com/prod | sudo tee {}",
-                file.display()
-            );
-            self.error("endpoint", "no release channel configured", &remedy)
+            let remedy = "Set one with: sudo teleport-upgrade enable releases.example.com/prod";
+            self.error(ENDPOINT, "no release channel configured", remedy)
         })
     }
 
@@ -159,6 +180,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// The error for a release channel that was given on the command line.
+    pub fn of_channel(problem: String, remedy: impl Into<String>) -> Self {
+        ConfigError::new("CHANNEL", problem, remedy)
+    }
+
     fn new(
         file: impl Into<PathBuf>,
         problem: impl Into<String>,

@@ -85,7 +85,9 @@ fn errors_name_the_file_the_value_and_what_is_allowed() {
     for (files, parts) in [
         (
             vec![],
-            vec!["/endpoint: no release channel configured. Set it with: echo "],
+            vec![
+                "/endpoint: no release channel configured. Set one with: sudo teleport-upgrade enable ",
+            ],
         ),
         (
             vec![("endpoint", "# none\n\n")],

@@ -1,7 +1,6 @@
 //! Looks for the agent on this host: its package, its program, the state of its services.
 
 use std::fmt;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use log::warn;
@@ -15,6 +14,7 @@ use crate::packages::database;
 use crate::packages::installer::Installer;
 use crate::packages::package::{Installed, PACKAGES};
 use crate::state::cache::Cache;
+use crate::system::timer;
 
 /// Why it is not clear what to upgrade on a host.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ fn find(config: &Config, known: &mut database::Answers) -> Result<Vec<Installed>
 /// The services that run the agent.
 fn services(config: &Config, known: &mut Option<Answer>) -> Result<Vec<Service>> {
     // For example in a container that is being built.
-    if !Path::new("/run/systemd/system").exists() {
+    if !timer::systemd_runs() {
         warn!("systemd is not running; services are not managed");
         return Ok(Vec::new());
     }

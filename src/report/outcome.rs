@@ -190,6 +190,12 @@ pub fn fail(error: &anyhow::Error, is_run: bool) -> Exit {
     exit
 }
 
+/// Logs why a command that is no run ends without a result.
+pub fn end_without_result(exit: Exit, line: &str) -> Exit {
+    logging::failure(None, level(exit), line);
+    exit
+}
+
 /// The versions of a change, as fields of the journal.
 fn versions(action: &Action) -> Vec<(&'static str, String)> {
     let mut fields = vec![("TELEPORT_UPGRADE_TO", action.target().to_string())];

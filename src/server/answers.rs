@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::agent::service::Reach;
 use crate::system::address::Address;
+use crate::system::text::printable;
 use crate::version::Version;
 
 /// The target version of a release channel.
@@ -85,14 +86,27 @@ pub fn is_critical(text: &str) -> Option<bool> {
     }
 }
 
+/// A Proxy's `/webapi/ping`.
+#[derive(Deserialize)]
+struct Ping {
+    server_version: String,
+    cluster_name: Option<String>,
+}
+
+fn ping(text: &str) -> Result<Ping, String> {
+    serde_json::from_str(text).map_err(|_| "the server is not a Teleport Proxy".to_string())
+}
+
+/// Parses the name of the cluster in a Proxy's `/webapi/ping`.
+pub fn cluster_name(text: &str) -> Result<String, String> {
+    let name = ping(text)?.cluster_name.filter(|name| !name.is_empty());
+    let name = name.ok_or("the server reports no cluster_name")?;
+    Ok(printable(&name, 80))
+}
+
 /// Parses the version in a Proxy's `/webapi/ping`.
 pub fn cluster_version(text: &str) -> Result<Version, String> {
-    #[derive(Deserialize)]
-    struct Ping {
-        server_version: String,
-    }
-    let ping: Ping =
-        serde_json::from_str(text).map_err(|_| "the server is not a Teleport Proxy".to_string())?;
+    let ping = ping(text)?;
     // Build metadata does not affect compatibility.
     let version = ping.server_version.split('+').next().unwrap_or_default();
     version

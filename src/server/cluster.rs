@@ -1,4 +1,4 @@
-//! Requests the version of the agent's cluster from its Proxy.
+//! Requests the version of the agent's cluster from its Proxy, and which cluster a Proxy is of.
 
 use log::warn;
 
@@ -7,8 +7,8 @@ use crate::agent::settings::Settings;
 use crate::config::Config;
 use crate::config::endpoint::Endpoint;
 use crate::server::answers::{self, Cluster};
-use crate::server::http::Client;
 use crate::server::http::error::RequestError;
+use crate::server::http::{Client, Patience};
 use crate::system::address::Address;
 use crate::version::Version;
 
@@ -65,9 +65,53 @@ fn servers<'a>(config: &'a Config, settings: &'a Settings) -> (Vec<&'a Address>,
     }
 }
 
+/// Whether a Proxy is of the agent's cluster.
+pub enum Membership {
+    /// It is, or the agent's settings contain no server to compare it with.
+    Same,
+    /// Its cluster and the agent's have these names; the last value is the agent's server.
+    Other(String, String, Address),
+    /// A server did not report the name of its cluster, and why.
+    Unknown(String),
+}
+
+/// Whether `proxy` is of the agent's cluster: a host name in the agent's settings, else by the names of the clusters, since a Proxy
+/// may have several addresses.
+pub fn membership(proxy: &Address, settings: &Settings) -> Membership {
+    let servers = &settings.cluster;
+    let is_proxy = |server: &Address| server.host.eq_ignore_ascii_case(&proxy.host);
+    if servers.is_empty() || servers.iter().any(is_proxy) {
+        return Membership::Same;
+    }
+    let client = Client::new(true, Patience::Run);
+    let name = |server| get(&client, server, answers::cluster_name);
+    let theirs = match name(proxy) {
+        Ok(theirs) => theirs,
+        Err(error) => return Membership::Unknown(error.reason()),
+    };
+    let mut problem = None;
+    for server in servers.iter().take(MAX_SERVERS) {
+        match name(server) {
+            Ok(ours) if ours == theirs => return Membership::Same,
+            Ok(ours) => return Membership::Other(theirs, ours, server.clone()),
+            Err(error) => problem = problem.or(Some(error.reason())),
+        }
+    }
+    Membership::Unknown(problem.unwrap_or_default())
+}
+
 fn ping(client: &Client, address: &Address) -> Result<Version, RequestError> {
+    get(client, address, answers::cluster_version)
+}
+
+/// Gets what `parse` finds in a Proxy's `/webapi/ping`.
+fn get<T>(
+    client: &Client,
+    address: &Address,
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<T, RequestError> {
     let url = format!("https://{}/webapi/ping", address.in_url());
     let text = client.get(&url, address, MAX_BODY)?;
-    answers::cluster_version(&text)
+    parse(&text)
         .map_err(|problem| RequestError::invalid(&url, problem, "Check the Proxy's address"))
 }

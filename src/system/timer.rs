@@ -1,5 +1,6 @@
-//! The timer that starts the runs: is it enabled, and when does it elapse next?
+//! The timer that starts the runs: is it enabled, and when does it elapse next? Enables and disables it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -13,6 +14,8 @@ use crate::system::command::Command;
 pub const UNIT: &str = "teleport-upgrade.timer";
 /// `systemctl` asks over a socket, and a user waits for the answer.
 const LIMIT: Duration = Duration::from_secs(1);
+/// systemd reads all its units again when one is enabled.
+const SWITCH_LIMIT: Duration = Duration::from_secs(90);
 
 /// The timer, as it is at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,6 +50,41 @@ pub fn read(now: DateTime<Utc>, is_enrolled: bool) -> Result<Timer> {
         skips: !is_enrolled,
         ..timer
     })
+}
+
+/// Whether systemd runs here. In an image that is being built it does not.
+pub fn systemd_runs() -> bool {
+    Path::new("/run/systemd/system").exists()
+}
+
+/// Whether the timer is enabled, and started where systemd runs. Fails if it is masked or not installed.
+pub fn is_on(now: DateTime<Utc>) -> Result<bool> {
+    let output = Command::new("systemctl", ["is-enabled", "--", UNIT])
+        .limit(SWITCH_LIMIT)
+        .run()?;
+    let state = output.answer().next().unwrap_or("not-found");
+    match state {
+        "not-found" => bail!("{UNIT} is not installed. Install the package teleport-upgrade"),
+        masked if masked.starts_with("masked") => {
+            bail!("{UNIT} is masked. Run: systemctl unmask {UNIT}")
+        }
+        _ => {}
+    }
+    let is_active = || !systemd_runs() || read(now, true).is_ok_and(|timer| timer.active);
+    Ok(state.starts_with("enabled") && is_active())
+}
+
+/// Enables and starts the timer, or disables and stops it. Where systemd does not run, that takes effect at the next boot.
+pub fn switch(verb: &'static str) -> Result<()> {
+    let now = systemd_runs().then_some("--now");
+    let arguments = [verb].into_iter().chain(now).chain(["--", UNIT]);
+    let output = Command::new("systemctl", arguments)
+        .limit(SWITCH_LIMIT)
+        .run()?;
+    if !output.success() {
+        bail!("cannot {verb} {UNIT}: {}", output.summary());
+    }
+    Ok(())
 }
 
 fn timer(lines: &[&str], now: DateTime<Utc>, uptime: TimeDelta) -> Timer {

@@ -1,4 +1,4 @@
-//! Releases the hold on the agent's package that runs have set, before this program is removed. Reads no configuration, which may be
+//! `disable`: stops the timer, and releases the hold on the agent's package that runs have set. Reads no configuration, which may be
 //! gone already.
 
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use chrono::Utc;
 
 use crate::agent::service::systemd;
 use crate::cli::Options;
@@ -15,21 +16,55 @@ use crate::packages::database;
 use crate::packages::package::Installed;
 use crate::packages::package::PACKAGES;
 use crate::report::outcome;
+use crate::state::current_run::CurrentRun;
 use crate::state::lock::{Lock, Taken};
 use crate::state::record;
 use crate::state::record::Record;
+use crate::system::timer;
 use crate::system::user::SERVICE;
 
 /// How often to check whether it has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Releases the hold if a run has set it. With `recorded`, the history showed that before the state directory was removed; then a run in
-/// progress is waited for.
-pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
-    require_root("unlock")?;
+/// Disables automatic upgrades, and releases the hold with `unhold`. With `recorded`, the history showed that hold before the state
+/// directory was removed, and the timer is left to the package manager.
+pub fn disable(options: &Options, unhold: bool, recorded: bool) -> Result<Exit> {
+    require_root("disable")?;
+    if !recorded {
+        stop(options)?;
+    }
+    if unhold {
+        release(options, recorded)?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Disables and stops the timer. A run in progress continues.
+fn stop(options: &Options) -> Result<()> {
+    if timer::read(Utc::now(), true).is_ok_and(|timer| !timer.enabled && !timer.active) {
+        outcome::say("automatic upgrades are already disabled");
+        return Ok(());
+    }
+    timer::switch("disable")?;
+    outcome::say(&format!(
+        "automatic upgrades are disabled; the settings in {} are kept",
+        options.config_dir.display()
+    ));
+    if let Some(run) = CurrentRun::read(&options.state_dir) {
+        outcome::say(&format!(
+            "a run in progress finishes (PID {}: {})",
+            run.process.pid,
+            run.doing()
+        ));
+    }
+    Ok(())
+}
+
+/// Releases the hold if a run has set it. With `recorded`, a run in progress is waited for.
+fn release(options: &Options, recorded: bool) -> Result<()> {
     if !recorded && !record::history(&options.state_dir).held_by_us {
-        outcome::say("nothing to do: no hold was set by teleport-upgrade");
-        return Ok(Exit::Success);
+        outcome::say("no hold was set by teleport-upgrade");
+        return Ok(());
     }
     while recorded && systemd::is_in_progress(SERVICE) {
         thread::sleep(LOOK);
@@ -46,7 +81,7 @@ pub fn unlock(options: &Options, recorded: bool) -> Result<Exit> {
     if lock.is_some() && options.state_dir.exists() {
         Record::open(&options.state_dir).update(|history| history.held_by_us = false)?;
     }
-    Ok(Exit::Success)
+    Ok(())
 }
 
 /// Prevents other runs, if there is a state directory, which a purge may remove meanwhile. With `wait`, a run in progress is waited for:
