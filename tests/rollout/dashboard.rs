@@ -28,7 +28,7 @@ fn every_query_of_the_dashboard_has_an_answer() {
     // As on the version server, which has a node_exporter too.
     let metrics = fleet.prometheus.metrics();
     let metrics = ["--metrics", metrics.to_str().unwrap()];
-    fleet.expect(&metrics, 3, "was halted", "0");
+    fleet.expect(&metrics, 10, "was halted", "0");
     fleet.report();
     let dashboard = dashboard();
     let mut asked = 0;
