@@ -78,7 +78,13 @@ fn commands(command: &Command) -> String {
         .get_subcommands()
         .filter(|verb| verb.get_name() != "help")
     {
-        let values = verb.get_positionals().map(value).collect::<String>();
+        let values = verb
+            .get_positionals()
+            .map(|argument| match value(argument) {
+                required if argument.is_required_set() => required,
+                optional => format!(" [{}]", optional.trim_start()),
+            });
+        let values = values.collect::<String>();
         page += &format!(
             ".SS {}{values}\n{}.\n",
             literal(verb.get_name()),

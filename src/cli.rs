@@ -49,8 +49,8 @@ pub enum Verb {
     /// Check a release channel from this host, then upgrade from it
     #[command(after_help = ENABLE)]
     Enable {
-        /// The release channel, as host[:port]/path
-        channel: String,
+        /// Release channel, as host[:port]/path (default: the one that is set)
+        channel: Option<String>,
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
@@ -175,7 +175,8 @@ nothing is changed.
 Examples:
   sudo teleport-upgrade enable releases.example.com/prod
   sudo teleport-upgrade enable --yes releases.example.com/prod
-                                 in scripts";
+                                 in scripts
+  sudo teleport-upgrade enable   after disable";
 
 const DISABLE: &str = "\
 Disables and stops the timer. A run in progress finishes, and the

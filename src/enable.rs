@@ -8,7 +8,7 @@ use log::warn;
 
 use crate::cli::Options;
 use crate::config::endpoint::Endpoint;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, ENDPOINT};
 use crate::decide::decision::Decision;
 use crate::decide::observation::Observation;
 use crate::exit::{Exit, require_root};
@@ -26,9 +26,14 @@ use crate::system::{terminal, timer, times};
 const QUESTION: &str = "Enable automatic upgrades? [y/N] ";
 
 /// Checks the channel, shows what a run would do, asks, and enables automatic upgrades. If a check fails, nothing is changed.
-pub fn enable(options: &Options, channel: &str, yes: bool) -> Result<Exit> {
+pub fn enable(options: &Options, channel: Option<String>, yes: bool) -> Result<Exit> {
     require_root("enable")?;
-    let plan = match Plan::of(options, channel) {
+    let no_channel = || ConfigError::no_channel(options.config_dir.join(ENDPOINT));
+    let channel = match channel {
+        Some(channel) => channel,
+        None => config::current_channel(&options.config_dir)?.ok_or_else(no_channel)?,
+    };
+    let plan = match Plan::of(options, &channel) {
         Ok(plan) => plan,
         Err(End { exit, line }) => {
             // Runs are repeated, and read the setting.
@@ -36,7 +41,13 @@ pub fn enable(options: &Options, channel: &str, yes: bool) -> Result<Exit> {
                 .replace("Will retry at the next check", "Try again later")
                 .replace("will retry at the next check", "try again later")
                 .replace("Check endpoint", "Check CHANNEL");
-            let line = format!("cannot enable automatic upgrades: {line}");
+            let mut line = format!("cannot enable automatic upgrades: {line}");
+            let server = channel.trim_start_matches("https://").trim_end_matches('/');
+            if exit == Exit::Failed && line.contains("CHANNEL") && !server.contains('/') {
+                line += &format!(
+                    ". The channel of a Teleport Proxy is {server}/v1/webapi/automaticupgrades/channel/default"
+                );
+            }
             return Ok(outcome::end_without_result(exit, &line));
         }
     };
@@ -114,7 +125,8 @@ impl Plan {
             }
         }
         check_repository(config, seen, decision).map_err(by)?;
-        let before = config::channel_set(&options.config_dir).map_err(|error| by(error.into()))?;
+        let before =
+            config::current_channel(&options.config_dir).map_err(|error| by(error.into()))?;
         let parsed = before
             .as_ref()
             .map(|text| Endpoint::parse(text, config.insecure));

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Verb::DryRun { json } => status::dry_run(&cli.options, json),
         Verb::Status { json } => status::status(&cli.options, json),
         Verb::History { json } => status::history(&cli.options, json),
-        Verb::Enable { channel, yes } => enable::enable(&cli.options, &channel, yes),
+        Verb::Enable { channel, yes } => enable::enable(&cli.options, channel, yes),
         Verb::Disable { unhold, recorded } => disable::disable(&cli.options, unhold, recorded),
         Verb::Version { .. } => {
             outcome::print(concat!(env!("CARGO_PKG_VERSION"), "\n")).map(|()| Exit::Success)

@@ -241,6 +241,13 @@ fn three_hosts_are_enrolled_one_of_them_wrong_in_each_of_five_ways() {
 fn channels_that_do_not_answer_with_a_version() {
     let host = host();
     // As servers of plain HTTP answer whatever they cannot read.
+    let none = host
+        .run(&["teleport-upgrade", "enable", "--yes"])
+        .expect(2)
+        .stderr;
+    let set_one =
+        "error: /etc/teleport-upgrade.d/endpoint: no release channel configured. Set one with: ";
+    assert!(none.starts_with(set_one), "{none}");
     let _plain = Server::raw(&host.network, "127.0.0.1:8080", |mut stream| {
         let _ = stream.read(&mut [0; 4096]);
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
@@ -255,6 +262,11 @@ fn channels_that_do_not_answer_with_a_version() {
             "releases.example.com/curent",
             1,
             "https://releases.example.com/curent/version returned 404 Not Found. Check CHANNEL",
+        ),
+        (
+            "https://releases.example.com/",
+            1,
+            "returned 404 Not Found. Check CHANNEL. The channel of a Teleport Proxy is releases.example.com/v1/webapi/automaticupgrades/channel/default",
         ),
         (
             "releases.example.com:8443/current",
@@ -503,6 +515,13 @@ fn what_is_set_is_changed_and_comments_stay() {
             .unwrap()
             .contains(CHANNEL)
     );
+    disable(&host, &[]).expect(0);
+    host.run(&["teleport-upgrade", "enable", "--yes"]).expect(0);
+    assert_eq!(
+        state(&host).1,
+        "enabled active",
+        "by the channel that is set"
+    );
     // What cannot be replaced without a loss is not.
     host.configure("endpoint", "a.example.com/x\nb.example.com/x\n");
     fails(
@@ -621,6 +640,11 @@ fn disabling_does_not_interrupt_a_run() {
     );
     let again = disable(&host, &[]).expect(0).stdout;
     assert_eq!(again, "automatic upgrades are already disabled\n");
+    let page = host.upgrader("status").expect(0).stdout;
+    assert!(
+        page.contains("Try: sudo teleport-upgrade enable\n"),
+        "{page}"
+    );
     assert_eq!(host.property(SERVICE, "ActiveState"), "activating");
     host.write("/run/go-on", "");
     host.wait_for("the end of the run", SOON, || {

@@ -285,7 +285,7 @@ fn states_that_leave_the_agent_as_it_is() {
         "Package hold: on (set by teleport-upgrade)",
         "Target version: 14.3.34, not critical",
         "Schedule: valid, exported ",
-        "Timer: disabled: automatic upgrades are off Try: sudo systemctl enable --now teleport-upgrade.timer",
+        "Timer: disabled: automatic upgrades are off Try: sudo teleport-upgrade enable",
         "Totals: 0 version changes, 0 automatic rollbacks, 0 failed checks",
     ] {
         assert!(page.contains(part), "{part:?} is missing in: {page}");
@@ -367,7 +367,7 @@ fn states_that_leave_the_agent_as_it_is() {
     let (page, object) = shown.shows("pinned", "pinned to major version 13");
     assert!(page.contains("Pinned to: major version 13"), "{page}");
     assert!(
-        page.contains("systemctl enable"),
+        page.contains("Try: sudo teleport-upgrade enable"),
         "the next version may be one that this host may have: {page}"
     );
     assert_eq!(object["limits"]["pin"], "major version 13");

@@ -113,7 +113,7 @@ settings! {
 }
 
 /// The release channel that is set, in whatever form.
-pub fn channel_set(path: &Path) -> Result<Option<String>, ConfigError> {
+pub fn current_channel(path: &Path) -> Result<Option<String>, ConfigError> {
     Directory::open(path).value(ENDPOINT)
 }
 
@@ -140,10 +140,8 @@ impl Config {
 
     /// The release channel.
     pub fn channel(&self) -> Result<&Endpoint, ConfigError> {
-        self.endpoint.as_ref().ok_or_else(|| {
-            let remedy = "Set one with: sudo teleport-upgrade enable releases.example.com/prod";
-            self.error(ENDPOINT, "no release channel configured", remedy)
-        })
+        let no_channel = || ConfigError::no_channel(self.schedule.with_file_name(ENDPOINT));
+        self.endpoint.as_ref().ok_or_else(no_channel)
     }
 
     /// The error for an `installer` that does not use the database that contains the agent's package.
@@ -180,6 +178,12 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// The error for a host without a release channel.
+    pub fn no_channel(file: PathBuf) -> Self {
+        let remedy = "Set one with: sudo teleport-upgrade enable releases.example.com/prod";
+        ConfigError::new(file, "no release channel configured", remedy)
+    }
+
     /// The error for a release channel that was given on the command line.
     pub fn of_channel(problem: String, remedy: impl Into<String>) -> Self {
         ConfigError::new("CHANNEL", problem, remedy)

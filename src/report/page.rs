@@ -333,7 +333,7 @@ fn window_words(window: &Window, now: DateTime<Utc>) -> String {
 
 /// The timer, and what to do unless it is enabled and running.
 fn timer_words(timer: &Timer, now: DateTime<Utc>) -> (String, Option<&'static str>) {
-    const ENABLE: Option<&str> = Some("Try: sudo systemctl enable --now teleport-upgrade.timer");
+    const ENABLE: Option<&str> = Some("Try: sudo teleport-upgrade enable");
     if timer.active && timer.skips {
         let words = "running, but skips every check: no release channel is configured";
         return (words.into(), None);

@@ -39,8 +39,8 @@ pub(super) fn reason(not_allowed: &NotAllowed) -> String {
 
 fn managed(sign: &str, alternative: &str) -> String {
     format!(
-        "unsupported host: this agent is managed by teleport-update ({sign}). Use only one updater: run systemctl disable --now \
-         teleport-upgrade.timer, or {alternative}"
+        "unsupported host: this agent is managed by teleport-update ({sign}). Use only one updater: run teleport-upgrade \
+         disable, or {alternative}"
     )
 }
 
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(
             reason(&NotAllowed::Nop),
             format!(
-                "{by} (the file \"schedule\" contains nop). Use only one updater: run systemctl disable --now teleport-upgrade.timer, \
+                "{by} (the file \"schedule\" contains nop). Use only one updater: run teleport-upgrade disable, \
                  or uninstall teleport-update and remove that file"
             )
         );
@@ -185,8 +185,8 @@ mod tests {
         assert_eq!(
             reason(&link),
             format!(
-                "{by} (/usr/local/bin/teleport links to /opt/teleport/default/bin/teleport). Use only one updater: run systemctl disable \
-                 --now teleport-upgrade.timer, or run teleport-update uninstall"
+                "{by} (/usr/local/bin/teleport links to /opt/teleport/default/bin/teleport). Use only one updater: run \
+                 teleport-upgrade disable, or run teleport-update uninstall"
             )
         );
     }
