@@ -517,6 +517,54 @@ fn hooks_after_a_change_get_its_result_and_change_nothing_about_it() {
 }
 
 #[test]
+fn hooks_after_a_rollback_that_fails_run_until_it_ends() {
+    let host = host();
+    hook(&host, PRE, "drain", NOTES);
+    host.shell("apt-get clean").expect(0);
+    // The repository goes away as soon as the bad version is there.
+    let bad = Package::agent("teleport-ent", "14.3.34").behaviour("crash-at-once");
+    let gone = "sed -i s/apt.example.com/gone.example.com/ /etc/hosts";
+    host.offer(bad.without_reload().postinst(gone));
+    let change = "14.3.33 14.3.34 window";
+    let undrain = |result: &str| format!("undrain {change} {result}");
+    host.upgrader("run").expect(12);
+    assert_eq!(ran(&host), [format!("drain {change}"), undrain("broken")]);
+    host.upgrader("run").expect(12);
+    assert_eq!(ran(&host), [undrain("broken")]);
+    host.shell("sed -i s/gone.example.com/apt.example.com/ /etc/hosts")
+        .expect(0);
+    host.upgrader("run").expect(11);
+    assert_eq!(ran(&host), [undrain("rolled-back")]);
+    host.upgrader("run").expect(0);
+    assert_eq!(ran(&host), [""; 0]);
+}
+
+#[test]
+fn the_repair_of_an_agent_that_runs_can_be_postponed() {
+    let host = host();
+    let busy = hook(&host, PRE, "busy", &format!("{NOTES}; exit 75"));
+    host.shell("apt-get -q update && apt-get -y -q install teleport-ent=14.3.34")
+        .expect(0);
+    let pid = host.agent_pid();
+    let postponed = host.upgrader("run").expect(75).stdout;
+    let line = "restart of teleport.service to run the installed version 14.3.34 is postponed: pre-upgrade.d/busy ended with status 75\n";
+    assert!(postponed.ends_with(line), "{postponed}");
+    let change = "14.3.34 14.3.34 window";
+    assert_eq!(
+        ran(&host),
+        [
+            format!("busy {change}"),
+            format!("undrain {change} postponed")
+        ]
+    );
+    assert_eq!(host.agent_pid(), pid);
+    host.write(&busy, "#!/bin/sh\n");
+    host.upgrader("run").expect(0);
+    assert_eq!(ran(&host), [format!("undrain {change} upgraded")]);
+    host.assert_agent_runs("14.3.34");
+}
+
+#[test]
 fn each_intermediate_version_is_a_change_of_its_own() {
     let host = Host::with_agent("12.4.1");
     host.configure("observe-seconds", "1\n");
