@@ -280,8 +280,8 @@ fn killed_at_any_point_the_next_run_finishes() {
             fleet.reached()[0].roll_back();
         }
         fleet.report();
-        // Every fifth point from where it has decided, and every third of what it has publish do.
-        for (script, step) in [("advance", 5), ("publish", 3)] {
+        // Every seventh point from where it has decided, and every fifth of what it has publish do.
+        for (script, step) in [("advance", 7), ("publish", 5)] {
             let (mut killed, mut changed) = (0, 0);
             // Other points in each case.
             for stop in (1 + usize::from(bad)..).step_by(step) {
@@ -305,18 +305,50 @@ fn killed_at_any_point_the_next_run_finishes() {
                 assert_eq!(fleet.files(), [NEW, "no", percent], "{}", after.said);
                 assert_eq!(fleet.beside("halted").exists(), bad, "{stop}");
             }
-            assert!(killed > 5 && changed > 1, "{script}: {killed}, {changed}");
+            assert!(killed > 4 && changed > 0, "{script}: {killed}, {changed}");
         }
     }
 }
 
+#[test]
+fn killed_while_it_continues_it_can_be_told_again() {
+    let mut fleet = Fleet::new("again", 100);
+    fleet.reached()[0].roll_back();
+    fleet.report();
+    for (script, step) in [("advance", 6), ("publish", 13)] {
+        let mut killed = 0;
+        for stop in (1..).step_by(step) {
+            // Halted anew.
+            let _ = fs::remove_file(fleet.beside("rollout"));
+            fleet.publish(&["--percent", "1"]);
+            fleet.expect(&[], 10, "was halted at 1 %", "0");
+            let ended = killed_before(script, stop, fleet.command(&["--continue"]));
+            let found = fleet.percent();
+            assert_eq!(fleet.files(), [NEW, "no", &found], "they belong together");
+            if ended.code().is_some() {
+                assert_eq!((ended.code(), &*found), (Some(0), "1"));
+                break;
+            }
+            killed += 1;
+            // It does not continue by itself; what has begun stays, as if it were set manually.
+            let halted = fleet.advance(&["--min-time", "1h"]);
+            assert_eq!(fleet.percent(), found, "{stop}: {}", halted.said);
+            let told = fleet.advance(&["--continue"]);
+            let ends = if halted.status == Some(10) { 0 } else { 2 };
+            assert_eq!(told.status, Some(ends), "{stop}: {}", told.said);
+            assert_eq!(fleet.percent(), "1", "{stop}: {}", told.said);
+        }
+        assert!(killed > 2, "{script}: {killed}");
+    }
+}
+
 /// Kills a run of `advance`, and all that it started, before the n-th command of this script; of `advance` itself from where it has
-/// decided.
+/// decided, or knows from where it continues.
 fn killed_before(script: &str, number: usize, mut run: Command) -> ExitStatus {
     let directory = tempfile::tempdir().unwrap();
     let stepper = directory.path().join("stepper");
     let counts = format!(
-        "case $0 in */{script}) steps=0; set -T\ntrap '[[ $0 = */advance && -z ${{decision-}} ]] || \
+        "case $0 in */{script}) steps=0; set -T\ntrap '[[ $0 = */advance && -z ${{decision-}}${{from-}} ]] || \
          (( ++steps != {number} )) || kill -KILL 0' DEBUG;; esac\n"
     );
     fs::write(&stepper, counts).unwrap();

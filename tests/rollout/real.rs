@@ -79,8 +79,8 @@ fn the_dashboard_shows_it(site: &Site, start: f64) {
 /// Nobody does anything but publish it: timers run the hosts and `advance`.
 fn a_good_release_reaches_everybody(site: &Site, ids: &[String]) {
     site.publish(&[GOOD, "--percent", "1"]);
-    site.timers(true);
     let mut seen = vec![site.percent()];
+    site.timers(true);
     let complete = format!("{GOOD} is complete at 100 %");
     while !site.journal().contains(&complete) {
         let upgraded = site.report(GOOD);
