@@ -52,7 +52,7 @@ fn main() {
     host.repository.sign_with(Key::Trusted);
 
     say(
-        "It is signed by the right one. The timer does the rest; here it fires after a second, not after half an hour.",
+        "It is signed by the right one. Upgrades are enabled, and the timer does the rest; here it fires after a second, not after half an hour.",
     );
     let hurry = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nOnUnitInactiveSec=30min\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
     host.write(
@@ -65,7 +65,7 @@ fn main() {
         verbose,
     );
     show(&host, "systemctl daemon-reload");
-    show(&host, "systemctl enable --now teleport-upgrade.timer");
+    show(&host, "teleport-upgrade enable --yes");
     println!(
         "(waiting for the timer, the upgrade, two minutes in which the new process has to prove itself beside the session, and 20 s more)"
     );

@@ -667,6 +667,19 @@ fn the_hold_is_released_on_request_and_only_if_a_run_set_it() {
         let needed = "error: disable requires root. Try: sudo teleport-upgrade disable\n";
         assert_eq!(by_alice.stderr, needed);
     }
+    // A run in progress might set it again.
+    let lock = "/var/lib/teleport-upgrade/lock";
+    let holder = host.spawn(&["flock", lock, "sleep", "infinity"]);
+    host.wait_for("the lock", SOON, || {
+        host.run(&["flock", "--nonblock", lock, "true"]).status != 0
+    });
+    let busy = disable(&host, &["--unhold"]).expect(75).stderr;
+    assert!(
+        busy.contains("another teleport-upgrade is running"),
+        "{busy}"
+    );
+    assert!(host.is_on_hold("teleport-ent"));
+    holder.interrupt();
     let said = disable(&host, &["--unhold"]).expect(0).stdout;
     let released = "automatic upgrades are already disabled\n\
                     released the hold on teleport-ent; regular system updates can upgrade it\n";

@@ -86,27 +86,30 @@ pub fn is_critical(text: &str) -> Option<bool> {
     }
 }
 
-/// A Proxy's `/webapi/ping`.
-#[derive(Deserialize)]
-struct Ping {
-    server_version: String,
-    cluster_name: Option<String>,
-}
-
-fn ping(text: &str) -> Result<Ping, String> {
+/// Takes from a Proxy's `/webapi/ping` what is needed.
+fn ping<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|_| "the server is not a Teleport Proxy".to_string())
 }
 
 /// Parses the name of the cluster in a Proxy's `/webapi/ping`.
 pub fn cluster_name(text: &str) -> Result<String, String> {
-    let name = ping(text)?.cluster_name.filter(|name| !name.is_empty());
-    let name = name.ok_or("the server reports no cluster_name")?;
-    Ok(printable(&name, 80))
+    #[derive(Deserialize)]
+    struct Ping {
+        cluster_name: String,
+    }
+    match ping::<Ping>(text)?.cluster_name {
+        name if name.is_empty() => Err("cluster_name is empty".into()),
+        name => Ok(printable(&name, 80)),
+    }
 }
 
 /// Parses the version in a Proxy's `/webapi/ping`.
 pub fn cluster_version(text: &str) -> Result<Version, String> {
-    let ping = ping(text)?;
+    #[derive(Deserialize)]
+    struct Ping {
+        server_version: String,
+    }
+    let ping: Ping = ping(text)?;
     // Build metadata does not affect compatibility.
     let version = ping.server_version.split('+').next().unwrap_or_default();
     version
@@ -180,6 +183,18 @@ mod tests {
             let problem = cluster_version(text).unwrap_err();
             assert!(problem.contains(part), "{text}: {problem}");
         }
+    }
+
+    #[test]
+    fn the_clusters_name_is_one_line() {
+        let name = |name: &str| cluster_name(&format!(r#"{{"cluster_name":{name},"auth":{{}}}}"#));
+        assert_eq!(name(r#""a.example.com""#), Ok("a.example.com".into()));
+        assert_eq!(name(r#""a\u001b\n""#), Ok("a\\u{1b}\\n".into()));
+        for wrong in ["\"\"", "null", "14", "<"] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+        let other = r#"{"server_version":"14.2.0","cluster_name":14}"#;
+        assert!(cluster_version(other).is_ok());
     }
 
     #[test]

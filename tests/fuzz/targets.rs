@@ -366,6 +366,9 @@ pub fn cluster(data: &[u8]) {
         Ok(version) => assert_harmless(&version),
         Err(problem) => assert_printable(&problem),
     }
+    match answers::cluster_name(&ping) {
+        Ok(text) | Err(text) => assert_printable(&text),
+    }
     if let Some(Pin::Version(version)) = Pin::parse(&pin) {
         assert_harmless(&version);
     }
