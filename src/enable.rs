@@ -131,7 +131,7 @@ impl Plan {
             .as_ref()
             .map(|text| Endpoint::parse(text, config.insecure));
         let is_on = timer::is_on(Utc::now()).map_err(by)?;
-        survey.announce();
+        survey.announce().map_err(by)?;
         survey.verdict.iter().for_each(|line| outcome::say(line));
         Ok(Plan {
             channel: endpoint.to_string(),

@@ -1,6 +1,5 @@
 //! `status` and `dry-run`: observe, decide, and stop.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,7 +31,7 @@ use crate::state::history::{Change, History, LastRun};
 use crate::state::record;
 use crate::system::terminal::Colours;
 use crate::system::text::reasons;
-use crate::system::{terminal, timer};
+use crate::system::{terminal, timer, untrusted};
 use crate::{observe, packages};
 
 /// How long `status` waits for servers in total: people wait for it.
@@ -84,12 +83,12 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
         print_json(&survey.report)?;
         return Ok(exit);
     }
-    survey.announce();
+    survey.announce()?;
     if let Some(error) = survey.error {
         return Err(error);
     }
     if let Some(line) = survey.verdict {
-        outcome::would(exit, &line);
+        outcome::would(exit, &line)?;
     }
     Ok(exit)
 }
@@ -226,17 +225,18 @@ impl Survey {
     }
 
     /// Logs what was found out, without the decision.
-    pub(crate) fn announce(&self) {
+    pub(crate) fn announce(&self) -> Result<()> {
         if let Some(change) = &self.unfinished {
             outcome::say(&words::unfinished(change, self.report.in_progress.as_ref()));
         }
         if let Some((_, seen, _)) = &self.decided {
-            outcome::announce(seen);
+            outcome::announce(seen)?;
         }
         let problems = self.report.problems.iter();
         problems
             .chain(self.report.export_advice())
             .for_each(|problem| warn!("{problem}"));
+        Ok(())
     }
 
     /// Adds the timer.
@@ -286,7 +286,8 @@ fn depends_on_the_schedule(decision: &Decision) -> bool {
 
 /// Whether this user must not read a file.
 fn is_hidden(file: &Path) -> bool {
-    File::open(file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    // Its owner may have replaced it by a FIFO.
+    untrusted::read(file, 0).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Which program a process runs requires root to see. The last run saw it.

@@ -112,6 +112,7 @@ fn what_cannot_be_printed_is_an_error() {
         "status",
         "history",
         "dry-run --json",
+        "dry-run",
         "version",
     ] {
         let failed = host.shell(&format!("teleport-upgrade {command} >/dev/full"));

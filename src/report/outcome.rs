@@ -49,8 +49,9 @@ impl End {
 }
 
 /// Logs what is available for this host.
-pub fn announce(seen: &Observation) {
-    words::available(seen).iter().for_each(|line| say(line));
+pub fn announce(seen: &Observation) -> Result<()> {
+    let mut lines = words::available(seen).into_iter();
+    lines.try_for_each(|line| printed(logging::outcome(Level::Info, &line)))
 }
 
 /// Logs why nothing is done now.
@@ -81,14 +82,14 @@ pub fn disallow(reason: &NotAllowed) -> End {
 }
 
 /// Logs what a run would do, with the priority of its end. It is no event.
-pub fn would(exit: Exit, line: &str) {
-    logging::outcome(level(exit), line);
+pub fn would(exit: Exit, line: &str) -> Result<()> {
+    printed(logging::outcome(level(exit), line))
 }
 
 /// Logs why a change is made later.
 pub fn postpone(line: String) -> End {
     let exit = Exit::Temporary;
-    logging::outcome(level(exit), &line);
+    let _ = logging::outcome(level(exit), &line);
     End { exit, line }
 }
 
@@ -216,15 +217,21 @@ fn said(line: String) -> End {
 
 /// Logs a line of the result.
 pub fn say(line: &str) {
-    logging::outcome(Level::Info, line);
+    let _ = logging::outcome(Level::Info, line);
 }
 
 /// Prints what was asked for, and nothing else.
 pub fn print(text: &str) -> Result<()> {
-    match terminal::write(&mut io::stdout(), text.as_bytes()) {
-        // The reader, such as head, has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written
-            .map_err(|error| anyhow!("cannot write to standard output: {}", io_problem(&error))),
+    printed(terminal::write(&mut io::stdout(), text.as_bytes()))
+}
+
+/// Fails if what was asked for could not be printed. A reader such as head, which has seen enough, is no failure.
+fn printed(written: io::Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(anyhow!(
+            "cannot write to standard output: {}",
+            io_problem(&error)
+        )),
+        _ => Ok(()),
     }
 }

@@ -45,8 +45,8 @@ pub fn set_up(verbose: bool, quiet: bool) {
     builder.init();
 }
 
-/// Prints a line of the result on standard output. A closed pipe or terminal does not end the run.
-pub fn outcome(level: Level, line: &str) {
+/// Prints a line of the result on standard output. A run goes on if that fails.
+pub fn outcome(level: Level, line: &str) -> io::Result<()> {
     let line = printable(line, LONGEST);
     let text = if is_journal(1) {
         format!("<{}>{line}\n", priority(level))
@@ -59,16 +59,15 @@ pub fn outcome(level: Level, line: &str) {
         };
         format!("{line}\n")
     };
-    if let Err(error) = terminal::write(&mut io::stdout(), text.as_bytes()) {
-        debug!("cannot write to standard output: {}", io_problem(&error));
-    }
+    terminal::write(&mut io::stdout(), text.as_bytes())
+        .inspect_err(|error| debug!("cannot write to standard output: {}", io_problem(error)))
 }
 
 /// Prints a line of the result that has an event. In the journal it can be found by its MESSAGE_ID, wherever it was printed.
 pub fn event(event: Event, level: Level, line: &str, fields: &[(&str, String)]) {
     let is_sent = journal::send(line, priority(level), event, fields).is_ok();
     if !is_sent || !is_journal(1) {
-        outcome(level, line);
+        let _ = outcome(level, line);
     }
 }
 

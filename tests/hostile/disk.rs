@@ -123,10 +123,12 @@ pub fn cases() -> Vec<Case> {
                 );
             },
         ),
-        case("disk: standard output is full", 0, "", |stage| {
-            // What cannot be said is not said, and the work goes on.
-            stage.before("exec >\"$root/dev/full\"");
-        }),
+        case(
+            "disk: standard output is full",
+            1,
+            "cannot write to standard output: no space left on device",
+            |stage| stage.before("exec >\"$root/dev/full\""),
+        ),
     ]
 }
 
