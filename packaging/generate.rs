@@ -14,7 +14,7 @@ use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 
 use teleport_upgrade::cli::{Cli, EXIT_STATUS};
-use teleport_upgrade::system::journal::Event;
+use teleport_upgrade::system::output::journal::Event;
 
 const NAME: &str = "teleport-upgrade";
 const MANUAL: &str = include_str!("teleport-upgrade.8.in");

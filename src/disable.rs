@@ -20,8 +20,8 @@ use crate::state::current_run::CurrentRun;
 use crate::state::lock::{Lock, Taken};
 use crate::state::record;
 use crate::state::record::Record;
+use crate::system::process::user::SERVICE;
 use crate::system::timer;
-use crate::system::user::SERVICE;
 
 /// How often to check whether it has ended.
 const LOOK: Duration = Duration::from_secs(1);

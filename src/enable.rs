@@ -20,8 +20,9 @@ use crate::server::answers::Target;
 use crate::server::cluster::{self, Membership};
 use crate::server::http::Patience;
 use crate::status::Survey;
+use crate::system::output::terminal;
 use crate::system::text::printable;
-use crate::system::{terminal, timer, times};
+use crate::system::{timer, times};
 
 const QUESTION: &str = "Enable automatic upgrades? [y/N] ";
 

@@ -8,7 +8,8 @@ use nix::unistd::geteuid;
 use teleport_upgrade::cli::{Cli, Verb};
 use teleport_upgrade::exit::Exit;
 use teleport_upgrade::report::outcome;
-use teleport_upgrade::system::{command, logging};
+use teleport_upgrade::system::output::logging;
+use teleport_upgrade::system::process::command;
 use teleport_upgrade::{disable, enable, run, status};
 
 fn main() -> ExitCode {

@@ -29,9 +29,11 @@ use crate::state::cache::Cache;
 use crate::state::current_run::CurrentRun;
 use crate::state::history::{Change, History, LastRun};
 use crate::state::record;
-use crate::system::terminal::Colours;
+use crate::system::files::untrusted;
+use crate::system::output::terminal;
+use crate::system::output::terminal::Colours;
 use crate::system::text::reasons;
-use crate::system::{terminal, timer, untrusted};
+use crate::system::timer;
 use crate::{observe, packages};
 
 /// How long `status` waits for servers in total: people wait for it.

@@ -7,7 +7,7 @@ use std::process::Command;
 use teleport_upgrade::cli::EXIT_STATUS;
 use teleport_upgrade::config::SETTINGS;
 use teleport_upgrade::report::decision::State;
-use teleport_upgrade::system::journal::Event;
+use teleport_upgrade::system::output::journal::Event;
 use tempfile::TempDir;
 
 /// The documents for people who use or change the program; the manual page has tests of its own.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use log::warn;
 use nix::unistd::geteuid;
 
-use crate::system::command::{Command, Output};
-use crate::system::file_state::FileState;
+use crate::system::files::state::FileState;
+use crate::system::process::command::{Command, Output};
 use crate::system::text::{printable, reasons};
 use crate::version::Version;
 

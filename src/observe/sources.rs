@@ -17,7 +17,7 @@ use crate::server::answers::{Percentage, Target};
 use crate::server::channel::Channel;
 use crate::server::cluster;
 use crate::server::http::{Client, Patience};
-use crate::system::terminal::Step;
+use crate::system::output::terminal::Step;
 use crate::version::Version;
 
 /// What answers the questions of a decision: the release channel, the cluster's Proxy and the repository.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::packages::apt::dpkg;
 use crate::packages::package::{Database, Installed};
 use crate::packages::rpm::{database, holds};
-use crate::system::file_state::FileState;
+use crate::system::files::state::FileState;
 
 /// A database's answer about the agent's packages, and the state that its files were in. As long as they are in that state, the answer
 /// holds; a query costs more than everything else in a run with nothing to do.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::report::SCHEMA;
 use crate::state::changes::{Begun, Changes, Ended, Ending};
-use crate::system::terminal::{Colour, Colours};
+use crate::system::output::terminal::{Colour, Colours};
 use crate::system::text::{printable, wrap};
 use crate::system::times;
 

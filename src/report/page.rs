@@ -11,7 +11,7 @@ use crate::report::{
     ScheduleSource, history,
 };
 use crate::state::history::{Counts, FailedTarget, LastRun};
-use crate::system::terminal::{Colour, Colours};
+use crate::system::output::terminal::{Colour, Colours};
 use crate::system::text::{printable, wrap};
 use crate::system::timer::Timer;
 use crate::system::times::{ago, local, span, took};

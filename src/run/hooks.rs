@@ -15,8 +15,8 @@ use crate::run::Run;
 use crate::run::steps::Finished;
 use crate::server::answers::Target;
 use crate::state::history::{Hooked, Postponed};
-use crate::system::command::Command;
-use crate::system::terminal::Step;
+use crate::system::output::terminal::Step;
+use crate::system::process::command::Command;
 use crate::system::text::{printable, reasons};
 use crate::upgrade::Outcome;
 

@@ -29,9 +29,9 @@ use crate::state::history::{Download, Fetched, Postponed};
 use crate::state::lock::{Lock, Taken};
 use crate::state::record::Record;
 use crate::state::{cache, lock, record};
-use crate::system::signals::Signals;
+use crate::system::process::signals::Signals;
+use crate::system::process::{scope, user};
 use crate::system::text::{io_problem, reasons};
-use crate::system::{scope, user};
 use crate::upgrade::predownload;
 use crate::{observe, packages};
 

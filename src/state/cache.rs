@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::service::systemd::Answer;
 use crate::packages::database;
-use crate::system::file_state::FileState;
+use crate::system::files::state::FileState;
 use crate::system::files::{Durability, make_directory, read_json, write_json};
 use crate::system::text::io_problem;
 

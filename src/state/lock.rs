@@ -16,8 +16,8 @@ use log::{debug, info};
 use crate::state::current_run;
 use crate::state::current_run::CurrentRun;
 use crate::system::files::{Durability, write_json};
+use crate::system::output::terminal::Step;
 use crate::system::process::Process;
-use crate::system::terminal::Step;
 use crate::system::text::{io_problem, printable};
 
 /// The name of the lock file in the state directory.

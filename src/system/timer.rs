@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use crate::system::command::Command;
+use crate::system::process::command::Command;
 
 /// The unit.
 pub const UNIT: &str = "teleport-upgrade.timer";

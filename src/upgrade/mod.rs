@@ -21,7 +21,7 @@ use crate::packages::{Found, PackageError, PackageManager, Prepared};
 use crate::state::changes::{Begun, Start};
 use crate::state::history::Change;
 use crate::state::record::Record;
-use crate::system::terminal::Step;
+use crate::system::output::terminal::Step;
 use crate::system::times;
 pub use crate::upgrade::outcome::{Outcome, UpgradeError};
 use crate::upgrade::rollback::NO_PREVIOUS;

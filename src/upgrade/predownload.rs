@@ -12,7 +12,7 @@ use crate::packages::PackageManager;
 use crate::packages::package::Installed;
 use crate::state::history::{Download, Fetched};
 use crate::state::record::Record;
-use crate::system::command::Command;
+use crate::system::process::command::Command;
 use crate::system::text::reasons;
 use crate::version::Version;
 

@@ -48,7 +48,7 @@ use teleport_upgrade::state::changes::{self, Begun, Changes};
 use teleport_upgrade::state::history::{Change, FailedTarget, History};
 use teleport_upgrade::state::record;
 use teleport_upgrade::system::address::Address;
-use teleport_upgrade::system::command::Output;
+use teleport_upgrade::system::process::command::Output;
 use teleport_upgrade::system::text::printable;
 use teleport_upgrade::version::Version;
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use crate::agent::schedule::{Absence, NOP, Schedule, Window};
+use crate::system::files::untrusted;
 use crate::system::text::io_problem;
-use crate::system::untrusted;
 
 /// More than any agent writes; three windows take about 100 bytes.
 const MAX_BYTES: u64 = 64 * 1024;

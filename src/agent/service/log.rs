@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use log::debug;
 
-use crate::system::command::Command;
+use crate::system::process::command::Command;
 use crate::system::text::{printable, reasons};
 
 /// The journal of a busy host is large.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::agent::service::processes::{binary, binary_by_age, is_member};
 use crate::agent::service::{Binary, Health, LOOP, PidFile, Service};
 use crate::agent::settings::unit::Unit;
+use crate::system::files::untrusted;
 use crate::system::process::Process;
-use crate::system::untrusted;
 
 /// The properties that are read here.
 pub const NAMES: &str = "Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,CanReload,Type,PIDFile,ExecStart,ExecReload,\

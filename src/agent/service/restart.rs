@@ -14,8 +14,8 @@ use crate::agent::service::systemd::{LOOK, look, systemctl};
 use crate::agent::service::verify::{Old, Rules, Unhealthy, verify};
 use crate::agent::service::{Health, PidFile, Service, readiness, reload};
 use crate::agent::settings::start::Exports;
+use crate::system::output::terminal::{self, Step};
 use crate::system::process::Process;
-use crate::system::terminal::{self, Step};
 
 /// How long a process may take to be in charge after a restart.
 const TAKE_OVER: Duration = Duration::from_secs(60);

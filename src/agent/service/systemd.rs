@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::service::properties::{NAMES, parse};
 use crate::agent::service::{Health, PidFile, Service};
-use crate::system::command::Command;
-use crate::system::file_state::FileState;
+use crate::system::files::state::FileState;
 use crate::system::process::Process;
+use crate::system::process::command::Command;
 use crate::system::text::reasons;
 
 /// `systemctl show` asks over a socket: without an answer there is nothing to wait for.

@@ -9,8 +9,8 @@ use log::{info, warn};
 use crate::agent::service::Reach;
 use crate::agent::service::systemd::{LOOK, look};
 use crate::agent::service::{Health, Service, readiness};
+use crate::system::output::terminal::Step;
 use crate::system::process::Process;
-use crate::system::terminal::Step;
 
 /// How long an agent that was ready before may take to be ready again.
 const READY: Duration = Duration::from_secs(120);

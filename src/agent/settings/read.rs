@@ -12,8 +12,8 @@ use crate::agent::settings::start::Start;
 use crate::agent::settings::yaml::Node;
 use crate::agent::settings::{ClusterHost, ClusterService, Settings, listed, yaml};
 use crate::system::address::Address;
+use crate::system::files::untrusted;
 use crate::system::text::{io_problem, printable};
-use crate::system::untrusted;
 
 /// Where the agent looks for its settings by default.
 pub const FILE: &str = "/etc/teleport.yaml";

@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::agent::settings::environment::Environment;
 use crate::agent::settings::start::{Exports, Start};
 use crate::agent::settings::{command_line, environment};
+use crate::system::files::untrusted;
 use crate::system::text::{io_problem, printable};
-use crate::system::untrusted;
 
 /// The variable that makes the agent export its maintenance windows, and its value for that.
 const UPGRADER: (&str, &str) = ("TELEPORT_EXT_UPGRADER", "unit");

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::packages::package::{Database, Installed};
-use crate::system::command::Command;
+use crate::system::process::command::Command;
 use crate::system::text::printable;
 use crate::version::Version;
 

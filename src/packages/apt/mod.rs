@@ -20,8 +20,8 @@ use crate::packages::package::Installed;
 use crate::packages::{
     DOWNLOAD_LIMIT, Found, PackageError, PackageManager, Prepared, READ_LIMIT, only,
 };
-use crate::system::command::{Command, Output};
-use crate::system::terminal::Step;
+use crate::system::output::terminal::Step;
+use crate::system::process::command::{Command, Output};
 use crate::version::Version;
 
 /// The files with Teleport's repository, where it has a file of its own.

@@ -1,7 +1,7 @@
 //! What apt prints.
 
 use crate::packages::common::messages::is_unsigned;
-use crate::system::command::Output;
+use crate::system::process::command::Output;
 use crate::version::Version;
 
 /// Whether the output of `sha256sum`, `0123... /file`, matches one of `apt-cache show`, `SHA256: 0123...`.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::agent::program::BINARY;
 use crate::packages::READ_LIMIT;
 use crate::packages::package::Installed;
-use crate::system::command::{Command, Output};
+use crate::system::process::command::{Command, Output};
 
 /// Packing several hundred megabytes takes seconds.
 const PACK_LIMIT: Duration = Duration::from_secs(600);

@@ -12,7 +12,7 @@ use crate::packages::apt::sources;
 use crate::packages::apt::sources::is_yes;
 use crate::packages::common::files::{read, with_extension};
 use crate::packages::common::trust::Weakness;
-use crate::system::command::Command;
+use crate::system::process::command::Command;
 
 /// Settings that let unsigned packages or indexes in.
 const SETTINGS: [&str; 5] = [

@@ -12,9 +12,9 @@ use nix::libc;
 use nix::unistd::Pid;
 
 use crate::packages::PackageError;
-use crate::system::command::Output;
+use crate::system::output::terminal::Step;
+use crate::system::process::command::Output;
 use crate::system::process::stat;
-use crate::system::terminal::Step;
 
 /// How often to check whether a lock is free.
 const LOOK: Duration = Duration::from_millis(500);

@@ -3,7 +3,7 @@
 //! Their exit statuses are too coarse. Messages that are not known here make a `PackageError::Failed` that quotes them.
 
 use crate::packages::PackageError;
-use crate::system::command::Output;
+use crate::system::process::command::Output;
 
 /// A bad or missing signature.
 const UNSIGNED: [&str; 16] = [
@@ -183,7 +183,7 @@ fn plain(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::command::Command;
+    use crate::system::process::command::Command;
 
     fn failed(text: &str) -> Output {
         Command::new("sh", ["-c", "printf %s \"$1\"; exit 1", "sh", text])

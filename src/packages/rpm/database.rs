@@ -12,7 +12,7 @@ use crate::packages::package::{Database, Installed};
 use crate::packages::rpm::TRANSACTION_LOCKS;
 use crate::packages::rpm::holds::is_held;
 use crate::packages::{PackageError, READ_LIMIT};
-use crate::system::command::Command;
+use crate::system::process::command::Command;
 use crate::system::text::printable;
 use crate::version::Version;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::packages::{PackageError, READ_LIMIT};
-use crate::system::command::{Command, Output};
+use crate::system::process::command::{Command, Output};
 use crate::system::text::reasons;
 
 /// Compares the package's files with the database. rpm puts new files in place before it records any of them.

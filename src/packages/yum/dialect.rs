@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::packages::{READ_LIMIT, rpm};
-use crate::system::command::Command;
+use crate::system::process::command::Command;
 
 /// A generation of dnf or yum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,8 +25,8 @@ pub use crate::packages::yum::dialect::program;
 use crate::packages::{
     DOWNLOAD_LIMIT, Found, PackageError, PackageManager, Prepared, READ_LIMIT, only, rpm,
 };
-use crate::system::command::{Command, Output};
-use crate::system::terminal::Step;
+use crate::system::output::terminal::Step;
+use crate::system::process::command::{Command, Output};
 use crate::version::Version;
 
 /// The lock of dnf 5 from its first look at the packages of the host to its end, in the two places where it may be. A second dnf 5

@@ -1,7 +1,7 @@
 //! What dnf and yum print.
 
 use crate::packages::common::locks::{pid_after, process};
-use crate::system::command::Output;
+use crate::system::process::command::Output;
 
 /// Whether dnf 5 failed because of its own settings and not because of a server.
 pub fn is_own_fault(output: &Output) -> bool {
@@ -56,7 +56,7 @@ pub fn changed(output: &Output, ours: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::command::Command;
+    use crate::system::process::command::Command;
 
     fn output(text: &str) -> Output {
         Command::new("printf", ["%s", text]).run().unwrap()

@@ -21,8 +21,8 @@ use crate::packages::zypper::output::{attribute, changed};
 use crate::packages::{
     DOWNLOAD_LIMIT, Found, PackageError, PackageManager, Prepared, READ_LIMIT, only, rpm,
 };
-use crate::system::command::{Command, Output};
-use crate::system::terminal::Step;
+use crate::system::output::terminal::Step;
+use crate::system::process::command::{Command, Output};
 use crate::version::Version;
 
 /// Where repositories are configured.

@@ -1,7 +1,7 @@
 //! What zypper prints.
 
 use crate::packages::common::locks::{pid_after, process};
-use crate::system::command::Output;
+use crate::system::process::command::Output;
 
 /// The holder of a lock, if zypper did nothing because of one.
 pub fn busy(output: &Output) -> Option<String> {
@@ -31,7 +31,7 @@ pub fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::command::Command;
+    use crate::system::process::command::Command;
 
     #[test]
     fn reads_what_would_change() {

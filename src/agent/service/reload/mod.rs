@@ -22,8 +22,8 @@ use crate::agent::service::reload::pipe::Pipe;
 use crate::agent::service::systemd::{LOOK, look, systemctl};
 use crate::agent::service::verify::{Old, Rules};
 use crate::agent::service::{Binary, PidFile, Service, readiness};
+use crate::system::output::terminal::Step;
 use crate::system::process::Process;
-use crate::system::terminal::Step;
 use crate::system::text::io_problem;
 
 pub use settle::settle;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::system::command::output::MAX_LINES;
-use crate::system::command::{Command, MAX_FOREIGN_LINES, PASSED};
+use crate::system::process::command::output::MAX_LINES;
+use crate::system::process::command::{Command, MAX_FOREIGN_LINES, PASSED};
 
 fn sh(script: &str) -> Command {
     Command::new("sh", ["-c", script])

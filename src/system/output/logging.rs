@@ -9,10 +9,10 @@ use env_logger::fmt::Formatter;
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter, Record, debug, error, log};
 
-use crate::system::journal::Event;
-use crate::system::terminal::{Colour, Colours, Stderr};
+use crate::system::output::journal::Event;
+use crate::system::output::terminal::{Colour, Colours, Stderr};
+use crate::system::output::{journal, terminal};
 use crate::system::text::{io_problem, printable};
-use crate::system::{journal, terminal};
 
 /// A longer line is truncated. Whatever it quotes, it is one line without control characters.
 const LONGEST: usize = 4000;

@@ -5,7 +5,7 @@ use std::fs;
 
 use nix::unistd::{Uid, User};
 
-use crate::system::scope;
+use crate::system::process::scope;
 use crate::system::text::printable;
 
 /// The service that the timer starts.

@@ -22,9 +22,9 @@ use log::{Level, log, warn};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::system::command::descendants::Descendants;
-use crate::system::command::output::Stream;
-use crate::system::command::waiting::Waiting;
+use crate::system::process::command::descendants::Descendants;
+use crate::system::process::command::output::Stream;
+use crate::system::process::command::waiting::Waiting;
 use crate::system::text::printable;
 
 pub use output::Output;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use log::{info, warn};
 
-use crate::system::command::absolute;
+use crate::system::process::command::absolute;
 use crate::system::text::io_problem;
 
 /// Options that every systemd-run has, back to the one of RHEL 7: with an unknown option it fails, after this program was replaced by it.

@@ -1,5 +1,8 @@
 //! Files of our own: written in one step, so that readers find either the old or the new text, and read up to a limit.
 
+pub(crate) mod state;
+pub(crate) mod untrusted;
+
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

@@ -1,5 +1,10 @@
 //! Processes, as `/proc` shows them.
 
+pub mod command;
+pub mod scope;
+pub mod signals;
+pub mod user;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
-use crate::system::command::{self, absolute};
+use crate::system::process::command::{self, absolute};
 use crate::system::text::{printable, reasons};
 
 /// How often the line is updated: it counts seconds.
