@@ -311,14 +311,14 @@ fn killed_at_any_point_the_next_run_finishes() {
 }
 
 #[test]
-fn killed_while_it_continues_it_can_be_told_again() {
+fn killed_while_it_continues_it_continues_when_asked_again() {
     let mut fleet = Fleet::new("again", 100);
     fleet.reached()[0].roll_back();
     fleet.report();
     for (script, step) in [("advance", 6), ("publish", 13)] {
         let mut killed = 0;
         for stop in (1..).step_by(step) {
-            // Halted anew.
+            // Halted again.
             let _ = fs::remove_file(fleet.beside("rollout"));
             fleet.publish(&["--percent", "1"]);
             fleet.expect(&[], 10, "was halted at 1 %", "0");
