@@ -32,7 +32,7 @@ impl fmt::Display for NoAgent {
         match self {
             NoAgent::Absent => write!(
                 f,
-                "no Teleport package is installed (looked for {})",
+                "no Teleport package is installed (looked for {}). Install the agent first",
                 PACKAGES.join(", ")
             ),
             NoAgent::Other(target, found) => {
