@@ -49,7 +49,7 @@ pub enum Verb {
     /// Check a release channel from this host, then upgrade from it
     #[command(after_help = ENABLE)]
     Enable {
-        /// Release channel, as HOST/PATH or HOST:PORT/PATH (default: the one that is set)
+        /// Release channel, as HOST/PATH (default: the one that is set)
         channel: Option<String>,
         /// Do not ask for confirmation
         #[arg(long)]
