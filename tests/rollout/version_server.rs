@@ -3,7 +3,6 @@
 use crate::fleet::kit;
 use host::{Host, pem};
 use std::fs;
-use std::process::Command;
 
 /// Where hosts write metrics, and the version server too.
 pub const METRICS: &str = "/var/lib/prometheus/node-exporter";
@@ -33,7 +32,6 @@ pub fn version_server() -> Host {
         server.write(&place, &fs::read_to_string(kit(file)).unwrap());
         server.set_mode(&place, mode);
     }
-    install_jq(&server);
     often(&server, "teleport-rollout@");
     let readme = fs::read_to_string(kit("README.md")).unwrap();
     let commands: String = readme
@@ -53,20 +51,6 @@ pub fn version_server() -> Host {
         assert_eq!(verified.expect(0).stderr, "");
     }
     server
-}
-
-/// What a base system does not have: this machine's own, which is of the same generation.
-fn install_jq(server: &Host) {
-    let jq = "/usr/bin/jq";
-    let libraries = Command::new("ldd").arg(jq).output().unwrap().stdout;
-    let libraries = String::from_utf8(libraries).unwrap();
-    let libraries = libraries.split_whitespace();
-    for file in libraries
-        .filter(|word| word.contains("/libjq.") || word.contains("/libonig."))
-        .chain([jq])
-    {
-        fs::copy(file, server.path(file)).unwrap();
-    }
 }
 
 /// Has a timer start its unit every three seconds.
