@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use log::{Level, log, warn};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::system::process::command::descendants::Descendants;
@@ -252,6 +252,10 @@ impl Command {
                     );
                     // It may have ended this very moment.
                     let _ = killpg(group, signal);
+                    if signal == Signal::SIGKILL {
+                        // It may have moved to another group, and would be waited for without end.
+                        let _ = kill(group, signal);
+                    }
                     Instant::now() + GRACE
                 });
                 continue;

@@ -109,6 +109,18 @@ fn a_flood_of_output_keeps_no_program_from_being_ended() {
 }
 
 #[test]
+fn a_program_that_moves_to_another_process_group_is_ended() {
+    let moves = "$SIG{TERM} = 'IGNORE'; setpgrp(0, getpgrp(getppid())); exec 'sleep', '300'";
+    let started = Instant::now();
+    let output = Command::new("perl", ["-e", moves])
+        .limit(Duration::from_millis(500))
+        .run()
+        .unwrap();
+    assert!(output.timed_out(), "{output:?}");
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
 fn the_output_of_a_foreign_program_is_bounded() {
     let command = Command {
         stop: Some(Arc::default()),
