@@ -33,11 +33,17 @@ impl Config {
 /// The hooks in a directory, and a warning for everything else in it.
 fn read(directory: &Path) -> Result<(Vec<PathBuf>, Vec<String>), ConfigError> {
     let unreadable = |error: io::Error| {
-        let remedy = "Hooks are executables in this directory";
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied => "Try again as root",
+            _ => "Hooks are executables in this directory",
+        };
         ConfigError::new(directory, io_problem(&error), remedy)
     };
     let metadata = match fs::metadata(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
+        // Hooks behind a link that leads nowhere, such as to a disk that is not mounted, are not run: that must not go unnoticed.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.is_symlink() => {
+            return Ok(Default::default());
+        }
         metadata => metadata.map_err(unreadable)?,
     };
     if !metadata.is_dir() {
@@ -126,6 +132,11 @@ mod tests {
         let error = read(dir.path()).unwrap_err().to_string();
         assert!(
             error.contains("/hook: no such file or directory. Remove it"),
+            "{error}"
+        );
+        let error = read(&dir.path().join("hook")).unwrap_err().to_string();
+        assert!(
+            error.contains("/hook: no such file or directory. Hooks are"),
             "{error}"
         );
         write(dir.path(), "file", 0o755);
