@@ -1,6 +1,6 @@
 //! `enable`: checks a release channel from this host, then sets `endpoint` and starts the timer.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, BufRead, IsTerminal};
 
 use anyhow::{Context, Result};
 use chrono::Utc;
@@ -75,10 +75,15 @@ pub fn enable(options: &Options, channel: Option<String>, yes: bool) -> Result<E
 /// Asks at the terminal. Anything but a yes is a no.
 fn is_confirmed() -> Result<bool> {
     terminal::write(&mut io::stderr(), QUESTION.as_bytes())?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    let answer = answer.trim().to_ascii_lowercase();
-    Ok(["y", "yes"].contains(&answer.as_str()))
+    Ok(is_yes(io::stdin().lock())?)
+}
+
+fn is_yes(mut input: impl BufRead) -> io::Result<bool> {
+    // A terminal may send bytes that are no text.
+    let mut answer = Vec::new();
+    input.read_until(b'\n', &mut answer)?;
+    let answer = answer.trim_ascii().to_ascii_lowercase();
+    Ok(matches!(&answer[..], b"y" | b"yes"))
 }
 
 /// What is left to do on a host that passed all checks.
@@ -238,5 +243,20 @@ fn check_repository(config: &Config, seen: &Observation, decision: &Decision) ->
             latest: Some(_), ..
         }) if *target == package.version => Ok(()),
         found => Ok(found.map(|_| ())?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anything_but_a_yes_is_a_no() {
+        for yes in ["y\n", "Yes \n", " YES"] {
+            assert!(is_yes(yes.as_bytes()).unwrap(), "{yes:?}");
+        }
+        for no in [&b""[..], b"\n", b"yeah\n", b"\xff\n", b"n\ny\n"] {
+            assert!(!is_yes(no).unwrap(), "{no:?}");
+        }
     }
 }
