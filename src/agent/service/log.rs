@@ -17,6 +17,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 const LINES: &str = "--lines=1000";
 /// A longer line is truncated.
 const LONGEST: usize = 200;
+/// A word of letters and digits of at least this length may be a secret. Teleport's own tokens have 32 characters.
+const SECRET: usize = 20;
+/// What is shown in place of a secret.
+const HIDDEN: &str = "[hidden]";
 
 /// The last error that the processes of `unit` have logged since then, if there is one.
 pub fn last_error(unit: &str, since: DateTime<Utc>) -> Option<String> {
@@ -35,7 +39,32 @@ pub fn last_error(unit: &str, since: DateTime<Utc>) -> Option<String> {
     let output = journalctl(&[&fixed[..], &[&since, &of_unit]].concat())?;
     let lines = output.answer().map(without_colors);
     let error = lines.filter(|line| is_error(line)).last()?;
-    Some(printable(error.trim(), LONGEST))
+    Some(printable(&without_secrets(error.trim()), LONGEST))
+}
+
+/// The line without what may be a token, a key or a password: the journal is for administrators, but what is quoted from it is shown to
+/// everyone on the host, and to hooks that send it elsewhere.
+fn without_secrets(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut text = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let server = part.split(['/', ' ', '"']).next().unwrap_or_default();
+        let user = server.rfind('@').unwrap_or_default();
+        let hidden = if user > 0 { HIDDEN } else { "" };
+        text += &format!("://{hidden}{}", &part[user..]);
+    }
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_+=".contains(c);
+    let is_random = |word: &str| {
+        let has = |is: fn(&char) -> bool| word.chars().any(|c| is(&c));
+        word.len() >= SECRET && has(char::is_ascii_digit) && has(char::is_ascii_alphabetic)
+    };
+    let mut shown = String::new();
+    for part in text.split_inclusive(|c: char| !is_word(c)) {
+        let word = part.trim_end_matches(|c| !is_word(c));
+        shown += if is_random(word) { HIDDEN } else { word };
+        shown += &part[word.len()..];
+    }
+    shown
 }
 
 /// The line without the sequences that color it.
@@ -86,6 +115,34 @@ mod tests {
             r#"{"level":"info","message":"error"}"#,
         ] {
             assert!(!is_error(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_left_out() {
+        for (line, shown) in [
+            (
+                "ERROR: token 4eb1f0c2a4d64a8bb7ae6bd3f5d3a111 is expired",
+                "ERROR: token [hidden] is expired",
+            ),
+            (
+                r#"{"level":"error","token":"eyJhbGciOiJSUzI1NiIs.eyJzdWIiOiIxMjM0NTY3.SflKxwRJSMeKKF2QT4fw"}"#,
+                r#"{"level":"error","token":"[hidden].[hidden].[hidden]"}"#,
+            ),
+            (
+                "ERROR: parse https://proxy:s3%40!@cret@web.example.com:3128: invalid",
+                "ERROR: parse https://[hidden]@web.example.com:3128: invalid",
+            ),
+            ("é4eb1f0c2a4d64a8bb7aeé", "é[hidden]é"),
+        ] {
+            assert_eq!(without_secrets(line), shown);
+        }
+        for harmless in [
+            "",
+            "2026-01-02T03:04:05.123456Z ERRO [NODE:1] Failed to dial https://node-17.example.com:3025/x. service/connect.go:122",
+            "ERROR: open /var/lib/teleport/host_uuid: permission denied, internationalization-of-errors",
+        ] {
+            assert_eq!(without_secrets(harmless), harmless);
         }
     }
 
