@@ -215,7 +215,11 @@ fn a_hook_postpones_whatever_the_cause_and_is_named() {
         ),
         (
             "#!/nowhere\n",
-            "cannot run pre-upgrade.d/50-busy: no such file or directory\n",
+            "cannot run pre-upgrade.d/50-busy: no such file or directory. Check its first line: #!/bin/sh, for example\n",
+        ),
+        (
+            "exit 1\n",
+            "cannot run pre-upgrade.d/50-busy: exec format error. Check its first line: #!/bin/sh, for example\n",
         ),
     ] {
         host.write(&busy, text);
@@ -514,6 +518,32 @@ fn hooks_after_a_change_get_its_result_and_change_nothing_about_it() {
     host.upgrader("run").expect(0);
     assert_eq!(ran(&host), ["webhook 14.3.33 14.3.36 window upgraded"]);
     assert_eq!(host.read("/run/reason").as_deref(), Some("\n"));
+}
+
+#[test]
+fn a_host_does_not_stay_drained_because_its_disk_is_full() {
+    let host = host();
+    let fills = "cd /var/lib/teleport-upgrade && cp -a . /run/kept && mount -t tmpfs -o size=16k none $PWD && \
+                 cp -a /run/kept/. $PWD && ! head -c 100000 /dev/zero >$PWD/full 2>/dev/null";
+    let drain = hook(&host, PRE, "drain", &format!("{NOTES}\n{fills}"));
+    let failed = host.upgrader("run").expect(1);
+    let full = "cannot write /var/lib/teleport-upgrade/history.json: no space left on device";
+    assert!(
+        failed.stderr.contains(&format!("error: {full}")),
+        "{failed:?}"
+    );
+    let change = "14.3.33 14.3.34 window";
+    let undrained = format!("undrain {change} postponed");
+    assert_eq!(ran(&host), [format!("drain {change}"), undrained.clone()]);
+    host.assert_agent_runs("14.3.33");
+
+    host.remove(&format!("{STATE}/full"));
+    host.set_version("14.3.33");
+    host.upgrader("run").expect(0);
+    assert_eq!(ran(&host), [undrained]);
+    host.upgrader("run").expect(0);
+    assert_eq!(ran(&host), [""; 0]);
+    host.remove(&drain);
 }
 
 #[test]

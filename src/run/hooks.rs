@@ -1,10 +1,12 @@
 //! Runs hooks around changes. Those that run before a change can postpone it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Error, Result};
 use log::{info, warn};
+use nix::libc::{ENOENT, ENOEXEC};
 
 use crate::config::hooks::{POST_UPGRADE, PRE_UPGRADE};
 use crate::decide::decision::{Action, Cause};
@@ -22,6 +24,9 @@ use crate::upgrade::Outcome;
 
 /// The length at which a reason is cut.
 const LONGEST: usize = 1000;
+
+/// What to do about a hook that cannot be run: most often that line is missing, or ends with a carriage return.
+const FIRST_LINE: &str = ". Check its first line: #!/bin/sh, for example";
 
 /// What follows from the hooks before a change.
 pub(super) enum Before {
@@ -155,17 +160,17 @@ impl Run<'_> {
                 .take()
                 .filter(|_| history.unfinished.is_some());
         });
-        let hooks = self.config.hooks(POST_UPGRADE).map_err(Error::from);
-        let hooks = recorded.and(hooks).unwrap_or_else(|error| {
-            warn!("{}", reasons(&error));
-            Vec::new()
-        });
+        // On a full disk they run again, since a host must not stay drained.
+        let problem = |error: Error| warn!("{}", reasons(&error));
+        recorded.unwrap_or_else(problem);
+        let hooks = self.config.hooks(POST_UPGRADE);
+        let hooks = hooks.map_err(|error| problem(error.into()));
         let reason = printable(reason, LONGEST);
         let ended = [
             ("TELEPORT_UPGRADE_RESULT", result),
             ("TELEPORT_UPGRADE_REASON", &reason),
         ];
-        for hook in hooks {
+        for hook in hooks.unwrap_or_default() {
             if let Err(problem) = self.hook(&hook, &change, &ended) {
                 warn!("{problem}");
             }
@@ -196,7 +201,12 @@ impl Run<'_> {
         match ran {
             Ok(output) if output.success() => Ok(()),
             Ok(output) => Err(output.summary()),
-            Err(error) => Err(reasons(&error)),
+            Err(error) => {
+                let cause = error.root_cause().downcast_ref();
+                let number = cause.and_then(io::Error::raw_os_error);
+                let is_unknown = matches!(number, Some(ENOENT | ENOEXEC));
+                Err(reasons(&error) + if is_unknown { FIRST_LINE } else { "" })
+            }
         }
     }
 }
