@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use nix::libc::O_NONBLOCK;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -76,7 +77,11 @@ pub fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -
 /// The value in a JSON file, or why the file is corrupt.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Result<T, String>> {
     let mut bytes = Vec::new();
-    File::open(path)?
+    // Otherwise a FIFO would block it forever.
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(O_NONBLOCK);
+    options
+        .open(path)?
         .take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
@@ -119,6 +124,9 @@ mod tests {
         assert_eq!(read_json::<Vec<u32>>(&file).unwrap(), Ok(vec![1, 2]));
         fs::write(&file, "[1,").unwrap();
         assert!(read_json::<Vec<u32>>(&file).unwrap().is_err());
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(read_json::<Vec<u32>>(&fifo).unwrap().is_err());
         fs::File::create(&file)
             .unwrap()
             .set_len(MAX_BYTES + 1)
