@@ -112,8 +112,9 @@ impl Survey {
     /// Observes and decides. With `channel`, by that release channel instead of the one that is set, and by a fresh index of the
     /// repository.
     pub(crate) fn of(options: &Options, patience: Patience, channel: Option<&str>) -> Survey {
-        let mut history = record::history(&options.state_dir);
+        let (mut history, problem) = record::read(&options.state_dir);
         let mut report = Report::new(Utc::now(), &history, record::last_run(&options.state_dir));
+        report.problems.extend(problem);
         report.in_progress = CurrentRun::read(&options.state_dir);
         let unfinished = history.unfinished.take();
         let mut survey = Survey {

@@ -220,6 +220,10 @@ fn a_history_that_cannot_be_read_is_saved_and_costs_nothing_else() {
                 ran.stderr
             );
         }
+        let status = host.run(&["teleport-upgrade", "status", "--json"]);
+        let status: Value = serde_json::from_str(&status.expect(0).stdout).unwrap();
+        let problem = status["problems"][0].as_str().unwrap();
+        assert!(problem.contains(message), "{problem}");
         if is_held {
             // The rest of the history still counts: the hold is known to be ours.
             host.configure("lock", "no\n");

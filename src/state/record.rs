@@ -82,30 +82,36 @@ pub fn make_state_directory(path: &Path) -> Result<()> {
 
 /// The history in the state directory. A host without one is new; a corrupt one must not leave a host without upgrades.
 pub fn history(state: &Path) -> History {
+    let (history, problem) = read(state);
+    problem.iter().for_each(|problem| warn!("{problem}"));
+    history
+}
+
+/// The same, with why not all of it can be read.
+pub fn read(state: &Path) -> (History, Option<String>) {
     let path = state.join(HISTORY);
     match read_json(&path) {
-        Ok(Ok(history)) => return history,
+        Ok(Ok(history)) => (history, None),
         Ok(Err(error)) => {
             let known = without_changes(&path);
             let what = match known {
                 Some(_) => "list of changes is corrupt or of another version",
                 None => "corrupt",
             };
-            warn!(
+            let problem = format!(
                 "{}: {what} ({error}); starting a new one, old one saved as {}",
                 path.display(),
                 corrupt(&path).display()
             );
-            return known.unwrap_or_default();
+            (known.unwrap_or_default(), Some(problem))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => warn!(
-            "cannot read {}: {}. Continuing without a history",
-            path.display(),
-            io_problem(&error)
-        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Default::default(),
+        Err(error) => {
+            let (path, problem) = (path.display(), io_problem(&error));
+            let problem = format!("cannot read {path}: {problem}. Continuing without a history");
+            (History::default(), Some(problem))
+        }
     }
-    History::default()
 }
 
 /// How the last run went, if there was one. A corrupt file is not worth a message: the next run replaces it.
