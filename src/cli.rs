@@ -46,10 +46,10 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Check a release channel from this host, then upgrade from it
+    /// Check a release channel from this host, then enable upgrades from it
     #[command(after_help = ENABLE)]
     Enable {
-        /// Release channel, as HOST/PATH (default: the one that is set)
+        /// Release channel, as HOST/PATH (default: the configured one)
         channel: Option<String>,
         /// Do not ask for confirmation
         #[arg(long)]
@@ -58,10 +58,10 @@ pub enum Verb {
     /// Stop automatic upgrades on this host
     #[command(after_help = DISABLE)]
     Disable {
-        /// Release the package hold set by teleport-upgrade, too
+        /// Also release the package hold set by teleport-upgrade
         #[arg(long)]
         unhold: bool,
-        /// Only release the hold that the history showed before it was removed; for the scripts of this program's packages
+        /// Only release the hold, which the history contained before the history was removed; for the scripts of this program's packages
         #[arg(long, hide = true, requires = "unhold")]
         recorded: bool,
     },
@@ -105,7 +105,7 @@ pub struct Options {
 
 /// The exit statuses, a line each, for the help and the manual page.
 pub const EXIT_STATUS: &str = "\
-0   success: up to date, pending, pinned, skipped, or upgraded
+0   success: up to date, paused, pending, pinned, skipped, or upgraded
 1   failed; the agent was not changed
 2   usage or configuration error, not root, or no agent installed
 10  not allowed: version or host not supported
@@ -183,7 +183,7 @@ Disables and stops the timer. A run in progress finishes, and the
 settings are kept. A hold set by an administrator is never released.
 
 Examples:
-  sudo teleport-upgrade disable  pause upgrades of this host
+  sudo teleport-upgrade disable  pause upgrades on this host
   sudo teleport-upgrade disable --unhold
                                  before uninstalling manually";
 

@@ -26,8 +26,8 @@ use crate::system::timer;
 /// How often to check whether it has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Disables automatic upgrades, and releases the hold with `unhold`. With `recorded`, the history showed that hold before the state
-/// directory was removed, and the timer is left to the package manager.
+/// Disables automatic upgrades, and releases the hold with `unhold`. With `recorded`, the history contained the hold before the state
+/// directory was removed, and the package manager stops the timer.
 pub fn disable(options: &Options, unhold: bool, recorded: bool) -> Result<Exit> {
     require_root("disable")?;
     if !recorded {
@@ -52,7 +52,7 @@ fn stop(options: &Options) -> Result<()> {
     ));
     if let Some(run) = CurrentRun::read(&options.state_dir) {
         outcome::say(&format!(
-            "a run in progress finishes (PID {}: {})",
+            "the run in progress is not interrupted (PID {}: {})",
             run.process.pid,
             run.doing()
         ));

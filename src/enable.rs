@@ -30,6 +30,7 @@ const QUESTION: &str = "Enable automatic upgrades? [y/N] ";
 pub fn enable(options: &Options, channel: Option<String>, yes: bool) -> Result<Exit> {
     require_root("enable")?;
     let no_channel = || ConfigError::no_channel(options.config_dir.join(ENDPOINT));
+    let is_given = channel.is_some();
     let channel = match channel {
         Some(channel) => channel,
         None => config::current_channel(&options.config_dir)?.ok_or_else(no_channel)?,
@@ -37,7 +38,7 @@ pub fn enable(options: &Options, channel: Option<String>, yes: bool) -> Result<E
     let plan = match Plan::of(options, &channel) {
         Ok(plan) => plan,
         Err(End { exit, line }) => {
-            // Runs are repeated, and read the setting.
+            // These messages are written for runs, which are repeated and read the setting.
             let line = line
                 .replace("Will retry at the next check", "Try again later")
                 .replace("will retry at the next check", "try again later")
@@ -48,6 +49,9 @@ pub fn enable(options: &Options, channel: Option<String>, yes: bool) -> Result<E
                 line += &format!(
                     ". The channel of a Teleport Proxy is {server}/v1/webapi/automaticupgrades/channel/default"
                 );
+            }
+            if !is_given {
+                line = line.replace("CHANNEL", ENDPOINT);
             }
             return Ok(outcome::end_without_result(exit, &line));
         }
@@ -72,14 +76,14 @@ pub fn enable(options: &Options, channel: Option<String>, yes: bool) -> Result<E
     Ok(Exit::Success)
 }
 
-/// Asks at the terminal. Anything but a yes is a no.
+/// Asks on the terminal. Any answer other than yes means no.
 fn is_confirmed() -> Result<bool> {
     terminal::write(&mut io::stderr(), QUESTION.as_bytes())?;
     Ok(is_yes(io::stdin().lock())?)
 }
 
 fn is_yes(mut input: impl BufRead) -> io::Result<bool> {
-    // A terminal may send bytes that are no text.
+    // A terminal may send bytes that are not UTF-8.
     let mut answer = Vec::new();
     input.read_until(b'\n', &mut answer)?;
     let answer = answer.trim_ascii().to_ascii_lowercase();
@@ -90,9 +94,9 @@ fn is_yes(mut input: impl BufRead) -> io::Result<bool> {
 struct Plan {
     /// The release channel in its canonical form.
     channel: String,
-    /// The release channel that is set, in whatever form.
+    /// The release channel as configured, canonical or not.
     before: Option<String>,
-    /// Whether the two are the same.
+    /// Whether both are the same channel.
     is_set: bool,
     /// Whether the timer is enabled and started.
     is_on: bool,
@@ -188,7 +192,7 @@ impl Plan {
     }
 }
 
-/// Fails if the channel is that of another cluster's Proxy, against which upgrades would be checked then.
+/// Fails if the channel belongs to a Proxy of another cluster, since upgrades would be checked against the version of that cluster.
 fn check_cluster(
     endpoint: &Endpoint,
     config: &Config,
@@ -209,7 +213,7 @@ fn check_cluster(
             );
             match &config.proxy {
                 Some(checked) if checked.host != proxy.host => {
-                    warn!("{problem}. Upgrades are checked against {checked}, as proxy is set");
+                    warn!("{problem}. Upgrades are checked against {checked}, since proxy is set");
                     Ok(())
                 }
                 _ => Err(ConfigError::of_channel(
@@ -223,7 +227,7 @@ fn check_cluster(
     }
 }
 
-/// Fails unless the package manager verifies signatures, which is checked first, and the repository has what this host is to install.
+/// Fails unless the package manager verifies signatures, and the repository contains what this host is to install.
 fn check_repository(config: &Config, seen: &Observation, decision: &Decision) -> Result<()> {
     if seen.offer.is_some() {
         // All versions of the upgrade path were found in it.
@@ -238,7 +242,7 @@ fn check_repository(config: &Config, seen: &Observation, decision: &Decision) ->
         _ => &package.version,
     };
     match packages.find(package, target) {
-        // It has others, and this one is installed.
+        // The repository contains other versions, and the target is installed already.
         Err(PackageError::NotOffered {
             latest: Some(_), ..
         }) if *target == package.version => Ok(()),

@@ -95,7 +95,7 @@ pub fn dry_run(options: &Options, json: bool) -> Result<Exit> {
     Ok(exit)
 }
 
-/// What was found out about the host.
+/// What was observed and decided on the host.
 pub(crate) struct Survey {
     pub(crate) report: Report,
     /// The settings, what was observed and what was decided, unless that failed.
@@ -109,8 +109,7 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Observes and decides. With `channel`, by that release channel instead of the one that is set, and by a fresh index of the
-    /// repository.
+    /// Observes and decides. `channel` replaces the configured release channel, and the index of the repository is refreshed then.
     pub(crate) fn of(options: &Options, patience: Patience, channel: Option<&str>) -> Survey {
         let (mut history, problem) = record::read(&options.state_dir);
         let mut report = Report::new(Utc::now(), &history, record::last_run(&options.state_dir));
@@ -159,7 +158,7 @@ impl Survey {
         self.report
             .problems
             .extend(problems.map(|problem| problem.to_string()).chain(hooks));
-        // The agent is shown whatever is wrong with the settings.
+        // The agent is shown even if the settings are invalid.
         let seen = self.observe(&config, history, unusable.is_none());
         if let Some(problem) = unusable {
             return Err(problem.into());
@@ -174,7 +173,7 @@ impl Survey {
         self.report.decided(&config, &seen, &decision);
         let file = &config.schedule;
         if depends_on_the_schedule(&decision) && is_hidden(file) {
-            let problem = "what happens next cannot be predicted: permission denied";
+            let problem = "permission denied, so the next upgrade cannot be predicted";
             return Err(config.error(SCHEDULE, problem, "Try again as root").into());
         }
         if let (Some(problem), Some(channel)) = (sources.problem, &mut self.report.channel) {
@@ -200,7 +199,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Observes the host, and adds that to the report; the maintenance windows only if it is known who sets them.
+    /// Observes the host, and adds the result to the report; the maintenance windows only if the settings show which ones apply.
     fn observe(
         &mut self,
         config: &Config,
@@ -227,7 +226,7 @@ impl Survey {
         Ok(seen)
     }
 
-    /// Logs what was found out, without the decision.
+    /// Logs what was observed, without the decision.
     pub(crate) fn announce(&self) -> Result<()> {
         if let Some(change) = &self.unfinished {
             outcome::say(&words::unfinished(change, self.report.in_progress.as_ref()));
@@ -244,7 +243,7 @@ impl Survey {
 
     /// Adds the timer.
     fn timer(&mut self, options: &Options) {
-        // As the service unit has it.
+        // The condition in the service unit.
         let is_enrolled = options.config_dir.join("endpoint").exists();
         match timer::read(self.report.time, is_enrolled) {
             Ok(timer) => self.report.timer = Some(timer),
@@ -278,7 +277,7 @@ impl Survey {
     }
 }
 
-/// Whether it would be another one with other maintenance windows.
+/// Whether a schedule that this user cannot read could change the decision.
 fn depends_on_the_schedule(decision: &Decision) -> bool {
     matches!(
         decision,
@@ -287,7 +286,7 @@ fn depends_on_the_schedule(decision: &Decision) -> bool {
     )
 }
 
-/// Whether this user must not read a file.
+/// Whether this user is not permitted to read a file.
 fn is_hidden(file: &Path) -> bool {
     // Its owner may have replaced it by a FIFO.
     untrusted::read(file, 0).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)

@@ -1,4 +1,4 @@
-//! `enable` and `disable`: a host is checked before automatic upgrades are enabled, and nothing is changed if something is wrong.
+//! `enable` and `disable`: a host is checked before automatic upgrades are enabled, and nothing is changed if a check fails.
 
 use host::{Host, Manager, Package, Ran, Response, SOON, Server, WAITS};
 use std::fs;
@@ -240,7 +240,7 @@ fn three_hosts_are_enrolled_one_of_them_wrong_in_each_of_five_ways() {
 #[test]
 fn channels_that_do_not_answer_with_a_version() {
     let host = host();
-    // As servers of plain HTTP answer whatever they cannot read.
+    // The response of a plain HTTP server to a request that it cannot parse.
     let none = host
         .run(&["teleport-upgrade", "enable", "--yes"])
         .expect(2)
@@ -287,6 +287,11 @@ fn channels_that_do_not_answer_with_a_version() {
     ] {
         fails(&host, channel, status, &[says]);
     }
+    // Without CHANNEL, the problem is in the setting.
+    host.configure("endpoint", "ftp://releases.example.com/current\n");
+    let ran = host.run(&["teleport-upgrade", "enable", "--yes"]).expect(2);
+    let named = "error: cannot enable automatic upgrades: endpoint: \"ftp://releases.example.com/current\" has an unknown scheme.";
+    assert!(ran.stderr.starts_with(named), "{ran:?}");
 }
 
 #[test]
@@ -375,9 +380,11 @@ fn a_repository_that_cannot_be_used_is_found_although_there_is_nothing_to_instal
         &host,
         CHANNEL,
         1,
-        &["no repository with teleport-ent is configured in /etc/apt/sources.list.d/teleport.list"],
+        &[
+            "teleport-ent not found in any repository configured in /etc/apt/sources.list.d/teleport.list",
+        ],
     );
-    // Others can be installed from it later.
+    // Other versions can be installed from this repository later.
     host.repository
         .publish(&[Package::agent("teleport-ent", "14.3.34")]);
     enable(&host, CHANNEL).expect(0);
@@ -386,14 +393,14 @@ fn a_repository_that_cannot_be_used_is_found_although_there_is_nothing_to_instal
 }
 
 #[test]
-fn the_channel_of_another_cluster_with_the_own_proxy_set_and_one_that_cannot_be_compared() {
+fn a_channel_of_another_cluster_is_accepted_if_proxy_is_set_or_the_clusters_cannot_be_compared() {
     let host = host();
     let proxy = host.cluster("14.3.33");
     (WRONG[3].make)(&host);
     host.configure("proxy", "proxy.example.com\n");
     let warned = enable(&host, OTHER).expect(0).stderr;
     assert!(
-        warned.contains("Upgrades are checked against proxy.example.com:443, as proxy is set\n"),
+        warned.contains("Upgrades are checked against proxy.example.com:443, since proxy is set\n"),
         "{warned}"
     );
     host.remove("/etc/teleport-upgrade.d/proxy");
@@ -430,7 +437,7 @@ fn an_agent_that_is_stopped_or_must_be_restarted_first() {
     assert!(warned.contains(advice), "{warned}");
 }
 
-/// Answers the question at a terminal.
+/// Answers the question on a terminal.
 fn answer(host: &Host, answer: &str) -> Ran {
     let command = format!("teleport-upgrade enable {CHANNEL}");
     let terminal = ["script", "--quiet", "--return", "--command", &command];
@@ -439,7 +446,7 @@ fn answer(host: &Host, answer: &str) -> Ran {
 }
 
 #[test]
-fn it_asks_before_it_changes_anything() {
+fn enable_asks_before_it_changes_anything() {
     let host = host();
     let nothing = (None, "disabled inactive".to_string());
     let ran = host
@@ -479,7 +486,7 @@ fn it_asks_before_it_changes_anything() {
 }
 
 #[test]
-fn what_is_set_is_changed_and_comments_stay() {
+fn the_configured_channel_is_replaced_and_comments_are_kept() {
     let host = host();
     let text = "# Ask the release team before you change this.\n\n https://releases.example.com/current/ \n# second stage\n";
     host.configure("endpoint", text);
@@ -506,7 +513,7 @@ fn what_is_set_is_changed_and_comments_stay() {
         )
     );
     assert_eq!(host.mode(ENDPOINT), 0o600);
-    // A link of a configuration management stays one.
+    // A symbolic link that a configuration management tool created is kept.
     host.shell(&format!("mkdir /srv/settings && mv {ENDPOINT} /srv/settings && ln -s /srv/settings/endpoint {ENDPOINT}"))
         .expect(0);
     enable(&host, CHANNEL).expect(0);
@@ -522,7 +529,7 @@ fn what_is_set_is_changed_and_comments_stay() {
         "enabled active",
         "by the channel that is set"
     );
-    // What cannot be replaced without a loss is not.
+    // A file with two values is not replaced, since one would be lost.
     host.configure("endpoint", "a.example.com/x\nb.example.com/x\n");
     fails(
         &host,
@@ -544,9 +551,9 @@ fn what_is_set_is_changed_and_comments_stay() {
 }
 
 #[test]
-fn killed_anywhere_it_is_completed_by_the_next() {
+fn enable_that_was_killed_anywhere_is_completed_by_the_next_enable() {
     let host = host();
-    // What runs first on systemctl's behalf can be held, before and after its work.
+    // A wrapper of systemctl that can be held before and after the call.
     let held = "#!/bin/sh\ncase $1 in\nenable)\n[ ! -e /run/hold-before ] || { touch /run/held; sleep infinity; }\n\
                 systemctl.real \"$@\"\n[ ! -e /run/hold-after ] || { touch /run/held; sleep infinity; }\n;;\n*) exec systemctl.real \"$@\";;\nesac\n";
     host.shell("mv /usr/bin/systemctl /usr/bin/systemctl.real")
@@ -631,7 +638,7 @@ fn disabling_does_not_interrupt_a_run() {
         said,
         format!(
             "automatic upgrades are disabled; the settings in /etc/teleport-upgrade.d are kept\n\
-             a run in progress finishes (PID {pid}: upgrading from 14.3.33 to 14.3.34: installing teleport-ent 14.3.34)\n"
+             the run in progress is not interrupted (PID {pid}: upgrading from 14.3.33 to 14.3.34: installing teleport-ent 14.3.34)\n"
         )
     );
     assert_eq!(
@@ -725,7 +732,7 @@ fn example(first_line: &str) -> Vec<String> {
     code.map(|line| line.trim_end().to_string()).collect()
 }
 
-/// A host as it is when the example begins, with a package of ours to install: the program is there already.
+/// A host at the start of an example. The repository contains an empty package teleport-upgrade; the program is installed already.
 fn host_for_the_example() -> Host {
     let host = host();
     host.repository
@@ -746,7 +753,7 @@ fn the_example_for_cloud_init_works_before_the_agent_was_started() {
         .filter_map(|line| line.strip_prefix("  - "))
         .collect();
     assert!(commands.len() >= 3, "{commands:?}");
-    // One after the other, whether they fail or not.
+    // cloud-init runs every command, even if an earlier one fails.
     for command in commands {
         host.shell(command).expect(0);
     }
@@ -819,7 +826,7 @@ fn play(host: &Host) -> Vec<String> {
 }
 
 #[test]
-fn the_example_for_ansible_works_whatever_the_agent_does() {
+fn the_example_for_ansible_works_in_every_state_of_the_agent() {
     let host = host_for_the_example();
     assert_eq!(play(&host), ["command"], "the agent is stopped");
     assert_enabled(&host, "releases.example.com/prod");

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
-/// A hook that ships as an example, adjusted as its reader would.
+/// Installs an example hook with the changes that an administrator would make.
 fn example(host: &Host, name: &str, changes: &[(&str, &str)]) -> String {
     let file = format!(
         "{}/packaging/files/hooks/{name}",
@@ -54,7 +54,7 @@ fn run_as_hook(host: &Host, file: &str, variables: &[(&str, &str)]) -> host::Ran
 #[test]
 fn the_example_about_black_friday() {
     let host = Host::new();
-    // GNU date adds the days to a day of the test's.
+    // A wrapper of GNU date with the current day of the test.
     host.write(
         "/usr/local/sbin/date",
         "#!/bin/sh\nexec /bin/date -d \"$(cat /run/today) $2\" \"$3\"\n",
@@ -128,7 +128,7 @@ fn the_examples_drain_and_undrain_are_a_pair() {
     let ran = host.upgrader("run").expect(75);
     assert!(
         ran.stdout.ends_with(
-            "pre-upgrade.d/drain ended with status 75: 1 connections to port 8899 are still open\n"
+            "pre-upgrade.d/drain ended with status 75: connections to port 8899 still open: 1\n"
         ),
         "{ran:?}"
     );

@@ -1,4 +1,4 @@
-//! Hooks: what runs around a change, what it is given, how it postpones, and what becomes of those that misbehave.
+//! Hooks: when they run, their environment, how they postpone a change, and hooks that hang, fail or flood.
 
 use crate::operator::{METRICS, SERVICE, Shown};
 use host::{Host, Package, SOON, WAITS};
@@ -10,7 +10,7 @@ pub const POST: &str = "post-upgrade.d";
 const RAN: &str = "/run/hooks-ran";
 const STATE: &str = "/var/lib/teleport-upgrade";
 
-/// Notes that it ran, with what tells one change from another.
+/// Records that the hook ran, with its variables.
 const NOTES: &str = "echo \"${0##*/} $TELEPORT_UPGRADE_FROM $TELEPORT_UPGRADE_TO $TELEPORT_UPGRADE_CAUSE \
                      ${TELEPORT_UPGRADE_RESULT-}\" >>/run/hooks-ran";
 
@@ -22,14 +22,14 @@ pub fn hook(host: &Host, directory: &str, name: &str, lines: &str) -> String {
     file
 }
 
-/// A host on which `undrain` notes how every change ended that hooks ran before.
+/// A host on which the hook `undrain` records the result of every change.
 fn host() -> Host {
     let host = Host::with_upgrade();
     hook(&host, POST, "undrain", NOTES);
     host
 }
 
-/// What ran since this was last asked.
+/// The hooks that ran since the last call.
 fn ran(host: &Host) -> Vec<String> {
     let text = host.read(RAN).unwrap_or_default();
     host.remove(RAN);
@@ -42,7 +42,7 @@ fn is_unfinished(host: &Host) -> bool {
 }
 
 #[test]
-fn hooks_run_in_order_around_a_change_with_little_in_their_environment() {
+fn hooks_run_in_order_around_a_change_with_a_minimal_environment() {
     let host = Host::with_upgrade();
     let sees = "env >/run/env.${0##*/}; readlink /proc/$$/fd/* | sort >/run/fds.${0##*/}; pwd >>/run/fds.${0##*/}; \
                 dpkg-query -W -f='${Version}' teleport-ent >/run/installed.${0##*/}; \
@@ -66,8 +66,8 @@ fn hooks_run_in_order_around_a_change_with_little_in_their_environment() {
     );
     let status = host.upgrader("status").expect(0).stdout;
     let flat = status.split_whitespace().collect::<Vec<_>>().join(" ");
-    let ignored =
-        "Problems /etc/teleport-upgrade.d/pre-upgrade.d/notes: not an executable file, ignored";
+    let ignored = "Problems /etc/teleport-upgrade.d/pre-upgrade.d/notes: not an executable file, ignored. If it is a hook, run: chmod +x \
+         /etc/teleport-upgrade.d/pre-upgrade.d/notes";
     assert!(flat.ends_with(ignored), "{status}");
     assert_eq!(ran(&host), [""; 0], "status runs nothing");
     host.upgrader("dry-run").expect(0);
@@ -184,7 +184,7 @@ fn a_hook_postpones_whatever_the_cause_and_is_named() {
     );
     assert_eq!(object["last_run"]["postponed"]["target"], "14.3.34");
 
-    // It is remembered while the window is closed.
+    // The postponement is recorded while the window is closed.
     host.closed_window();
     told.pass(0);
     assert_eq!(since(&host.read(METRICS).unwrap()), Some(began.clone()));
@@ -215,11 +215,11 @@ fn a_hook_postpones_whatever_the_cause_and_is_named() {
         ),
         (
             "#!/nowhere\n",
-            "cannot run pre-upgrade.d/50-busy: no such file or directory. Check its first line: #!/bin/sh, for example\n",
+            "cannot run pre-upgrade.d/50-busy: no such file or directory. Check the interpreter in its first line, such as #!/bin/sh\n",
         ),
         (
             "exit 1\n",
-            "cannot run pre-upgrade.d/50-busy: exec format error. Check its first line: #!/bin/sh, for example\n",
+            "cannot run pre-upgrade.d/50-busy: exec format error. Check the interpreter in its first line, such as #!/bin/sh\n",
         ),
     ] {
         host.write(&busy, text);
@@ -318,7 +318,7 @@ fn a_run_that_is_killed_between_hook_and_install_has_changed_nothing() {
     assert_eq!(ran(&host), ["10-drain 14.3.33 14.3.34 window"]);
     assert!(!is_unfinished(&host));
     host.assert_agent_runs("14.3.33");
-    // They run again: what one prepared may be gone since.
+    // The hooks run again, since what they prepared may be gone.
     host.write("/run/harmless", "");
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
@@ -348,14 +348,14 @@ fn a_run_that_is_killed_between_hook_and_install_has_changed_nothing() {
     host.upgrader("run").expect(0);
     assert_eq!(ran(&host), [""; 0]);
 
-    // One that ends this program in good order ends the run, too.
+    // A hook that sends SIGTERM to this program stops the run.
     host.write(&kills, "#!/bin/sh\nkill $PPID; sleep 1000\n");
     host.set_version("14.3.35");
     let stopped = host.upgrader("run").expect(75);
     assert!(
         stopped
             .stdout
-            .contains("this run was asked to stop during pre-upgrade.d/90-kills"),
+            .contains("a stop was requested during pre-upgrade.d/90-kills"),
         "{stopped:?}"
     );
     assert!(stopped.elapsed < SOON);
@@ -419,7 +419,7 @@ fn hooks_that_others_can_write_are_not_run() {
                 .contains(&problem),
             "{json}"
         );
-        // A host that changes nothing is not disturbed.
+        // A run without a change does not fail.
         host.closed_window();
         host.upgrader("run").expect(0);
         let json = host
@@ -547,7 +547,7 @@ fn a_host_does_not_stay_drained_because_its_disk_is_full() {
 }
 
 #[test]
-fn hooks_after_a_rollback_that_fails_run_until_it_ends() {
+fn hooks_after_a_rollback_that_fails_run_at_every_attempt() {
     let host = host();
     hook(&host, PRE, "drain", NOTES);
     host.shell("apt-get clean").expect(0);
@@ -659,7 +659,7 @@ fn down() -> Host {
 }
 
 #[test]
-fn no_hook_keeps_a_host_without_an_agent() {
+fn no_hook_postpones_a_change_while_the_agent_is_down() {
     let host = down();
     hook(&host, PRE, "10-busy", &format!("{NOTES}; exit 75"));
     let drain = hook(&host, PRE, "20-drain", NOTES);
@@ -719,7 +719,7 @@ fn a_stop_during_a_hook_is_obeyed_at_once() {
                 host.journal(SERVICE)
             }
         };
-        let line = "upgrade from 14.3.33 to 14.3.34 is postponed: this run was asked to stop during pre-upgrade.d/50-slow";
+        let line = "upgrade from 14.3.33 to 14.3.34 is postponed: a stop was requested during pre-upgrade.d/50-slow";
         assert!(said.contains(line), "{said}");
         assert!(!host.is_alive(pid.unwrap()));
         assert!(!said.contains("finished first"), "{said}");

@@ -188,7 +188,7 @@ fn a_stop_after_finishing_does_not_kill_the_next_install() {
     });
     host.wait_for("the answer to the stop", SOON, || {
         host.journal("teleport-upgrade.service")
-            .contains("asked to stop: the current step is finished first")
+            .contains("stop requested: the current step is finished first")
     });
     host.write("/run/go-on-2", "");
     stop.wait().expect(0);

@@ -227,7 +227,7 @@ fn a_rollout_costs_one_more_request_and_an_upgrade_another() {
     assert_eq!(requests(&host), [version, critical, ROLLOUT]);
     set(&host, "40");
     assert_eq!(requests(&host), [version, critical, ROLLOUT]);
-    // Whether the percentage is for that version is asked only by a host that would upgrade.
+    // Only a host that would upgrade requests the version again.
     host.open_window();
     assert_eq!(requests(&host), [version, ROLLOUT, version]);
     host.assert_agent_runs("14.3.34");

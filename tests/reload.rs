@@ -435,7 +435,7 @@ fn an_agent_whose_unit_has_no_pid_file_is_restarted() {
     assert_eq!(host.shell(version).stdout, "14.3.34\n");
 }
 
-/// A terminal on which alice is logged in, as the list of logins has it. What it shows is in `/run/screen`.
+/// A terminal on which alice is logged in (an entry in utmp). Its output is in `/run/screen`.
 const TERMINAL: &str = "import os, pty, struct, time
 main, terminal = pty.openpty()
 name = os.ttyname(terminal).removeprefix('/dev/').encode()
@@ -451,7 +451,7 @@ fn a_restart_that_ends_sessions_is_announced_on_all_terminals() {
     host.write("/run/terminal.py", TERMINAL);
     let terminal = host.spawn(&["python3", "/run/terminal.py"]);
     host.wait_for("the login", SOON, || host.read("/run/screen").is_some());
-    // A reload keeps them, and nobody is disturbed.
+    // A reload keeps sessions, so there is no message.
     host.run(&["systemctl", "start", "teleport-upgrade.service"])
         .expect(0);
     host.assert_agent_runs("14.3.34");
@@ -460,7 +460,7 @@ fn a_restart_that_ends_sessions_is_announced_on_all_terminals() {
     host.run(&["systemctl", "start", "teleport-upgrade.service"])
         .expect(0);
     host.assert_agent_runs("14.3.35");
-    let text = "teleport-upgrade restarts the Teleport agent (teleport.service) now.";
+    let text = "teleport-upgrade is restarting the Teleport agent (teleport.service). Sessions";
     let mut screen = String::new();
     host.wait_for("the message", SOON, || {
         screen = host.read("/run/screen").unwrap_or_default();
@@ -470,7 +470,7 @@ fn a_restart_that_ends_sessions_is_announced_on_all_terminals() {
             .join(" ")
             .contains(text)
     });
-    // Without the program, nothing is said about it.
+    // A host without wall gets no warning about it.
     host.shell("mv /usr/bin/wall /usr/bin/no-wall").expect(0);
     host.offer(Package::agent("teleport-ent", "14.3.36").without_reload());
     let ran = host.upgrader("run").expect(0);

@@ -47,7 +47,7 @@ fn agent(behaviour: &str) -> Package {
 
 #[test]
 fn a_version_that_crashes_at_once() {
-    // The agent prints that in color, which is left out.
+    // The agent prints the error in color; the message contains plain text.
     let quoted = "; its last error: ERROR: this release is broken";
     is_rolled_back(agent("crash-at-once"), quoted);
 }

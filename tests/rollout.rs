@@ -1,5 +1,5 @@
-//! `advance`, the alert rules and the dashboard, with a real Prometheus that scrapes a real node_exporter. Most hosts are pretended:
-//! what they would report is written for the exporter's textfile collector. Those of `real.rs` are real.
+//! `advance`, the alert rules and the dashboard, with a real Prometheus that scrapes a real node_exporter. Most hosts are simulated:
+//! their metrics are written for the exporter's textfile collector. The hosts of `real.rs` are real.
 #![allow(
     clippy::unwrap_used,
     reason = "what goes wrong fails the test, as it should"

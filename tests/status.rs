@@ -1,4 +1,4 @@
-//! What `status` shows where something is missing: never a guess, and never less than is known.
+//! What `status` shows if something is missing or invalid: everything that is known, and no guesses.
 
 use host::{Host, Ran, SOON};
 use serde_json::Value;
@@ -20,7 +20,7 @@ fn contains(page: &str, parts: &[&str]) {
 }
 
 #[test]
-fn the_agent_is_shown_whatever_is_wrong_with_the_settings() {
+fn the_agent_is_shown_even_if_settings_are_invalid() {
     let host = Host::with_upgrade();
     host.configure("pin", "latest\n");
     host.configure("observe-seconds", "soon\n");
@@ -57,7 +57,7 @@ fn a_host_without_a_release_channel_has_no_next_check() {
         ],
     );
     assert!(!shown.contains("next check"), "{shown}");
-    // That is what systemd does.
+    // systemd skips the service.
     host.run(&["systemctl", "start", SERVICE]).expect(0);
     host.assert_agent_runs("14.3.33");
     assert_eq!(host.property(SERVICE, "Result"), "exec-condition");
@@ -68,7 +68,7 @@ fn a_prediction_needs_permission_to_read_the_schedule() {
     let host = Host::with_upgrade();
     host.closed_window();
     host.set_mode("/etc/teleport-upgrade.d/schedule", 0o600);
-    let problem = "/etc/teleport-upgrade.d/schedule: what happens next cannot be predicted: permission denied. Try again as root";
+    let problem = "/etc/teleport-upgrade.d/schedule: permission denied, so the next upgrade cannot be predicted. Try again as root";
     let by_alice = |command: &str| {
         host.command(&["teleport-upgrade", command])
             .user("alice")
@@ -83,17 +83,17 @@ fn a_prediction_needs_permission_to_read_the_schedule() {
     assert!(dry.stderr.contains(problem), "{}", dry.stderr);
     let root = page(&host.upgrader("status").expect(0));
     contains(&root, &["is pending: next maintenance window opens "]);
-    // It does not count here.
+    // An agent that is up to date does not depend on the schedule.
     host.set_version("14.3.33");
     let shown = page(&by_alice("status").expect(0));
     contains(&shown, &["Status: up to date"]);
 }
 
 #[test]
-fn a_repository_that_is_not_configured_is_said_to_be() {
+fn a_repository_that_is_not_configured_is_reported() {
     let host = Host::with_upgrade();
     host.remove("/etc/apt/sources.list.d/teleport.list");
-    let missing = "no repository with teleport-ent is configured";
+    let missing = "teleport-ent not found in any repository configured";
     let run = host.upgrader("run").expect(1);
     assert!(run.stdout.contains(missing), "{run:?}");
     for command in ["status", "dry-run"] {
@@ -119,7 +119,7 @@ fn what_cannot_be_printed_is_an_error() {
         let why = "error: cannot write to standard output: no space left on device\n";
         let said = failed.expect(1).stderr;
         assert!(said.ends_with(why), "{said}");
-        // A reader that has seen enough.
+        // A reader that closes the pipe early.
         host.shell(&format!("teleport-upgrade {command} | true"))
             .expect(0);
     }
@@ -165,7 +165,7 @@ fn hosts_that_do_not_report_are_seen_by_node_exporter() {
     host.wait_for("the metrics", SOON, || {
         state("teleport.service").as_deref() == Some("1")
     });
-    // As the alert TeleportUpgradeTimerOff has it.
+    // The condition of the alert TeleportUpgradeTimerOff.
     assert_ne!(state(TIMER).as_deref(), Some("1"));
     host.run(&["systemctl", "enable", "--now", TIMER]).expect(0);
     host.wait_for("the timer", SOON, || state(TIMER).as_deref() == Some("1"));
@@ -181,7 +181,7 @@ fn a_failed_check_can_notify_people() {
         "#!/bin/sh\nprintf '%s\\n' \"$@\" >/run/mail\ncat >>/run/mail\n",
     );
     host.set_mode("/usr/local/bin/mail", 0o755);
-    // The commands in its comment.
+    // The commands in the comment of the unit.
     let commands: String = example
         .lines()
         .filter_map(|line| line.strip_prefix("#   "))

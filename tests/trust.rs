@@ -291,7 +291,7 @@ const ZYPPER_CASES: [Case; 6] = [
     Case {
         set: "echo pkg_gpgcheck=False >>/etc/zypp/repos.d/teleport.repo",
         says: "pkg_gpgcheck=False is set in /etc/zypp/repos.d/teleport.repo. Set pkg_gpgcheck=1",
-        // With `repo_gpgcheck=0` alone it fails still: the package is checked.
+        // With `repo_gpgcheck=0` alone it still fails, since the package is checked.
         bare: "echo repo_gpgcheck=0 >>/etc/zypp/repos.d/teleport.repo; zypper --non-interactive refresh; \
                zypper --non-interactive install teleport-ent=14.3.34",
         repository: Bad::Unsigned,

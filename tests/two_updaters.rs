@@ -1,4 +1,4 @@
-//! A cluster with Teleport's own rollouts: what its Proxy serves as release channels, and what a host with this program makes of it.
+//! A cluster with Teleport's own rollouts: which release channels its Proxy serves, and how a host with this program follows them.
 //! The table is the one in packaging/README.md, "One fleet, two updaters".
 
 use host::{Host, Package, Response, pong};
@@ -55,7 +55,7 @@ impl Rollout {
     }
 }
 
-/// What a host does about it.
+/// The reaction of a host.
 #[derive(Clone, Copy, PartialEq)]
 enum Does {
     Nothing,
@@ -117,7 +117,7 @@ fn rows() -> Vec<(&'static str, Rollout, Does)> {
     ]
 }
 
-/// Serves what a Proxy serves: every file but those two is a bad request.
+/// Serves a channel like a Proxy: version and critical; a request for any other file is a bad request.
 fn serve(host: &Host, rollout: Rollout) {
     let (version, critical) = rollout.serves();
     let critical = if critical { "yes" } else { "no" };
@@ -141,7 +141,7 @@ fn host(version: &str) -> Host {
         .publish(&[START, TARGET].map(|version| Package::agent("teleport-ent", version)));
     host.configure("endpoint", &format!("releases.example.com{CHANNEL}\n"));
     host.configure("observe-seconds", "1\n");
-    // It does not matter: no percentage comes from a Proxy.
+    // This setting has no effect, since a Proxy serves no percentage.
     host.configure("rollout-wariness", "1\n");
     host.releases.route("/webapi/ping", pong(TARGET));
     host.closed_window();
@@ -149,7 +149,7 @@ fn host(version: &str) -> Host {
 }
 
 #[test]
-fn the_documents_have_what_a_proxy_serves() {
+fn the_documents_match_the_channels_of_a_proxy() {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
     let (_, page) = readme.split_once("\n## One fleet, two updaters\n").unwrap();
@@ -197,7 +197,7 @@ fn a_host_follows_its_group() {
                 _ if version == installed => {
                     format!("no upgrades available ({version} == {version})\n")
                 }
-                // Not its turn, and ahead of its group: that is undone in the window.
+                // The host is ahead of its group, so it downgrades in its window.
                 Does::Nothing | Does::Waits => {
                     format!("{change} is pending: next maintenance window opens ")
                 }
@@ -242,7 +242,7 @@ fn a_rollout_that_starts_is_suspended_and_rolled_back() {
     }
 }
 
-/// Without windows, nothing but `critical` has a host change its version.
+/// Without windows, a host changes its version only if `critical` is `yes`.
 #[test]
 fn a_suspended_rollout_stops_hosts_without_windows_that_require_one() {
     let host = host(START);

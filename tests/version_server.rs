@@ -529,7 +529,7 @@ fn nginx_serves_what_publish_wrote_over_tls_to_a_host() {
     host.assert_agent_runs("14.3.34");
 }
 
-/// Goes on to 14.3.35 once 14.3.34 was asked for: then both files are those of the next version.
+/// Publishes 14.3.35 right after the first request for `version`, which returned 14.3.34.
 fn publish_between_two_requests(host: &Host) {
     host.repository
         .publish(&["14.3.34", "14.3.35"].map(|version| Package::agent("teleport-ent", version)));
@@ -563,7 +563,7 @@ fn what_is_critical_is_the_version_that_was_asked_for() {
     host.assert_agent_runs("14.3.33");
 }
 
-/// The first version was halted, and the percentage is for the one that repairs it.
+/// The first version was halted, and the percentage belongs to the version that fixes it.
 #[test]
 fn a_percentage_is_for_the_version_that_was_asked_for() {
     for percent in ["1", "100"] {

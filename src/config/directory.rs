@@ -25,7 +25,7 @@ pub struct Directory<'a> {
     path: &'a Path,
     /// The release channel in place of the one that is set.
     pub channel: Option<&'a str>,
-    /// Why settings cannot be used. Where the directory itself cannot, none of its files is read.
+    /// Why settings cannot be used. If the directory itself cannot be used, none of its files is read.
     pub problems: Vec<ConfigError>,
     is_usable: bool,
 }
@@ -53,7 +53,7 @@ impl<'a> Directory<'a> {
         ownership::check(path, &metadata)
     }
 
-    /// What was read; nothing, and one problem more, if it cannot be used.
+    /// What was read; if it cannot be used, the default, and the problem is recorded.
     fn usable<T: Default>(&mut self, read: Result<T, ConfigError>) -> T {
         read.unwrap_or_else(|problem| {
             self.problems.push(problem);
@@ -253,7 +253,7 @@ impl<'a> Directory<'a> {
         self.usable(known)
     }
 
-    /// The text of a file with another value; comments stay.
+    /// The text of a file with another value; comments are kept.
     pub fn with_value(&self, name: &str, value: &str) -> Result<String, ConfigError> {
         let text = self.text(name)?;
         let mut lines: Vec<&str> = text.lines().collect();

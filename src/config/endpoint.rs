@@ -13,7 +13,7 @@ pub struct Endpoint {
     server: Address,
     /// `HOST[:PORT]/PATH`, as configured.
     rest: String,
-    /// What precedes that in the canonical form: where plain HTTP is allowed, it is what an address without a scheme means.
+    /// What precedes `rest` in the canonical form: `https://` if an address without a scheme would mean plain HTTP.
     scheme: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! Hooks: executables of root's, in directories beside the settings.
+//! Hooks: executables that belong to root, in directories beside the settings.
 
 use std::fs;
 use std::io;
@@ -9,9 +9,9 @@ use crate::config::unknown::is_leftover;
 use crate::config::{Config, ConfigError, ownership};
 use crate::system::text::{io_problem, printable};
 
-/// The directory of those that run before a change, and can postpone it.
+/// The directory of the hooks that run before a change, and can postpone it.
 pub const PRE_UPGRADE: &str = "pre-upgrade.d";
-/// The directory of those that run after a change.
+/// The directory of the hooks that run after a change.
 pub const POST_UPGRADE: &str = "post-upgrade.d";
 
 impl Config {
@@ -20,7 +20,7 @@ impl Config {
         read(&self.schedule.with_file_name(directory)).map(|(hooks, _)| hooks)
     }
 
-    /// What is wrong with the hooks, or with files that were meant to be one.
+    /// What is wrong with the hooks, and which files in their directories are ignored.
     pub fn hook_problems(&self) -> Vec<String> {
         let problems = |directory| match read(&self.schedule.with_file_name(directory)) {
             Ok((_, ignored)) => ignored,
@@ -35,12 +35,12 @@ fn read(directory: &Path) -> Result<(Vec<PathBuf>, Vec<String>), ConfigError> {
     let unreadable = |error: io::Error| {
         let remedy = match error.kind() {
             io::ErrorKind::PermissionDenied => "Try again as root",
-            _ => "Hooks are executables in this directory",
+            _ => "Make it a directory that contains the hooks",
         };
         ConfigError::new(directory, io_problem(&error), remedy)
     };
     let metadata = match fs::metadata(directory) {
-        // Hooks behind a link that leads nowhere, such as to a disk that is not mounted, are not run: that must not go unnoticed.
+        // A dangling link, for example to a disk that is not mounted, is an error: its hooks would silently not run.
         Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.is_symlink() => {
             return Ok(Default::default());
         }
@@ -69,7 +69,9 @@ fn read(directory: &Path) -> Result<(Vec<PathBuf>, Vec<String>), ConfigError> {
             hooks.push(file);
         } else {
             let shown = printable(&file.display().to_string(), 200);
-            ignored.push(format!("{shown}: not an executable file, ignored"));
+            ignored.push(format!(
+                "{shown}: not an executable file, ignored. If it is a hook, run: chmod +x {shown}"
+            ));
         }
     }
     Ok((hooks, ignored))
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_write_and_what_is_no_directory_are_errors() {
+    fn hooks_that_others_can_write_and_a_file_in_place_of_the_directory_are_errors() {
         for (name, mode, problem) in [
             ("hook", 0o775, "/hook: writable by users other than root"),
             ("hook", 0o757, "/hook: writable by users other than root"),
@@ -136,13 +138,13 @@ mod tests {
         );
         let error = read(&dir.path().join("hook")).unwrap_err().to_string();
         assert!(
-            error.contains("/hook: no such file or directory. Hooks are"),
+            error.contains("/hook: no such file or directory. Make it a directory"),
             "{error}"
         );
         write(dir.path(), "file", 0o755);
         let error = read(&dir.path().join("file")).unwrap_err().to_string();
         assert!(
-            error.contains("/file: not a directory. Hooks are"),
+            error.contains("/file: not a directory. Make it a directory"),
             "{error}"
         );
     }

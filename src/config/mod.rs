@@ -112,12 +112,12 @@ settings! {
     notice: bool = yes_or_no("notice", true);
 }
 
-/// The release channel that is set, in whatever form.
+/// The release channel as configured, canonical or not.
 pub fn current_channel(path: &Path) -> Result<Option<String>, ConfigError> {
     Directory::open(path).value(ENDPOINT)
 }
 
-/// Sets the release channel. Comments in the file, its mode, and a link to it stay.
+/// Sets the release channel. Comments in the file, its mode, and a symbolic link in its place are kept.
 pub fn set_channel(path: &Path, channel: &str) -> Result<()> {
     let text = Directory::open(path).with_value(ENDPOINT, channel)?;
     let file = path.join(ENDPOINT);
@@ -129,7 +129,7 @@ pub fn set_channel(path: &Path, channel: &str) -> Result<()> {
 }
 
 impl Config {
-    /// Reads the configuration directory of a host with a release channel.
+    /// Reads the configuration directory. Fails if a setting cannot be used, or no release channel is configured.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let (config, problems) = Config::read_usable(path, None);
         match problems.into_iter().next() {

@@ -31,7 +31,7 @@ fn is_known(name: &str) -> bool {
         || is_leftover(name)
 }
 
-/// Whether a package manager or an editor left it there, or it is hidden.
+/// Whether the file was left by a package manager or an editor, or is hidden.
 pub(super) fn is_leftover(name: &str) -> bool {
     name.starts_with(['.', '#'])
         || LEFTOVERS.iter().any(|end| name.ends_with(end))

@@ -106,7 +106,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// In a word, as hooks get it. People compare it: it never changes.
+    /// The word that hooks receive. Scripts compare it, so it must never change.
     pub fn word(&self) -> &'static str {
         match self {
             Cause::Forced => "forced",

@@ -133,7 +133,7 @@ pub fn package_manager(
     })
 }
 
-/// What `run` would find before it installs what is decided: settings of this host that accept unsigned packages, or no repository.
+/// What would keep `run` from installing what is decided: settings that accept unsigned packages, or no repository.
 pub fn obstacle(
     config: &Config,
     seen: &Observation,

@@ -119,7 +119,7 @@ impl<'a> Sources<'a> {
                          rollout-wariness"
                     );
                 }
-                // As for `critical`: the percentage may be that of another version, after one that was halted.
+                // As for `critical`: the percentage may have been published with the next version, after this one was halted.
                 let starts = !waits && !matches!(seen.windows, WindowStatus::Before(_));
                 if starts && seen.target != Some(channel.target()?) {
                     let problem = "the target version changed at the same time".into();

@@ -136,7 +136,7 @@ impl fmt::Display for PackageError {
             ),
             PackageError::NotOffered { name, source, .. } => write!(
                 f,
-                "no repository with {name} is configured in {source}. Add Teleport's: https://goteleport.com/docs/installation"
+                "{name} not found in any repository configured in {source}. Add Teleport's repository: https://goteleport.com/docs/installation"
             ),
             PackageError::ChangesOthers(others) => write!(
                 f,

@@ -110,7 +110,11 @@ fn render(report: &Report) -> String {
     );
     if let Some(postponed) = last.and_then(|last| last.postponed.as_ref()) {
         let name = "postponed_since_timestamp_seconds";
-        text.heading(name, "gauge", "Since when a hook postpones the upgrade.");
+        text.heading(
+            name,
+            "gauge",
+            "When a hook first postponed the upgrade to this target version.",
+        );
         let labels = [("hook", postponed.hook.as_str())];
         text.sample(name, &labels, postponed.since.timestamp());
     }

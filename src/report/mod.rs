@@ -238,7 +238,7 @@ impl Report {
             pin,
             prerelease: seen.limits.prerelease,
         });
-        // Without a channel there are no checks that would change it.
+        // Without a channel there are no checks, so nothing changes the hold.
         self.lock = channel.map(|_| LockReport {
             enabled: config.lock,
             held: seen.agent.package.held,

@@ -86,7 +86,7 @@ pub fn would(exit: Exit, line: &str) -> Result<()> {
     printed(logging::outcome(level(exit), line))
 }
 
-/// Logs why a change is made later.
+/// Logs why a change is postponed.
 pub fn postpone(line: String) -> End {
     let exit = Exit::Temporary;
     let _ = logging::outcome(level(exit), &line);
@@ -191,7 +191,7 @@ pub fn fail(error: &anyhow::Error, is_run: bool) -> Exit {
     exit
 }
 
-/// Logs why a command that is no run ends without a result.
+/// Logs why a command other than a run ends without a result.
 pub fn end_without_result(exit: Exit, line: &str) -> Exit {
     logging::failure(None, level(exit), line);
     exit
@@ -220,12 +220,12 @@ pub fn say(line: &str) {
     let _ = logging::outcome(Level::Info, line);
 }
 
-/// Prints what was asked for, and nothing else.
+/// Prints the requested output, and nothing else.
 pub fn print(text: &str) -> Result<()> {
     printed(terminal::write(&mut io::stdout(), text.as_bytes()))
 }
 
-/// Fails if what was asked for could not be printed. A reader such as head, which has seen enough, is no failure.
+/// Fails if the requested output could not be printed. A reader that closes the pipe early, such as head, is no failure.
 fn printed(written: io::Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(anyhow!(

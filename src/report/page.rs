@@ -201,7 +201,7 @@ impl Page {
             target, at, reason, ..
         } = failed;
         let rollback = if failed.rollback_failed {
-            ", and so did its rollback"
+            " (rollback failed too)"
         } else {
             ""
         };

@@ -1,4 +1,4 @@
-//! Runs hooks around changes. Those that run before a change can postpone it.
+//! Runs hooks before and after changes. A hook before a change can postpone it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,21 +25,21 @@ use crate::upgrade::Outcome;
 /// The length at which a reason is cut.
 const LONGEST: usize = 1000;
 
-/// What to do about a hook that cannot be run: most often that line is missing, or ends with a carriage return.
-const FIRST_LINE: &str = ". Check its first line: #!/bin/sh, for example";
+/// What to do about a hook that cannot be run: usually its first line is missing, or ends with a carriage return.
+const FIRST_LINE: &str = ". Check the interpreter in its first line, such as #!/bin/sh";
 
-/// What follows from the hooks before a change.
+/// The result of the hooks before a change.
 pub(super) enum Before {
     /// The change is made.
     Go,
-    /// They took time: whether the change may be made is decided again.
+    /// The hooks took time: decide again whether the change may be made.
     DecideAgain,
     /// The change is not made now.
     Postponed(End),
 }
 
 impl Run<'_> {
-    /// Runs the hooks before a change, once. They do not postpone the repair of an agent that is down.
+    /// Runs the hooks before a change, once. If the agent is down, they cannot postpone the change.
     pub(super) fn before(
         &mut self,
         seen: &Observation,
@@ -58,7 +58,7 @@ impl Run<'_> {
         let is_same = |ran: &Hooked| (&ran.from, &ran.to) == (&change.from, &change.to);
         if self.hooks_ran && self.record.history().hooked.as_ref().is_some_and(is_same) {
             if self.signals.asked_to_end() {
-                return postponed("this run was asked to stop");
+                return postponed("a stop was requested");
             }
             self.postponed = None;
             return Ok(Before::Go);
@@ -76,7 +76,7 @@ impl Run<'_> {
             let name = name(hook);
             match ended {
                 _ if self.signals.asked_to_end() => {
-                    return postponed(&format!("this run was asked to stop during {name}"));
+                    return postponed(&format!("a stop was requested during {name}"));
                 }
                 Ok(()) => {}
                 Err(reason) if is_down => warn!("{reason}. Continuing, since the agent is down"),
@@ -93,7 +93,7 @@ impl Run<'_> {
         Ok(Before::DecideAgain)
     }
 
-    /// The hooks before a change. That they run is recorded first: those after it are due then, even if this run is killed.
+    /// The hooks before a change. The change is recorded first, so that the hooks after it run even if this run is killed.
     fn begin(&mut self, change: &Hooked) -> Result<Vec<PathBuf>> {
         let hooks = self.config.hooks(PRE_UPGRADE)?;
         let after = self.config.hooks(POST_UPGRADE);
@@ -152,9 +152,9 @@ impl Run<'_> {
             return;
         };
         self.hooks_ran = false;
-        // One that kills this run must not kill every later one.
+        // A hook that kills this run must not kill every later run.
         let recorded = self.record.update(|history| {
-            // The end of a rollback that is still to be resumed is an end, too.
+            // A failed rollback is resumed by every run, and the hooks run after each attempt.
             history.hooked = history
                 .hooked
                 .take()
@@ -177,7 +177,7 @@ impl Run<'_> {
         }
     }
 
-    /// Runs one hook; a request to stop ends one before a change, for which nothing has `ended` yet. Returns why it failed.
+    /// Runs one hook and returns why it failed. `ended` is empty before the change; then a request to stop ends the hook.
     fn hook(&self, file: &Path, change: &Hooked, ended: &[(&str, &str)]) -> Result<(), String> {
         let what = format!("running {}", name(file));
         info!("{what}");

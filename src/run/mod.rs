@@ -101,7 +101,7 @@ struct Run<'a> {
     lock: Lock,
     signals: &'a Signals,
     record: Record,
-    /// The hook that postpones the change that is due.
+    /// The hook that postponed the pending change.
     postponed: Option<Postponed>,
     /// Whether the hooks before the recorded change ran in this run.
     hooks_ran: bool,

@@ -128,7 +128,7 @@ impl Run<'_> {
         }
         let (seen, decision) = decided?;
         if !matches!(decision, Decision::Resume(_)) && !carried.announced {
-            // A run goes on where nobody reads that.
+            // A run does not depend on its output being read.
             let _ = outcome::announce(&seen);
             carried.announced = true;
         }
@@ -187,8 +187,7 @@ impl Run<'_> {
         Step::Look(seen, carried)
     }
 
-    /// Makes a change, or prepares it, or runs the hooks before it: both take time, and whether the change may be made is decided again
-    /// afterwards.
+    /// Prepares a change, runs the hooks before it, or makes it. The first two take time, so the decision is made again afterwards.
     fn act(
         &mut self,
         packages: &dyn PackageManager,

@@ -86,7 +86,7 @@ pub fn is_critical(text: &str) -> Option<bool> {
     }
 }
 
-/// Takes from a Proxy's `/webapi/ping` what is needed.
+/// Parses the needed fields of a Proxy's `/webapi/ping`.
 fn ping<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|_| "the server is not a Teleport Proxy".to_string())
 }

@@ -1,4 +1,4 @@
-//! Requests the version of the agent's cluster from its Proxy, and which cluster a Proxy is of.
+//! Requests the version of the agent's cluster from its Proxy, and the cluster name from a Proxy.
 
 use log::warn;
 
@@ -65,18 +65,18 @@ fn servers<'a>(config: &'a Config, settings: &'a Settings) -> (Vec<&'a Address>,
     }
 }
 
-/// Whether a Proxy is of the agent's cluster.
+/// Whether a Proxy belongs to the agent's cluster.
 pub enum Membership {
-    /// It is, or the agent's settings contain no server to compare it with.
+    /// It does, or the agent's settings contain no server to compare it with.
     Same,
-    /// Its cluster and the agent's have these names; the last value is the agent's server.
+    /// It does not: the names of its cluster and of the agent's, and the agent's server.
     Other(String, String, Address),
-    /// A server did not report the name of its cluster, and why.
+    /// A server did not report the name of its cluster, for this reason.
     Unknown(String),
 }
 
-/// Whether `proxy` is of the agent's cluster: a host name in the agent's settings, else by the names of the clusters, since a Proxy
-/// may have several addresses.
+/// Whether `proxy` belongs to the agent's cluster: its host name is in the agent's settings, or the names of the clusters are equal,
+/// since a Proxy may have several addresses.
 pub fn membership(proxy: &Address, settings: &Settings) -> Membership {
     let servers = &settings.cluster;
     let is_proxy = |server: &Address| server.host.eq_ignore_ascii_case(&proxy.host);

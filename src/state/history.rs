@@ -28,7 +28,7 @@ pub struct History {
     /// How often systemd had restarted each service at the last run.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u32>,
-    /// The change that hooks ran before, until those that run after it have run.
+    /// The change before which hooks ran, until the hooks after it have run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hooked: Option<Hooked>,
     /// A package that is pre-downloaded.
@@ -130,14 +130,14 @@ pub struct Change {
     pub start: Start,
 }
 
-/// A change, as hooks get it.
+/// A change, as hooks receive it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooked {
     /// The installed version.
     pub from: Version,
     /// The version to install; the same for a repair.
     pub to: Version,
-    /// Why it is made, in a word.
+    /// Why the change is made, in one word.
     pub cause: String,
 }
 
@@ -175,7 +175,7 @@ pub struct LastRun {
     /// When the last run began that ended with exit status 0.
     #[serde(default)]
     pub last_success: Option<DateTime<Utc>>,
-    /// The hook that postpones a change, until a change is made or no longer due.
+    /// The hook that postponed a change, until the change is made or no longer due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postponed: Option<Postponed>,
     /// Which version each service ran. Once the program on the disk is replaced, this is the only trace of it.
@@ -183,12 +183,12 @@ pub struct LastRun {
     pub running: BTreeMap<String, Running>,
 }
 
-/// A change that a hook postpones.
+/// A change that a hook postponed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Postponed {
     /// The hook, with its directory.
     pub hook: String,
-    /// When it first did so.
+    /// When hooks first postponed a change to this target version.
     pub since: DateTime<Utc>,
     /// The target version.
     pub target: Version,

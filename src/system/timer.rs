@@ -1,4 +1,4 @@
-//! The timer that starts the runs: is it enabled, and when does it elapse next? Enables and disables it.
+//! The timer that starts the runs: its state, its next elapse, and how to enable and disable it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,13 +24,13 @@ pub struct Timer {
     pub enabled: bool,
     /// Whether it is started now.
     pub active: bool,
-    /// Whether the checks that it starts are skipped, as no release channel is configured.
+    /// Whether checks are skipped because no release channel is configured.
     pub skips: bool,
     /// When it elapses next, if it does.
     pub next: Option<DateTime<Utc>>,
 }
 
-/// Asks systemd. The service of a host that is not enrolled is skipped.
+/// Asks systemd. On a host that is not enrolled, the service is skipped.
 pub fn read(now: DateTime<Utc>, is_enrolled: bool) -> Result<Timer> {
     let properties =
         "--property=UnitFileState,ActiveState,NextElapseUSecMonotonic,NextElapseUSecRealtime";
@@ -52,12 +52,12 @@ pub fn read(now: DateTime<Utc>, is_enrolled: bool) -> Result<Timer> {
     })
 }
 
-/// Whether systemd runs here. In an image that is being built it does not.
+/// Whether systemd is running, unlike in an image that is being built.
 pub fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").exists()
 }
 
-/// Whether the timer is enabled, and started where systemd runs. Fails if it is masked or not installed.
+/// Whether the timer is enabled and, if systemd is running, started. Fails if the timer is masked or not installed.
 pub fn is_on(now: DateTime<Utc>) -> Result<bool> {
     let output = Command::new("systemctl", ["is-enabled", "--", UNIT])
         .limit(SWITCH_LIMIT)
@@ -74,7 +74,7 @@ pub fn is_on(now: DateTime<Utc>) -> Result<bool> {
     Ok(state.starts_with("enabled") && is_active())
 }
 
-/// Enables and starts the timer, or disables and stops it. Where systemd does not run, that takes effect at the next boot.
+/// Enables and starts the timer, or disables and stops it. If systemd is not running, this takes effect at the next boot.
 pub fn switch(verb: &'static str) -> Result<()> {
     let now = systemd_runs().then_some("--now");
     let arguments = [verb].into_iter().chain(now).chain(["--", UNIT]);

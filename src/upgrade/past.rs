@@ -20,7 +20,7 @@ pub fn ended(begun: Begun, outcome: &Outcome) -> Option<Ended> {
         } => {
             let why = match reason == rollback {
                 _ if begun.from == begun.to => reason.clone(),
-                // No rollback was tried, or both versions fail alike.
+                // No rollback was tried, or both failed for the same reason.
                 true if !restored => reason.clone(),
                 true => format!("{reason}. Rollback failed too, for the same reason"),
                 false => format!("{reason}. Rollback failed too: {rollback}"),

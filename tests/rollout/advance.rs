@@ -280,10 +280,10 @@ fn killed_at_any_point_the_next_run_finishes() {
             fleet.reached()[0].roll_back();
         }
         fleet.report();
-        // Every seventh point from where it has decided, and every fifth of what it has publish do.
+        // Every seventh command of `advance` after its decision, and every fifth command of `publish`.
         for (script, step) in [("advance", 7), ("publish", 5)] {
             let (mut killed, mut changed) = (0, 0);
-            // Other points in each case.
+            // Different commands in each case.
             for stop in (1 + usize::from(bad)..).step_by(step) {
                 let _ = fs::remove_file(fleet.beside("rollout"));
                 fleet.publish(&["--percent", "25"]);
@@ -298,7 +298,7 @@ fn killed_at_any_point_the_next_run_finishes() {
                 }
                 assert_eq!(ended.signal(), Some(9));
                 killed += 1;
-                // Time enough at the new step, if it is the new one, before anything else can happen.
+                // A long minimum time, so that the new step is not raised again.
                 let after =
                     fleet.advance(&["--min-time", if found == percent { "1h" } else { "0s" }]);
                 assert_eq!(after.status, expected, "{stop}: {}", after.said);
@@ -311,7 +311,7 @@ fn killed_at_any_point_the_next_run_finishes() {
 }
 
 #[test]
-fn killed_while_it_continues_it_continues_when_asked_again() {
+fn killed_during_continue_it_continues_at_the_next_request() {
     let mut fleet = Fleet::new("again", 100);
     fleet.reached()[0].roll_back();
     fleet.report();
@@ -330,7 +330,7 @@ fn killed_while_it_continues_it_continues_when_asked_again() {
                 break;
             }
             killed += 1;
-            // It does not continue by itself; what has begun stays, as if it were set manually.
+            // It does not continue automatically. A percentage that was set already is kept, like one that was set manually.
             let halted = fleet.advance(&["--min-time", "1h"]);
             assert_eq!(fleet.percent(), found, "{stop}: {}", halted.said);
             let told = fleet.advance(&["--continue"]);
@@ -342,8 +342,8 @@ fn killed_while_it_continues_it_continues_when_asked_again() {
     }
 }
 
-/// Kills a run of `advance`, and all that it started, before the n-th command of this script; of `advance` itself from where it has
-/// decided, or knows from where it continues.
+/// Kills a run of `advance`, and everything that it started, before the n-th command of this script. For `advance` itself, commands
+/// count after its decision, or after it has read from where to continue.
 fn killed_before(script: &str, number: usize, mut run: Command) -> ExitStatus {
     let directory = tempfile::tempdir().unwrap();
     let stepper = directory.path().join("stepper");

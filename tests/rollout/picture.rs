@@ -1,18 +1,18 @@
-//! The dashboard as a picture: its panels in their places, with what Prometheus answers to their queries, as SVG.
+//! Draws the dashboard as SVG: its panels, with the results of their queries from Prometheus.
 
 use serde_json::Value;
 use std::fmt::Write;
 
-/// Of a cell of Grafana's grid, which has 24 columns.
+/// Width and height of a cell of Grafana's grid, which has 24 columns.
 const CELL: [u64; 2] = [42, 22];
 const COLOURS: [&str; 6] = [
     "#3c8d40", "#1f5fa8", "#b0413e", "#c9a227", "#7a4fa3", "#5f6a72",
 ];
 
-/// Answers a query: at one moment, or over the time that is shown.
+/// Runs a query: at the end of the displayed time range, or over the whole range.
 pub type Ask<'a> = &'a dyn Fn(&str, bool) -> Vec<Value>;
 
-/// Draws it. The time that is shown begins at `start` and lasts so many seconds.
+/// Draws the dashboard for the time range that starts at `start` and lasts `seconds`.
 pub fn draw(dashboard: &Value, start: f64, seconds: f64, ask: Ask) -> String {
     let panels = dashboard["panels"].as_array().unwrap();
     let place = |panel: &Value, key: &str| panel["gridPos"][key].as_u64().unwrap();
@@ -58,7 +58,7 @@ pub fn draw(dashboard: &Value, start: f64, seconds: f64, ask: Ask) -> String {
     svg + "</svg>\n"
 }
 
-/// The name of a result, as the query has it.
+/// The legend of a result.
 fn legend(target: &Value, result: &Value) -> String {
     let mut name = target["legendFormat"]
         .as_str()
@@ -100,7 +100,7 @@ fn number(svg: &mut String, panel: &Value, [w, h]: [u64; 2], results: &[(String,
     );
 }
 
-/// Values stay until they change. A series that ends, ends there.
+/// Draws step lines. A line ends where its series ends.
 fn lines(
     svg: &mut String,
     [w, h]: [u64; 2],
@@ -191,7 +191,7 @@ fn table(svg: &mut String, panel: &Value, [w, h]: [u64; 2], results: &[(String, 
         Some(title) if name == "Value" => title,
         _ => name,
     };
-    // The last column, of reasons, gets what is left.
+    // The last column, with the reasons, gets the remaining width.
     let column = if w > 600 { 120 } else { 150 };
     for (index, (name, _)) in columns.iter().enumerate() {
         text(

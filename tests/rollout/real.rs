@@ -11,10 +11,10 @@ const OLD: &str = "14.3.33";
 const GOOD: &str = "14.3.34";
 /// Its agent crashes.
 const CRASHES: &str = "14.3.35";
-/// Its agent works at first.
+/// Its agent becomes unhealthy later.
 const LATE: &str = "14.3.36";
 
-/// For each host, the step of the rollouts 1, 25, 100 that first reaches it: with the good version, the one that crashes, the late one.
+/// For each host, the first step (1, 25, 100) that reaches it, with GOOD, CRASHES and LATE.
 const STEPS: [[usize; 3]; 8] = [
     [0, 2, 2],
     [1, 0, 2],
@@ -37,7 +37,7 @@ fn ids() -> Vec<String> {
 }
 
 #[test]
-fn rollouts_of_real_hosts_go_on_and_stop_by_themselves() {
+fn rollouts_of_real_hosts_advance_and_halt_automatically() {
     let ids = ids();
     let agent = |version| Package::agent("teleport-ent", version);
     let mut site = Site::new(
@@ -57,7 +57,7 @@ fn rollouts_of_real_hosts_go_on_and_stop_by_themselves() {
     the_dashboard_shows_it(&site, start);
 }
 
-/// The picture in packaging/README.md is what this draws: run it with `DASHBOARD=1` to replace it.
+/// Draws the picture in packaging/README.md. Set `DASHBOARD=1` to replace the picture.
 fn the_dashboard_shows_it(site: &Site, start: f64) {
     let end = now() + 1.0;
     let svg = picture::draw(&dashboard(), start, end - start, &|query, over_time| {
@@ -76,7 +76,7 @@ fn the_dashboard_shows_it(site: &Site, start: f64) {
     }
 }
 
-/// Nobody does anything but publish it: timers run the hosts and `advance`.
+/// After `publish`, timers run the hosts and `advance`; nothing is done manually.
 fn a_good_release_reaches_everybody(site: &Site, ids: &[String]) {
     site.publish(&[GOOD, "--percent", "1"]);
     let mut seen = vec![site.percent()];
@@ -170,7 +170,7 @@ fn without_answers_and_reports_it_stays(site: &mut Site) {
 }
 
 fn a_release_that_gets_unhealthy_later_is_halted_in_the_window(site: &Site) {
-    // Two of the three others of this step have their turn; the window of the third is open, too.
+    // Two of the three remaining hosts of this step upgrade. The window of the third is open, too.
     for ran in site.run(&[0, 1, 3, 4]) {
         assert_eq!(ran.status, 0, "{ran:?}");
     }
@@ -181,7 +181,7 @@ fn a_release_that_gets_unhealthy_later_is_halted_in_the_window(site: &Site) {
         "25",
     );
     site.configure_rollout("");
-    // They go down, and no restart helps.
+    // Their agents go down, and restarts do not help.
     for number in [3, 4] {
         let host = &site.hosts[number];
         host.agent_settings(&["dead-child=noticed", "crash-at-once"]);
@@ -198,7 +198,7 @@ fn a_release_that_gets_unhealthy_later_is_halted_in_the_window(site: &Site) {
         &format!("{LATE} was halted at 25 %: failed on 2 of 3 hosts"),
         "0",
     );
-    // The halt is in the midst of their window.
+    // The halt takes effect while their window is open.
     let others = [0, 1, 5, 6, 7];
     for (number, ran) in others.into_iter().zip(site.run(&others)) {
         let waits = "this host is not in the rollout yet (at 0 %";

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One host is enough for the first step; every host of a step must be healthy before the next, and none may fail.
 const OPTIONS: &str = "--steps 1,25,100 --min-time 2s --min-hosts 1 --min-share 100 --max-failed 0 --max-failed-percent 1";
-/// For what is sure to come, on a machine that has much else to do.
+/// A long timeout, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The hosts and their version server. What runs for them ends first.
+/// The hosts and their version server. Field order: the programs that serve the hosts are dropped first.
 pub struct Site {
     prometheus: Option<Program>,
     exporters: Vec<Option<Program>>,
@@ -32,7 +32,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Hosts with these machine IDs that run a version which is published for all, their windows open. The packages are for them.
+    /// Hosts with these machine IDs and open windows, which run a version that is published at 100 %. Their repository has `packages`.
     pub fn new(version: &str, ids: &[String], packages: &[Package]) -> Site {
         let server = version_server();
         let hosts: Vec<Host> = thread::scope(|scope| {
@@ -75,14 +75,14 @@ impl Site {
 
     // The version server.
 
-    /// Publishes, as one of the group that may.
+    /// Publishes, as a member of the group releases.
     pub fn publish(&self, arguments: &[&str]) {
         let command = [&["publish", "/srv/releases/prod"], arguments].concat();
         let ran = self.server.command(&command).user("releases");
         ran.run().expect(0);
     }
 
-    /// What nginx serves: the percentage.
+    /// The percentage that nginx serves.
     pub fn percent(&self) -> String {
         let text = self.server.read("/srv/releases/prod/rollout").unwrap();
         text.trim().into()
@@ -93,7 +93,7 @@ impl Site {
         self.server.read("/srv/releases/.prod.halted")
     }
 
-    /// Sets options of `advance`, beside those for a small fleet in a hurry.
+    /// Sets options of `advance`, in addition to those for a small and fast fleet.
     pub fn configure_rollout(&self, options: &str) {
         let text = format!("OPTIONS={OPTIONS} --metrics {METRICS} {options}\n");
         self.server.write("/etc/teleport-rollout/prod", &text);
@@ -105,18 +105,18 @@ impl Site {
         self.server.journal(&format!("{ROLLOUT}.service"))
     }
 
-    /// Has systemd run `advance` once, and returns what it logged.
+    /// Runs `advance` once with systemd, and returns its log lines.
     fn advance(&self) -> String {
         let before = self.journal().len();
         let unit = format!("{ROLLOUT}.service");
-        // Not too often for systemd.
+        // The start limit of systemd does not apply.
         self.server.run(&["systemctl", "reset-failed", &unit]);
         self.server.run(&["systemctl", "start", &unit]);
         self.journal().split_off(before)
     }
 
-    /// Runs `advance` until it logs this, once Prometheus has what that takes. Before, it must change nothing; afterwards the channel
-    /// is at this percentage.
+    /// Runs `advance` until it logs `part`, which may take several scrapes. Earlier runs must change nothing; afterwards the channel is
+    /// at `percent`.
     #[track_caller]
     pub fn expect(&self, part: &str, percent: &str) {
         let (before, started) = (self.percent(), Instant::now());
@@ -132,7 +132,7 @@ impl Site {
         }
     }
 
-    /// The timers of the hosts and of the version server, in a hurry: start them, or stop them and wait for what they started.
+    /// Starts the timers of the hosts and of the version server, or stops them and waits for their runs.
     pub fn timers(&self, start: bool) {
         let word = if start { "start" } else { "stop" };
         let hosts = self.hosts.iter().map(|host| (host, "teleport-upgrade"));
@@ -178,7 +178,7 @@ impl Site {
             .collect()
     }
 
-    /// The hosts that have a version by what they last reported.
+    /// The hosts that have a version, by their metrics.
     pub fn report(&self, version: &str) -> Vec<usize> {
         let label = format!("installed=\"{version}\"");
         let reports = |host: &Host| {
@@ -192,7 +192,7 @@ impl Site {
 
     // Prometheus.
 
-    /// Starts Prometheus, with what it had stored.
+    /// Starts Prometheus, with its stored data.
     pub fn start_prometheus(&mut self) {
         let directory = self.server.directory().join("prometheus");
         fs::create_dir_all(&directory).unwrap();
@@ -207,7 +207,7 @@ impl Site {
                 format!("{{targets: ['{address}'], labels: {{instance: '{name}'}}}}, ")
             })
             .collect();
-        // A scrape that is not done in time has the host vanish until the next.
+        // After a scrape that timed out, the host is missing until the next scrape.
         let settings = format!(
             "global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 2s}}\n\
              rule_files: ['{}']\n\
@@ -225,7 +225,7 @@ impl Site {
             let text = self.fetch(&["http://127.0.0.1:9090/-/ready"]);
             text.contains("Ready")
         });
-        // A host that ends before would be taken for one that reports for another five minutes.
+        // A host that stops reporting before its first scrape would count as reporting for another five minutes.
         let first = format!("timestamp(up) > {}", now());
         self.wait_for(&first, self.exporters.len());
     }
@@ -235,7 +235,7 @@ impl Site {
         self.prometheus = None;
     }
 
-    /// Has the node_exporters of hosts end, or start again, and waits until Prometheus has noticed.
+    /// Stops or starts the node_exporters of hosts, and waits until Prometheus shows the result.
     pub fn set_reporting(&mut self, numbers: &[usize], reports: bool) {
         for number in numbers {
             self.exporters[*number] = None;
@@ -246,7 +246,7 @@ impl Site {
         self.wait_for("up == 0", self.exporters.len() - up);
     }
 
-    /// Lets a moment pass between two looks.
+    /// Waits before the next check of a condition.
     pub fn wait_for_change(&self) {
         thread::sleep(Duration::from_millis(200));
     }
@@ -261,12 +261,12 @@ impl Site {
         });
     }
 
-    /// What Prometheus answers.
+    /// The results of a query.
     pub fn query(&self, query: &str) -> Vec<Value> {
         self.ask("query", &[&format!("query={query}")])
     }
 
-    /// What Prometheus answers for each second of a time.
+    /// The results of a query for each second of a time range.
     pub fn query_range(&self, query: &str, start: f64, end: f64) -> Vec<Value> {
         let times = [format!("start={start}"), format!("end={end}")];
         let query = format!("query={query}");
@@ -321,7 +321,7 @@ pub fn now() -> f64 {
     now.as_secs_f64().floor()
 }
 
-/// What Prometheus calls a host.
+/// The instance label of a host in Prometheus.
 pub fn name(number: usize) -> String {
     format!("host-{}:9100", number + 1)
 }
@@ -349,7 +349,7 @@ impl Drop for Program {
     }
 }
 
-/// A host of the channel that reports, upgrades at once and verifies that quickly.
+/// Sets up a host that follows the channel, writes metrics, upgrades at once and verifies quickly.
 fn set_up(host: &Host) {
     fs::create_dir_all(host.path(METRICS)).unwrap();
     host.configure("metrics", &format!("{METRICS}\n"));
@@ -361,7 +361,7 @@ fn set_up(host: &Host) {
     host.run(&["systemctl", "daemon-reload"]).expect(0);
 }
 
-/// Hands a connection of a host's network to nginx.
+/// Forwards a connection from a host's network to nginx.
 fn forward(network: &Network, client: &TcpStream) -> io::Result<()> {
     let server = network.connect("127.0.0.1:443")?;
     let (mut from, mut to) = (server.try_clone()?, client.try_clone()?);

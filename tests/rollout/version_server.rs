@@ -4,12 +4,12 @@ use crate::fleet::kit;
 use host::{Host, pem};
 use std::fs;
 
-/// Where hosts write metrics, and the version server too.
+/// Where hosts and the version server write metrics.
 pub const METRICS: &str = "/var/lib/prometheus/node-exporter";
 /// What runs `advance`.
 pub const ROLLOUT: &str = "teleport-rollout@prod";
 
-/// A host with what the README has an administrator run there, but for certificates and times.
+/// A host that is set up by the commands in the README, except for certificates and times.
 pub fn version_server() -> Host {
     let server = Host::new();
     server.releases.stop();
@@ -17,7 +17,7 @@ pub fn version_server() -> Host {
     server.write("/etc/ssl/releases.example.com.pem", &certificate);
     server.write("/etc/ssl/private/releases.example.com.key", &key);
     let settings = fs::read_to_string(kit("nginx.conf")).unwrap();
-    // Another server of the harness has the same port at an address of its own.
+    // Another server of the test harness uses the same port on a different address.
     let settings = settings
         .replace("listen 443 ssl", "listen 127.0.0.1:443 ssl")
         .replace("listen [::]:443", "listen [::1]:443");
@@ -53,7 +53,7 @@ pub fn version_server() -> Host {
     server
 }
 
-/// Has a timer start its unit every three seconds.
+/// Makes a timer start its unit every three seconds.
 pub fn often(host: &Host, unit: &str) {
     let timer = "[Timer]\nOnActiveSec=\nOnActiveSec=0\nOnUnitInactiveSec=3\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
     let service = "[Unit]\nStartLimitIntervalSec=0\n";

@@ -1,7 +1,6 @@
-//! What an agent said before it failed: the errors among the lines that it logged to the journal.
+//! The last error that an agent logged to the journal before it failed.
 //!
-//! Teleport logs to standard error unless its settings say otherwise. An error that ends it is a line of its own, colored even where
-//! that is no terminal: `\e[31mERROR: \e[0mpanic` (`lib/utils/cli.go`, `FatalError`).
+//! Teleport logs to standard error by default. A fatal error is printed on a line of its own, in color even without a terminal: `\e[31mERROR: \e[0mpanic` (`lib/utils/cli.go`, `FatalError`).
 
 use std::time::Duration;
 
@@ -19,10 +18,10 @@ const LINES: &str = "--lines=1000";
 const LONGEST: usize = 200;
 /// A word of letters and digits of at least this length may be a secret. Teleport's own tokens have 32 characters.
 const SECRET: usize = 20;
-/// What is shown in place of a secret.
+/// Shown in place of a secret.
 const HIDDEN: &str = "[hidden]";
 
-/// The last error that the processes of `unit` have logged since then, if there is one.
+/// The last error that the processes of `unit` logged since a moment.
 pub fn last_error(unit: &str, since: DateTime<Utc>) -> Option<String> {
     let journalctl = |arguments: &[&str]| {
         let output = Command::new("journalctl", arguments).limit(LIMIT).run();
@@ -30,10 +29,10 @@ pub fn last_error(unit: &str, since: DateTime<Utc>) -> Option<String> {
             .inspect_err(|error| debug!("{}", reasons(error)))
             .ok()
     };
-    // What a process wrote just before it ended may not be there yet.
+    // The last lines of a process that has just ended may not be in the journal yet.
     journalctl(&["--sync"]);
     let since = format!("--since=@{}", since.timestamp());
-    // By this field, systemd's own lines about the unit are left out.
+    // This field excludes systemd's own lines about the unit.
     let of_unit = format!("_SYSTEMD_UNIT={unit}");
     let fixed = ["--quiet", "--no-pager", "--output=cat", LINES];
     let output = journalctl(&[&fixed[..], &[&since, &of_unit]].concat())?;
@@ -42,8 +41,8 @@ pub fn last_error(unit: &str, since: DateTime<Utc>) -> Option<String> {
     Some(printable(&without_secrets(error.trim()), LONGEST))
 }
 
-/// The line without what may be a token, a key or a password: the journal is for administrators, but what is quoted from it is shown to
-/// everyone on the host, and to hooks that send it elsewhere.
+/// The line without words that may be a token, a key or a password: only administrators read the journal, but status and history show
+/// quotes from it to all users, and hooks may send them elsewhere.
 fn without_secrets(line: &str) -> String {
     let mut parts = line.split("://");
     let mut text = parts.next().unwrap_or_default().to_string();
@@ -67,7 +66,7 @@ fn without_secrets(line: &str) -> String {
     shown
 }
 
-/// The line without the sequences that color it.
+/// The line without color sequences.
 fn without_colors(line: &str) -> String {
     let mut parts = line.split("\u{1b}[");
     let mut shown = parts.next().unwrap_or_default().to_string();
@@ -79,7 +78,7 @@ fn without_colors(line: &str) -> String {
     shown
 }
 
-/// Whether it is one, in the forms that Teleport and Go give it: `ERROR: ...`, `2026-01-02T03:04:05Z ERRO [NODE:1] ...`,
+/// Whether the line is an error, in the formats of Teleport and Go: `ERROR: ...`, `2026-01-02T03:04:05Z ERRO [NODE:1] ...`,
 /// `{"level":"error", ...`, `panic: ...`.
 fn is_error(line: &str) -> bool {
     const LEVELS: [&str; 6] = ["ERRO", "ERROR", "FATA", "FATAL", "PANI", "PANIC"];

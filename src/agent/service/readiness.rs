@@ -142,7 +142,7 @@ mod tests {
                 thread::yield_now();
             }
         });
-        // On a machine that has much else to do, each of the pieces takes its time.
+        // On a busy machine, each piece takes a while.
         let readiness = ask_within(Duration::from_secs(60), &path);
         server.join().unwrap();
         readiness

@@ -90,7 +90,7 @@ fn replace(unit: &str, rules: &Rules, running: Running) -> Result<(), Unhealthy>
 fn announce(why: &str, unit: &str) {
     warn!("{why}; restarting {unit} (this ends open sessions)");
     terminal::broadcast(&format!(
-        "teleport-upgrade restarts the Teleport agent ({unit}) now. Sessions through this agent end."
+        "teleport-upgrade is restarting the Teleport agent ({unit}). Sessions through this agent will be disconnected."
     ));
 }
 

@@ -100,7 +100,7 @@ pub fn width(stream: &(impl IsTerminal + AsFd)) -> usize {
     known.map_or(WIDTH, |known: usize| known.max(WIDTH))
 }
 
-/// Shows a message on the terminals of everyone who is logged in, where the system has `wall`.
+/// Shows a message on all terminals with a login session, if `wall` is installed.
 pub fn broadcast(message: &str) {
     let wall = command::Command::new("wall", [message]);
     match wall.limit(BROADCAST).run() {

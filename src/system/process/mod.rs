@@ -81,7 +81,7 @@ impl Process {
         self.all_children().filter_map(ended).collect()
     }
 
-    /// Its children that run.
+    /// Its running children.
     pub fn children(&self) -> Vec<i32> {
         let running = |pid: i32| Process::of(pid).map(|process| process.pid);
         self.all_children()
@@ -89,7 +89,7 @@ impl Process {
             .collect()
     }
 
-    /// Its children, with what `stat` has about each.
+    /// Its children, each with its `stat`.
     fn all_children(&self) -> impl Iterator<Item = (i32, Vec<String>)> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -23,7 +23,7 @@ pub struct Signals {
     interruptible: Arc<AtomicBool>,
 }
 
-/// While it lives, signals are only recorded, and that is said at once: the change is finished first.
+/// While it lives, signals are recorded and announced, but not obeyed: the change is finished first.
 #[derive(Debug)]
 pub struct Deferred<'a>(&'a Signals);
 
@@ -70,11 +70,11 @@ impl Signals {
     }
 }
 
-/// Waits for the first signal. One that is not deferred has ended the program before it can be received here.
+/// Waits for the first signal. A signal that is not deferred ends the program before it is received here.
 fn say_when_deferred(mut received: UnixStream, interruptible: &AtomicBool) {
     if received.read_exact(&mut [0]).is_ok() && !interruptible.load(Ordering::SeqCst) {
         warn!(
-            "asked to stop: the current step is finished first, as an install must not be interrupted"
+            "stop requested: the current step is finished first, since an install must not be interrupted"
         );
     }
 }

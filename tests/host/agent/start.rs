@@ -175,7 +175,7 @@ fn crash_later(seconds: f64) {
 }
 
 fn crash() -> ! {
-    // As Teleport prints what ends it: in color, whether or not that is a terminal.
+    // Teleport prints fatal errors in color, even without a terminal.
     eprintln!("\u{1b}[31mERROR: \u{1b}[0mthis release is broken\n");
     exit(PANIC);
 }

@@ -1,4 +1,4 @@
-//! Ends everything that a program started, whatever process group or session that moved to.
+//! Kills all processes that a program started, including those in another process group or session.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,16 +10,16 @@ use nix::unistd::Pid;
 
 use crate::system::process::Process;
 
-/// How long that may take: each of them may have started others.
+/// How long this may take: each process may have started others.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// While it lives, processes whose parent ended become children of this one, so that none is lost.
+/// While this value lives, orphaned descendants become children of this process, so that none is missed.
 pub struct Descendants(());
 
 impl Descendants {
-    /// Begins.
+    /// Makes this process the subreaper of its descendants.
     pub fn adopt() -> Descendants {
-        // Without it, one that moved to another session is missed.
+        // If this fails, only processes that moved to another session are missed.
         let _ = set_child_subreaper(true);
         Descendants(())
     }
@@ -37,7 +37,7 @@ impl Descendants {
                 return warn!("processes are still running: {children:?}");
             }
             for pid in children {
-                // It may have ended this very moment.
+                // The process may have exited just now.
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             thread::sleep(Duration::from_millis(1));

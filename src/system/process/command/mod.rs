@@ -53,11 +53,11 @@ const GRACE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(10);
 /// A longer line is split, so that no program fills the memory.
 const MAX_LINE: u64 = 64 * 1024;
-/// How many lines may wait to be handled. A program that prints faster is slowed down, and does not fill the memory either.
+/// How many lines may wait to be handled. A program that prints faster is slowed down, so that it does not fill the memory.
 const QUEUE: usize = 64;
-/// How often a running program is looked at.
+/// How often to check whether a running program must be ended.
 const LOOK: Duration = Duration::from_millis(100);
-/// How many lines of an executable of the host's are logged and kept.
+/// How many lines of a hook are logged and kept.
 const MAX_FOREIGN_LINES: usize = 200;
 
 /// A program to run.
@@ -71,7 +71,7 @@ pub struct Command {
     lines: Level,
     /// When it is to be ended rather than waited for.
     waiting: Option<Waiting>,
-    /// For an executable of the host's: ends it once this is true.
+    /// Only for a hook: ends it once this is true.
     stop: Option<Arc<AtomicBool>>,
 }
 
@@ -117,8 +117,8 @@ impl Command {
         command
     }
 
-    /// An executable of the host's, which may do anything, until `stop` is true. Its output is logged, but not without end; if it is
-    /// ended, so is everything that it started.
+    /// A hook, which may do anything, until `stop` is true. A limited part of its output is logged. If the hook has to be ended, all
+    /// processes that it started are killed.
     pub fn foreign(file: &Path, name: &str, stop: Arc<AtomicBool>) -> Self {
         Command {
             lines: Level::Info,
@@ -241,7 +241,7 @@ impl Command {
                 (output.stopped, deadline) = (true, Some(Instant::now()));
             }
             let left = deadline.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()));
-            // Before its lines: one that prints without end must end in time too.
+            // Checked before the lines are read: a program that never stops printing must end in time too.
             if left.is_zero() {
                 output.timed_out = self.limit.filter(|_| !output.stopped);
                 deadline = signals.next().map(|signal| {
@@ -253,7 +253,7 @@ impl Command {
                     // It may have ended this very moment.
                     let _ = killpg(group, signal);
                     if signal == Signal::SIGKILL {
-                        // It may have moved to another group, and would be waited for without end.
+                        // A program that moved to another process group would never end.
                         let _ = kill(group, signal);
                     }
                     Instant::now() + GRACE

@@ -21,9 +21,9 @@ pub struct Output {
     pub(super) lines: VecDeque<(Stream, String)>,
     pub(super) timed_out: Option<Duration>,
     pub(super) gave_up: bool,
-    /// Whether it was to stop before its time was over.
+    /// Whether it was ended by a request to stop.
     pub(super) stopped: bool,
-    /// How many lines are logged, the first ones, and how many are kept, the last ones.
+    /// How many lines are logged (the first ones) and kept (the last ones).
     pub(super) most: usize,
     logged: usize,
 }
@@ -80,7 +80,7 @@ impl Output {
         self.timed_out.is_some()
     }
 
-    /// Whether the program was ended because its time was over, or because it was to stop.
+    /// Whether the program was ended, by its timeout or by a request to stop.
     pub(super) fn was_ended(&self) -> bool {
         self.timed_out() || self.stopped
     }
