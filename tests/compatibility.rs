@@ -738,7 +738,7 @@ fn a_pin_is_held_and_moved_by_its_file_alone() {
 #[test]
 fn a_host_of_the_cluster_itself_is_left_alone() {
     const ADVICE: &str = "Upgrade cluster services manually (man teleport-upgrade, CLUSTER) and run: \
-                          teleport-upgrade disable";
+                          sudo teleport-upgrade disable";
     for (text, reason) in [
         (
             "auth_service: {enabled: yes}\nproxy_service: {enabled: no}\n",
@@ -916,7 +916,7 @@ fn the_word_nop_in_the_schedule_is_the_later_updaters() {
     host.upgrader("version").expect(0);
     let before = host.snapshot();
     let reason = "not allowed: unsupported host: this agent is managed by teleport-update (the file \"schedule\" contains nop). Use only one \
-                  updater: run teleport-upgrade disable, or uninstall teleport-update and remove that file";
+                  updater: run sudo teleport-upgrade disable, or uninstall teleport-update and remove that file";
     for command in ["run", "run", "force", "dry-run"] {
         let ran = host.upgrader(command).expect(10);
         assert_eq!(
@@ -997,7 +997,7 @@ fn a_host_of_teleports_later_updater_is_not_allowed_before_anything_is_changed()
     for command in ["run", "force", "dry-run"] {
         let ran = host.upgrader(command).expect(10);
         let reason = "not allowed: unsupported host: this agent is managed by teleport-update (/usr/local/bin/teleport links to \
-                      /opt/teleport/default/bin/teleport). Use only one updater: run teleport-upgrade disable, or \
+                      /opt/teleport/default/bin/teleport). Use only one updater: run sudo teleport-upgrade disable, or \
                       run teleport-update uninstall\n";
         assert_eq!(
             (ran.stdout.as_str(), ran.stderr.as_str()),

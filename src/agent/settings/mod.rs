@@ -88,7 +88,7 @@ impl fmt::Display for ClusterHost {
     /// Why, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MANUALLY: &str = "Upgrade cluster services manually (man teleport-upgrade, CLUSTER) and run: \
-                                teleport-upgrade disable";
+                                sudo teleport-upgrade disable";
         match self {
             ClusterHost::Enabled(services, by) => {
                 write!(f, "it runs {} ({by}). {MANUALLY}", listed(services))

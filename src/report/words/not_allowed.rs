@@ -39,7 +39,7 @@ pub(super) fn reason(not_allowed: &NotAllowed) -> String {
 
 fn managed(sign: &str, alternative: &str) -> String {
     format!(
-        "unsupported host: this agent is managed by teleport-update ({sign}). Use only one updater: run teleport-upgrade \
+        "unsupported host: this agent is managed by teleport-update ({sign}). Use only one updater: run sudo teleport-upgrade \
          disable, or {alternative}"
     )
 }
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(
             reason(&NotAllowed::Nop),
             format!(
-                "{by} (the file \"schedule\" contains nop). Use only one updater: run teleport-upgrade disable, \
+                "{by} (the file \"schedule\" contains nop). Use only one updater: run sudo teleport-upgrade disable, \
                  or uninstall teleport-update and remove that file"
             )
         );
@@ -186,7 +186,7 @@ mod tests {
             reason(&link),
             format!(
                 "{by} (/usr/local/bin/teleport links to /opt/teleport/default/bin/teleport). Use only one updater: run \
-                 teleport-upgrade disable, or run teleport-update uninstall"
+                 sudo teleport-upgrade disable, or run teleport-update uninstall"
             )
         );
     }
