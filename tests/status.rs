@@ -61,6 +61,18 @@ fn a_host_without_a_release_channel_has_no_next_check() {
     host.run(&["systemctl", "start", SERVICE]).expect(0);
     host.assert_agent_runs("14.3.33");
     assert_eq!(host.property(SERVICE, "Result"), "exec-condition");
+
+    // To enable them takes a channel.
+    host.run(&["systemctl", "disable", "--now", TIMER])
+        .expect(0);
+    let shown = page(&host.upgrader("status").expect(2));
+    let timer = "Timer: disabled: automatic upgrades are off Last check: never";
+    contains(&shown, &[timer]);
+    assert_eq!(
+        shown.matches("sudo teleport-upgrade enable").count(),
+        1,
+        "{shown}"
+    );
 }
 
 #[test]

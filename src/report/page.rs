@@ -352,7 +352,8 @@ fn timer_words(timer: &Timer, now: DateTime<Utc>) -> (String, Option<&'static st
         (true, false, _) => "enabled but not running: automatic upgrades are paused",
         (false, false, _) => "disabled: automatic upgrades are off",
     };
-    (problem.into(), ENABLE)
+    // Without a channel, the status names the command.
+    (problem.into(), ENABLE.filter(|_| !timer.skips))
 }
 
 fn count_words(counts: Counts) -> String {
