@@ -695,7 +695,7 @@ fn states_around_a_change() {
         page.contains("teleport.service: running 14.3.34 (restart pending)"),
         "{page}"
     );
-    assert!(page.contains("Failed version: 14.3.35, failed "), "{page}");
+    assert!(page.contains("Skipped version: 14.3.35, failed "), "{page}");
     let agent = &object["agent"];
     assert_eq!(
         (&agent["running"], &agent["services"][0]["binary"]),

@@ -1,6 +1,6 @@
 //! What `status` shows if something is missing or invalid: everything that is known, and no guesses.
 
-use host::{Host, Ran, SOON};
+use host::{Host, Package, Ran, SOON};
 use serde_json::Value;
 
 use crate::operator::SERVICE;
@@ -220,4 +220,27 @@ fn a_failed_check_can_notify_people() {
     assert!(mail.contains("\nroot\n"), "{mail}");
     let reports = host.journal("teleport-upgrade-failed.service");
     assert_eq!(reports.matches("Starting ").count(), 1, "{reports}");
+}
+
+#[test]
+fn a_rollback_that_failed_is_not_a_version_that_is_skipped() {
+    let host = Host::with_upgrade();
+    let bad = Package::agent("teleport-ent", "14.3.34").without_reload();
+    // From then on no version starts.
+    host.offer(bad.postinst("echo crash-at-once >/etc/stand-in-agent"));
+    host.upgrader("run").expect(12);
+    let shown = page(&host.upgrader("status").expect(0));
+    let reason = "its last error: ERROR: this release is broken";
+    contains(
+        &shown,
+        &[
+            "Service: teleport.service: crash",
+            "Failed version: 14.3.34, failed ",
+            " (rollback failed too): teleport.service",
+            reason,
+        ],
+    );
+    let history = page(&host.upgrader("history").expect(0));
+    let why = format!("{reason}. Rollback failed too, for the same reason");
+    contains(&history, &["14.3.33 → 14.3.34 broken", &why]);
 }

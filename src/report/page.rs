@@ -200,13 +200,14 @@ impl Page {
         let FailedTarget {
             target, at, reason, ..
         } = failed;
-        let rollback = if failed.rollback_failed {
-            " (rollback failed too)"
+        // While the agent is down, the version is tried again.
+        let (name, rollback) = if failed.rollback_failed {
+            ("Failed version", " (rollback failed too)")
         } else {
-            ""
+            ("Skipped version", "")
         };
         let words = format!("{target}, failed {}{rollback}: {reason}", ago(*at, now));
-        self.line("Failed version", None, words);
+        self.line(name, None, words);
     }
 
     fn schedule(&mut self, schedule: &ScheduleReport, now: DateTime<Utc>) {
