@@ -81,6 +81,10 @@ fn hooks_run_in_order_around_a_change_with_a_minimal_environment() {
     assert_eq!(ran[..5], expected);
     assert_eq!(ran[5..], [format!("last {change} upgraded")]);
 
+    let journal = host.journal(SERVICE);
+    let ignored = ignored.trim_start_matches("Problems ");
+    assert!(journal.contains(ignored), "{journal}");
+
     let seen = |what: &str, by: &str| host.read(&format!("/run/{what}.{by}")).unwrap();
     assert_eq!(seen("installed", "first"), "14.3.33");
     assert!(seen("downloaded", "first").contains("14.3.34"));

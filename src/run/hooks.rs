@@ -96,6 +96,9 @@ impl Run<'_> {
     /// The hooks before a change. The change is recorded first, so that the hooks after it run even if this run is killed.
     fn begin(&mut self, change: &Hooked) -> Result<Vec<PathBuf>> {
         let hooks = self.config.hooks(PRE_UPGRADE)?;
+        // A hook that was copied without its mode, for example.
+        let problems = self.config.hook_problems();
+        problems.iter().for_each(|problem| warn!("{problem}"));
         let after = self.config.hooks(POST_UPGRADE);
         let is_none = hooks.is_empty() && after.is_ok_and(|after| after.is_empty());
         self.record
