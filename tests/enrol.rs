@@ -105,6 +105,17 @@ fn enables_with(manager: Manager) {
     );
 }
 
+/// Starts the agent as one that was started before this program was installed: it exports no windows.
+fn start_as_before_the_install(host: &Host) {
+    host.shell("mv /usr/lib/systemd/system/teleport.service.d /run/moved && systemctl daemon-reload && systemctl start teleport.service")
+        .expect(0);
+    host.agent_pid();
+    host.shell(
+        "mv /run/moved /usr/lib/systemd/system/teleport.service.d && systemctl daemon-reload",
+    )
+    .expect(0);
+}
+
 #[test]
 fn enables_with_apt() {
     enables_with(Manager::Apt);
@@ -424,14 +435,7 @@ fn an_agent_that_is_stopped_or_must_be_restarted_first() {
     enable(&host, CHANNEL).expect(0);
     assert_enabled(&host, CHANNEL);
     assert_eq!(host.property("teleport.service", "ActiveState"), "inactive");
-    // An agent that was started before the package was installed.
-    host.shell("mv /usr/lib/systemd/system/teleport.service.d /run/moved && systemctl daemon-reload && systemctl start teleport.service")
-        .expect(0);
-    host.agent_pid();
-    host.shell(
-        "mv /run/moved /usr/lib/systemd/system/teleport.service.d && systemctl daemon-reload",
-    )
-    .expect(0);
+    start_as_before_the_install(&host);
     let warned = enable(&host, CHANNEL).expect(0).stderr;
     let advice = "warning: the agent will export its maintenance windows after its next restart";
     assert!(warned.contains(advice), "{warned}");
@@ -832,13 +836,7 @@ fn the_example_for_ansible_works_in_every_state_of_the_agent() {
     assert_enabled(&host, "releases.example.com/prod");
     assert_eq!(host.property("teleport.service", "ActiveState"), "inactive");
     assert!(play(&host).is_empty(), "nothing is left to do");
-    host.shell("mv /usr/lib/systemd/system/teleport.service.d /run/moved && systemctl daemon-reload && systemctl start teleport.service")
-        .expect(0);
-    host.agent_pid();
-    host.shell(
-        "mv /run/moved /usr/lib/systemd/system/teleport.service.d && systemctl daemon-reload",
-    )
-    .expect(0);
+    start_as_before_the_install(&host);
     assert_eq!(play(&host), ["service"], "it exports no windows");
     host.agent_pid();
     assert!(play(&host).is_empty(), "it does");

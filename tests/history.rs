@@ -85,16 +85,7 @@ fn every_kind_of_change_is_listed_with_its_cause_and_user() {
         command.env("SUDO_USER", "alice").run()
     };
     by_alice("force").expect(0);
-    host.write(
-        "/etc/systemd/system/teleport.service.d/no.conf",
-        "[Service]\nRestart=no\n",
-    );
-    host.run(&["systemctl", "daemon-reload"]).expect(0);
-    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
-        .expect(0);
-    host.wait_for("the agent's failure", SOON, || {
-        host.property("teleport.service", "ActiveState") == "failed"
-    });
+    host.fail_agent();
     by_alice("run").expect(0);
     // The channel orders the version again that was rolled back.
     host.set_version("14.3.35");

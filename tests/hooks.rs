@@ -649,16 +649,7 @@ fn a_change_that_was_interrupted_ends_with_the_hooks_after_it_only() {
 fn down() -> Host {
     let host = host();
     host.closed_window();
-    host.write(
-        "/etc/systemd/system/teleport.service.d/no.conf",
-        "[Service]\nRestart=no\n",
-    );
-    host.run(&["systemctl", "daemon-reload"]).expect(0);
-    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
-        .expect(0);
-    host.wait_for("the agent's failure", SOON, || {
-        host.property("teleport.service", "ActiveState") == "failed"
-    });
+    host.fail_agent();
     host
 }
 

@@ -736,16 +736,7 @@ fn a_service_that_is_down_is_no_longer_waited_for() {
     let host = host();
     let mut shown = Shown::of(&host);
     shown.pass(0);
-    host.write(
-        "/etc/systemd/system/teleport.service.d/no.conf",
-        "[Service]\nRestart=no\n",
-    );
-    host.run(&["systemctl", "daemon-reload"]).expect(0);
-    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
-        .expect(0);
-    host.wait_for("the agent's failure", SOON, || {
-        host.property("teleport.service", "ActiveState") == "failed"
-    });
+    host.fail_agent();
     let (page, object) = shown.shows(
         "due",
         "would upgrade from 14.3.33 to 14.3.34 now: teleport.service is down (failed: signal)",

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::operator::{Shown, host};
-use host::{Generation, Host, Manager, SOON};
+use host::{Generation, Host, Manager};
 
 const WINDOWS: &str = "/etc/teleport-upgrade.d/windows";
 const HOUR: i64 = 3600;
@@ -252,16 +252,7 @@ fn an_agent_that_is_down_does_not_wait_for_a_schedule() {
     host.configure("require-window", "yes\n");
     host.remove("/etc/teleport-upgrade.d/schedule");
     host.upgrader("run").expect(0);
-    host.write(
-        "/etc/systemd/system/teleport.service.d/no.conf",
-        "[Service]\nRestart=no\n",
-    );
-    host.run(&["systemctl", "daemon-reload"]).expect(0);
-    host.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
-        .expect(0);
-    host.wait_for("the agent's failure", SOON, || {
-        host.property("teleport.service", "ActiveState") == "failed"
-    });
+    host.fail_agent();
     host.upgrader("run").expect(0);
     host.assert_agent_runs("14.3.34");
 }

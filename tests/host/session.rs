@@ -50,6 +50,21 @@ impl Host {
         }
     }
 
+    /// Ends the agent so that systemd takes its service for failed, and does not start it again.
+    #[track_caller]
+    pub fn fail_agent(&self) {
+        self.write(
+            "/etc/systemd/system/teleport.service.d/no.conf",
+            "[Service]\nRestart=no\n",
+        );
+        self.run(&["systemctl", "daemon-reload"]).expect(0);
+        self.run(&["systemctl", "kill", "--signal=SIGKILL", "teleport.service"])
+            .expect(0);
+        self.wait_for("the agent's failure", SOON, || {
+            self.property("teleport.service", "ActiveState") == "failed"
+        });
+    }
+
     /// Has agents of every version on the host behave like this, from now on: `&["limit=5", "cluster=down"]`. Those in a package
     /// hold besides, and these win; `&[]` takes them back.
     pub fn agent_settings(&self, behaviours: &[&str]) {
