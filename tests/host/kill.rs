@@ -329,7 +329,8 @@ fn kill(pass: &Running) -> String {
 }
 
 /// Puts a program in the place of the one that changes the package's files, which kills that one when it is about to make this
-/// system call for the n-th time, says so in `/run/cut`, and waits to be killed with all the rest.
+/// system call for the n-th time, says so in `/run/cut`, and waits to be killed with all the rest. strace waits for all that the program
+/// started: rpm 6 starts a gpg-agent, which goes on as long as its directory is there.
 fn stop_at(host: &Host, call: &str, n: usize) {
     let (program, verbs) = match host.manager {
         Manager::Apt => ("/usr/bin/dpkg", "*--unpack*|*--configure*"),
@@ -346,8 +347,9 @@ fn stop_at(host: &Host, call: &str, n: usize) {
     };
     let script = format!(
         "#!/bin/bash\ncase \"$*\" in {verbs}) ;; *) exec -a {program} /usr/bin/program.real \"$@\" ;; esac\n\
-         strace -f -o /dev/null -e trace={call} -e inject={call}:signal=KILL:when={n} /usr/bin/program.real \"$@\"\n\
-         status=$?\n[ $status = 137 ] || exit $status\ntouch /run/cut\nexec sleep infinity\n"
+         strace -f -o /dev/null -e trace={call} -e inject={call}:signal=KILL:when={n} /usr/bin/program.real \"$@\" &\n\
+         while jobs -r | grep -q .; do pgrep -x program.real >/dev/null || pkill gpg-agent; sleep 0.05; done\n\
+         wait $!\nstatus=$?\n[ $status = 137 ] || exit $status\ntouch /run/cut\nexec sleep infinity\n"
     );
     host.shell(&format!(
         "mv {program} /usr/bin/program.real && echo {program} >/run/replaced"
