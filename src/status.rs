@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::agent::service::Binary;
 use crate::cli::Options;
 use crate::config::hooks::PRE_UPGRADE;
-use crate::config::{Config, SCHEDULE, unknown};
+use crate::config::{Config, ENDPOINT, SCHEDULE, unknown};
 use crate::decide::decision::{Cause, Decision, Wait};
 use crate::decide::observation::Agent;
 use crate::decide::observation::Observation;
@@ -244,7 +244,7 @@ impl Survey {
     /// Adds the timer.
     fn timer(&mut self, options: &Options) {
         // The condition in the service unit.
-        let is_enrolled = options.config_dir.join("endpoint").exists();
+        let is_enrolled = options.config_dir.join(ENDPOINT).exists();
         match timer::read(self.report.time, is_enrolled) {
             Ok(timer) => self.report.timer = Some(timer),
             Err(error) => self.report.problems.push(reasons(&error)),
